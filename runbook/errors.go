@@ -1,0 +1,53 @@
+package runbook
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Code says for machines why something was refused. Codes are promises: scripts and the audit hold them.
+type Code string
+
+// The codes of refusals.
+const (
+	CodeInvalidVersion   Code = "InvalidVersion"   // the reported or expected version is not one
+	CodeInvalidRequest   Code = "InvalidRequest"   // the message cannot be read, or lacks a field
+	CodeNotPaused        Code = "NotPaused"        // a resume, but the device is not ConflictPaused
+	CodeAlreadyResumed   Code = "AlreadyResumed"   // a resume, but somebody else's won
+	CodeVersionChanged   Code = "VersionChanged"   // the device has reported another version than the one expected
+	CodeVersionExhausted Code = "VersionExhausted" // nothing can be rendered past the highest version
+	CodeStillManaged     Code = "StillManaged"     // a withdrawal, but the device is neither deleted nor decommissioned
+	CodeSuperseded       Code = "Superseded"       // the restore is no longer the current one
+	CodeNotWaiting       Code = "NotWaiting"       // the device has left the roll call already
+	CodeNoRollCall       Code = "NoRollCall"       // no roll call waits for the device
+	CodeRestoreRunning   Code = "RestoreRunning"   // another restore runs
+	CodeRestoreEnded     Code = "RestoreEnded"     // a restore of this id has ended
+	CodeScopeMismatch    Code = "ScopeMismatch"    // the restore's organisations do not fit the one it meets
+	CodeOutcomeUnknown   Code = "OutcomeUnknown"   // no answer came in time; ask again with the same request id
+	CodeNotFound         Code = "NotFound"         // there is no such thing
+	CodeFailed           Code = "Failed"           // the request could not be carried out
+)
+
+// Refusal is a "no" with a reason: a code for machines, and a sentence for people that says what was wrong and what to do.
+// It is an answer, not a failure, and is never worth a retry.
+type Refusal struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
+}
+
+// Error is the sentence for people.
+func (r *Refusal) Error() string { return r.Message }
+
+// Refuse makes a Refusal; format and args are those of fmt.Sprintf.
+func Refuse(code Code, format string, args ...any) *Refusal {
+	return &Refusal{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// AsRefusal finds the Refusal in err's chain, or returns nil.
+func AsRefusal(err error) *Refusal {
+	var r *Refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return nil
+}

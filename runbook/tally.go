@@ -1,0 +1,43 @@
+package runbook
+
+import "time"
+
+// RestoreStatus is the tally of a restore: what `starter status -o json` prints, and the result of a RestoreWorkflow.
+// The counts always add up to Total, the number of devices that the restore put on its roll.
+type RestoreStatus struct {
+	RestoreID  string          `json:"restoreId"`
+	State      RestoreState    `json:"state"`
+	StartedAt  time.Time       `json:"startedAt"`
+	FinishedAt *time.Time      `json:"finishedAt"`
+	Total      int64           `json:"total"`
+	Counts     map[State]int64 `json:"counts"`
+}
+
+// NewCounts is a tally with every state at zero, so that none is missing where it is printed.
+func NewCounts() map[State]int64 {
+	counts := make(map[State]int64, len(States))
+	for _, s := range States {
+		counts[s] = 0
+	}
+	return counts
+}
+
+// Waiting is the number of devices that hold the restore open.
+func (r RestoreStatus) Waiting() int64 {
+	var n int64
+	for s, c := range r.Counts {
+		if s.Open() {
+			n += c
+		}
+	}
+	return n
+}
+
+// AddsUp tells whether every device on the roll is accounted for.
+func (r RestoreStatus) AddsUp() bool {
+	var n int64
+	for _, c := range r.Counts {
+		n += c
+	}
+	return n == r.Total
+}

@@ -1,0 +1,245 @@
+package runbook
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+)
+
+// The names below are on the wire and in histories that are weeks old: a change to one is a change of contract.
+
+// DefaultTaskQueue is the task queue that workers poll unless told otherwise.
+const DefaultTaskQueue = "rollcall"
+
+// Names of workflow types.
+const (
+	RestoreWorkflowName = "RestoreWorkflow"
+	BatchWorkflowName   = "BatchWorkflow"
+	DeviceWorkflowName  = "DeviceWorkflow"
+)
+
+// Names of signals, updates and queries.
+const (
+	SignalReconnect = "reconnect" // DeviceWorkflow: the device has reported (ReconnectSignal)
+	SignalResume    = "resume"    // DeviceWorkflow: a human's decision (ResumeRequest), without an answer
+	UpdateResume    = "resume"    // DeviceWorkflow: the same with an answer (ResumeDecision)
+	SignalWithdraw  = "withdraw"  // DeviceWorkflow: the device was deleted or decommissioned (WithdrawSignal)
+	QueryState      = "state"     // DeviceWorkflow: DeviceStatus
+
+	SignalCancel           = "cancel"            // RestoreWorkflow: who cancels it and why (CancelSignal), before the cancellation itself
+	SignalSuperseded       = "superseded"        // RestoreWorkflow: a newer restore has taken over (SupersededSignal)
+	SignalPredecessorEnded = "predecessor-ended" // RestoreWorkflow: the restore that it superseded has ended all its waits (PredecessorEndedSignal)
+	QueryTally             = "tally"             // RestoreWorkflow: RestoreProgress
+)
+
+// Names of search attributes, all of type Keyword.
+const (
+	AttributeDeviceStatus = "DeviceStatus" // a State
+	AttributeDeviceName   = "DeviceName"
+	AttributeFleet        = "Fleet" // the name of the owning fleet, or empty
+	AttributeRestoreID    = "RestoreId"
+)
+
+// SearchAttributes lists the names of all of them.
+var SearchAttributes = []string{AttributeDeviceStatus, AttributeDeviceName, AttributeFleet, AttributeRestoreID}
+
+// RestoreInput starts a RestoreWorkflow.
+type RestoreInput struct {
+	RestoreID string `json:"restoreId"`
+	// OrgID limits the restore to one organisation, by its UUID; empty is all of them.
+	OrgID string `json:"orgId,omitempty"`
+	// Supersede lets the restore take over from those that still run (T6); without it they are a reason to refuse.
+	Supersede bool `json:"supersede,omitempty"`
+	// By is who started it.
+	By string `json:"by,omitempty"`
+	// BatchSize is how many devices one parent workflow holds; 0 is DefaultBatchSize.
+	BatchSize int `json:"batchSize,omitempty"`
+}
+
+// BatchInput starts a BatchWorkflow: the devices of one slice of a restore's roll.
+type BatchInput struct {
+	RestoreID string `json:"restoreId"`
+	Number    int    `json:"number"`
+	Slice     Slice  `json:"slice"`
+}
+
+// BatchResult is what a BatchWorkflow ends with.
+type BatchResult struct {
+	// Ended is the number of its devices that ended, by outcome.
+	Ended map[Outcome]int `json:"ended"`
+}
+
+// DeviceInput starts a DeviceWorkflow in the state that the database says.
+type DeviceInput struct {
+	RestoreID string `json:"restoreId"`
+	OrgID     string `json:"orgId"`
+	Name      string `json:"name"`
+	// Fleet is the name of the owning fleet, or empty.
+	Fleet string `json:"fleet,omitempty"`
+	State State  `json:"state"`
+	// Restored is the restored version as the database holds it, readable or not; Reported is the last reported one.
+	Restored string `json:"restored"`
+	Reported string `json:"reported,omitempty"`
+	// Since is when the device came into State.
+	Since time.Time `json:"since"`
+	// Carried is what a run that continues as new hands to the next; nil for a first run.
+	Carried *Carried `json:"carried,omitempty"`
+}
+
+// Carried is what a DeviceWorkflow hands on when it continues as new, so that its story has no gap.
+type Carried struct {
+	Timeline []TimelineEntry `json:"timeline"`
+	Dropped  int             `json:"dropped"`
+}
+
+// DeviceResult is what a DeviceWorkflow ends with.
+type DeviceResult struct {
+	Outcome  Outcome `json:"outcome"`
+	Restored string  `json:"restoredVersion"`
+	Reported string  `json:"reportedVersion,omitempty"`
+	// Next is the version that a resume renders; empty for other outcomes.
+	Next   string `json:"nextVersion,omitempty"`
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// ReconnectSignal says which version a device runs.
+type ReconnectSignal struct {
+	RenderedVersion string `json:"renderedVersion"`
+}
+
+// ResumeRequest is a human's decision about a conflict (T4).
+type ResumeRequest struct {
+	// By is who decides; it must not be empty.
+	By     string `json:"by"`
+	Reason string `json:"reason,omitempty"`
+	// ExpectVersion is the reported version that the human looked at; empty is no expectation.
+	ExpectVersion string `json:"expectVersion,omitempty"`
+}
+
+// Check tells whether the request can be read at all: it names who decides, and what it expects is a version. Otherwise
+// a *Refusal (CodeInvalidRequest, CodeInvalidVersion). Whether it may count is MayResume's to say.
+func (r ResumeRequest) Check() error {
+	if strings.TrimSpace(r.By) == "" {
+		return Refuse(CodeInvalidRequest, "the resume does not say who decides: set \"by\", as in {\"by\":\"alice\",\"reason\":\"checked on site\"}")
+	}
+	_, err := ParseVersion(r.ExpectVersion)
+	return err
+}
+
+// ResumeDecision answers a ResumeRequest.
+type ResumeDecision struct {
+	Accepted bool   `json:"accepted"`
+	Name     string `json:"name"`
+	State    State  `json:"state"`
+	Restored string `json:"restoredVersion"`
+	Reported string `json:"reportedVersion"`
+	// Next is the version that is rendered next; empty where refused.
+	Next string `json:"nextVersion,omitempty"`
+	// By, Reason and At are those of the decision that stands: this one, or where Code is AlreadyResumed the other.
+	By     string     `json:"by,omitempty"`
+	Reason string     `json:"reason,omitempty"`
+	At     *time.Time `json:"at,omitempty"`
+	// Code and Message say why it was refused; empty where accepted.
+	Code    Code   `json:"code,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// WithdrawSignal says that a device was deleted or decommissioned (T5). All its fields may be left out.
+type WithdrawSignal struct {
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// Force is a human's word that the device never comes back, where the inventory still holds it.
+	Force bool `json:"force,omitempty"`
+}
+
+// CancelSignal says who cancels a restore and why.
+type CancelSignal struct {
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// SupersededSignal tells a restore that a newer one has taken over.
+type SupersededSignal struct {
+	ByRestoreID string `json:"byRestoreId"`
+}
+
+// PredecessorEndedSignal tells a restore that one which it superseded waits for nothing any more.
+type PredecessorEndedSignal struct {
+	RestoreID string `json:"restoreId"`
+}
+
+// DeviceStatus answers QueryState.
+type DeviceStatus struct {
+	RestoreID string    `json:"restoreId"`
+	OrgID     string    `json:"orgId"`
+	Name      string    `json:"name"`
+	Fleet     string    `json:"fleet,omitempty"`
+	State     State     `json:"state"`
+	Restored  string    `json:"restoredVersion"`
+	Reported  string    `json:"reportedVersion"`
+	Since     time.Time `json:"waitingSince"`
+	Outcome   Outcome   `json:"outcome,omitempty"`
+	// Timeline is every message accepted or refused, oldest first; the same message again is counted, and of a very long
+	// story the oldest entries are dropped (Dropped says how many) after they were written to the database.
+	Timeline []TimelineEntry `json:"timeline"`
+	Dropped  int             `json:"dropped,omitempty"`
+}
+
+// TimelineEntry is one message of a device's story, or a transition that no message caused.
+type TimelineEntry struct {
+	At time.Time `json:"at"`
+	// Message is the name of the signal or update.
+	Message    string     `json:"message"`
+	Accepted   bool       `json:"accepted"`
+	Transition Transition `json:"transition,omitempty"`
+	From       State      `json:"from"`
+	To         State      `json:"to"`
+	// Version is the version that the message reported or expected.
+	Version string `json:"version,omitempty"`
+	By      string `json:"by,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	Code    Code   `json:"code,omitempty"`
+	Why     string `json:"why,omitempty"`
+	// Times is how often the same message came in a row; 0 and 1 are once.
+	Times int `json:"times,omitempty"`
+}
+
+// RestoreProgress answers QueryTally. It says what the workflow waits for; the tally of devices is the database's.
+type RestoreProgress struct {
+	RestoreID string       `json:"restoreId"`
+	State     RestoreState `json:"state"`
+	Phase     string       `json:"phase"`
+	Total     int64        `json:"total"`
+	// Ended is the number of devices that have ended, by outcome, as far as this workflow has heard.
+	Ended map[Outcome]int `json:"ended"`
+}
+
+// DecodeMessage reads a signal's JSON payload into out. What cannot be read is a *Refusal with CodeInvalidRequest that says
+// what was expected, so that no message vanishes because somebody mistyped it. That includes a field that the message does
+// not have: {"version":"7"} must not be taken for a device that reports none. Only a message that needs no content may
+// come without a payload.
+func DecodeMessage(name string, payload []byte, out any) error {
+	if len(payload) == 0 && name != SignalReconnect && name != SignalResume {
+		return nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(payload))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(out)
+	if err == nil && decoder.More() {
+		err = errors.New("there is more than one value")
+	}
+	if err != nil {
+		return Refuse(CodeInvalidRequest, "signal %q cannot be read (%v); send a JSON object such as %s", name, err, examples[name])
+	}
+	return nil
+}
+
+var examples = map[string]string{
+	SignalReconnect: `{"renderedVersion":"7"}`,
+	SignalResume:    `{"by":"alice","reason":"checked on site","expectVersion":"7"}`,
+	SignalWithdraw:  `{"by":"alice","reason":"scrapped"}`,
+	SignalCancel:    `{"by":"alice","reason":"wrong backup"}`,
+}
