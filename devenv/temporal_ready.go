@@ -1,0 +1,41 @@
+package devenv
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+)
+
+func (t *Temporal) waitUntilServing(ctx context.Context) error {
+	silent := log.NewStructuredLogger(slog.New(slog.DiscardHandler))
+	c, err := client.NewLazyClient(client.Options{HostPort: t.Address(), Namespace: t.cfg.Namespace, Logger: silent})
+	if err != nil {
+		return fmt.Errorf("connect to Temporal: %w", err)
+	}
+	defer c.Close()
+	return t.server.waitUntil(ctx, func(ctx context.Context) error { return t.serves(ctx, c) })
+}
+
+// serves asks for the search attributes, too: the server answers before it has registered them.
+func (t *Temporal) serves(ctx context.Context, c client.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if _, err := c.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
+		return err
+	}
+	there, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: t.cfg.Namespace})
+	if err != nil {
+		return err
+	}
+	for _, name := range t.cfg.SearchAttributes {
+		if _, ok := there.GetCustomAttributes()[name]; !ok {
+			return fmt.Errorf("search attribute %s is not registered yet", name)
+		}
+	}
+	return nil
+}
