@@ -1,0 +1,125 @@
+package inventory
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// versionTable is where goose notes what it has done; ours, because a live Flight Control database is not ours to mark.
+const versionTable = "rollcall.goose_db_version"
+
+// migrateLock is the key of the advisory lock that lets one migration run at a time in a database.
+const migrateLock = 0x726f6c6c0001
+
+// MigrateResult says which version of the schema a migration found, 0 for none, and which it left.
+type MigrateResult struct {
+	From int64 `json:"from"`
+	To   int64 `json:"to"`
+}
+
+// Migrate brings the database of url to the schema that this program needs. It creates Flight Control's tables where they
+// are missing and alters nothing of those that exist; our own are in the schema rollcall. Several at the same time wait
+// for each other, and on an up-to-date database it changes nothing.
+func Migrate(ctx context.Context, url string) (MigrateResult, error) {
+	s, err := Open(ctx, url)
+	if err != nil {
+		return MigrateResult{}, err
+	}
+	defer func() { _ = s.Close() }()
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return MigrateResult{}, fmt.Errorf("reach the database: %w", err)
+	}
+	defer func() { _ = conn.Close() }() // ends the session as the pool closes, and the lock with it
+	if _, err := conn.ExecContext(ctx, `select pg_advisory_lock($1)`, migrateLock); err != nil {
+		return MigrateResult{}, fmt.Errorf("wait for another migration: %w", err)
+	}
+	return migrate(ctx, s.db.DB)
+}
+
+func migrate(ctx context.Context, db *sql.DB) (MigrateResult, error) {
+	if _, err := db.ExecContext(ctx, `create schema if not exists rollcall`); err != nil {
+		return MigrateResult{}, fmt.Errorf("create the schema rollcall: %w", err)
+	}
+	provider, err := newProvider(db)
+	if err != nil {
+		return MigrateResult{}, err
+	}
+	from, err := provider.GetDBVersion(ctx)
+	if err != nil {
+		return MigrateResult{}, fmt.Errorf("read the version of the schema: %w", err)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return MigrateResult{}, fmt.Errorf("migrate the schema: %w", err)
+	}
+	to, err := provider.GetDBVersion(ctx)
+	if err != nil {
+		return MigrateResult{}, fmt.Errorf("read the version of the schema: %w", err)
+	}
+	return MigrateResult{From: from, To: to}, nil
+}
+
+func newProvider(db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("open the migrations: %w", err)
+	}
+	versions, err := database.NewStore(goose.DialectPostgres, versionTable)
+	if err != nil {
+		return nil, fmt.Errorf("open the version table: %w", err)
+	}
+	provider, err := goose.NewProvider("", db, files, goose.WithStore(versions), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations: %w", err)
+	}
+	return provider, nil
+}
+
+// CheckSchema tells whether the database has the schema that this program needs. Otherwise the error says which it has
+// and what to do: one that is missing or older is made by `starter migrate`, one that is newer needs a newer program.
+func (s *Store) CheckSchema(ctx context.Context) error {
+	provider, err := newProvider(s.db.DB)
+	if err != nil {
+		return err
+	}
+	sources := provider.ListSources()
+	want := sources[len(sources)-1].Version
+	have, err := s.schemaVersion(ctx)
+	switch {
+	case err != nil:
+		return err
+	case have == 0:
+		return errors.New("the database has no Rollcall schema: run `starter migrate`")
+	case have < want:
+		return fmt.Errorf("the database has version %d of the Rollcall schema and this program needs %d: run `starter migrate`", have, want)
+	case have > want:
+		return fmt.Errorf("the database has version %d of the Rollcall schema and this program knows %d: use a newer program", have, want)
+	}
+	return nil
+}
+
+// schemaVersion reads the version, or 0, without making the version table as goose would: a reader may lack the right.
+func (s *Store) schemaVersion(ctx context.Context) (int64, error) {
+	var exists bool
+	if err := s.db.GetContext(ctx, &exists, `select to_regclass($1) is not null`, versionTable); err != nil {
+		return 0, fmt.Errorf("look for the Rollcall schema: %w", err)
+	}
+	if !exists {
+		return 0, nil
+	}
+	var version int64
+	if err := s.db.GetContext(ctx, &version, `select coalesce(max(version_id), 0) from `+versionTable+` where is_applied`); err != nil {
+		return 0, fmt.Errorf("read the version of the Rollcall schema: %w", err)
+	}
+	return version, nil
+}

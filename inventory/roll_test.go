@@ -1,0 +1,176 @@
+package inventory_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"rollcall/inventory"
+	"rollcall/runbook"
+)
+
+func TestTheRollIsNumberedPartByPart(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	for i := range 10 {
+		d := versioned(fmt.Sprintf("d%02d", i), "5")
+		if i == 3 {
+			d.Owner = ptr("Fleet/web")
+		}
+		if i == 4 {
+			d.Owner = ptr("ResourceSync/web")
+		}
+		d.create(t, store)
+	}
+	openRestore(t, store, "r1")
+	in := inventory.RollInput{RestoreID: "r1", Limit: 4}
+	var parts []inventory.RollResult
+	for len(parts) == 0 || !parts[len(parts)-1].Done {
+		r, err := store.PutOnRoll(t.Context(), in)
+		require.NoError(t, err)
+		again, err := store.PutOnRoll(t.Context(), in)
+		require.NoError(t, err)
+		require.Equal(t, r, again, "the same part again says the same")
+		parts = append(parts, r)
+		in.AfterOrg, in.AfterName = r.LastOrg, r.LastName
+	}
+	require.Equal(t, []inventory.RollResult{
+		{Put: 4, LastOrg: runbook.DefaultOrgID, LastName: "d03"},
+		{Put: 4, LastOrg: runbook.DefaultOrgID, LastName: "d07"},
+		{Put: 2, LastOrg: runbook.DefaultOrgID, LastName: "d09", Done: true},
+	}, parts)
+	require.Equal(t, 10, transitions(t, store))
+	require.Equal(t, 10, count(t, store, `select count(*) from devices where resource_version = 1`))
+
+	entries, err := store.OpenEntries(t.Context(), "r1", runbook.Slice{From: 2, To: 5})
+	require.NoError(t, err)
+	for i, name := range []string{"d02", "d03", "d04"} {
+		require.False(t, entries[i].Since.IsZero())
+		fleet := map[string]string{"d03": "web"}[name]
+		require.Equal(t, inventory.RollEntry{
+			OrgID: runbook.DefaultOrgID, Name: name, Fleet: fleet, Seq: int64(i + 2), State: isAwaiting, Restored: "5", Since: entries[i].Since,
+		}, entries[i])
+	}
+}
+
+// A process that dies in the middle leaves whole parts; the next one starts over and puts what is missing, while devices
+// that have reported since stay as they are.
+func TestARollThatWasInterruptedGoesOn(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	for i := range 10 {
+		versioned(fmt.Sprintf("d%02d", i), "5").create(t, store)
+	}
+	openRestore(t, store, "r1")
+	first, err := store.PutOnRoll(t.Context(), inventory.RollInput{RestoreID: "r1", Limit: 4})
+	require.NoError(t, err)
+
+	gate := holdAfterRoll(t, store)
+	ctx, die := context.WithCancel(t.Context())
+	died := make(chan error, 1)
+	go func() {
+		_, err := store.PutOnRoll(ctx, inventory.RollInput{RestoreID: "r1", Limit: 4, AfterOrg: first.LastOrg, AfterName: first.LastName})
+		died <- err
+	}()
+	requireBlocked(t, store, 1)
+	die()
+	require.Error(t, <-died)
+	require.NoError(t, gate.Rollback())
+	require.Equal(t, 4, transitions(t, store), "of the part that was interrupted nothing is left")
+	require.Equal(t, 4, count(t, store, `select count(*) from devices where rollcall.device_state(annotations) = 'AwaitingReconnect'`))
+
+	send(t, store, reconnectOf("d01", "5"))
+	require.EqualValues(t, 10, putAll(t, store, "r1"))
+	require.EqualValues(t, 10, putAll(t, store, "r1"), "and again")
+	require.Equal(t, isNormal, stateOf(t, store, "d01"))
+	require.Equal(t, 11, transitions(t, store))
+	require.Equal(t, 10, count(t, store, `select count(distinct seq) from rollcall.roll where seq between 0 and 9`))
+	require.Equal(t, 1, count(t, store, `select count(*) from events where reason = 'SystemRestored'`))
+}
+
+func TestAFinishedRollStaysAsItIs(t *testing.T) {
+	t.Parallel()
+	store := restored(t, newStore(t), versioned("d", "5"))
+	versioned("late", "5").create(t, store)
+	r, err := store.PutOnRoll(t.Context(), inventory.RollInput{RestoreID: "r1"})
+	require.NoError(t, err)
+	require.Equal(t, inventory.RollResult{Done: true}, r)
+	require.Equal(t, isNormal, stateOf(t, store, "late"))
+}
+
+func TestARestoreOfOneOrganisationLeavesOthersAlone(t *testing.T) {
+	t.Parallel()
+	for kind, open := range databases {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			store := open(t)
+			other, err := store.CreateOrg(t.Context(), "acme")
+			require.NoError(t, err)
+			for _, org := range []string{runbook.DefaultOrgID, other} {
+				for _, name := range []string{"a", "b"} { // the same names in both
+					d := versioned(name, "5")
+					d.OrgID = org
+					d.create(t, store)
+				}
+			}
+			before := readDevice(t, store, runbook.DefaultOrgID, "a")
+			openRestore(t, store, "r1", other)
+			require.EqualValues(t, 2, putAll(t, store, "r1"))
+			require.Equal(t, before, readDevice(t, store, runbook.DefaultOrgID, "a"))
+			require.Equal(t, 2, count(t, store, `select count(*) from rollcall.roll where org_id = $1`, other))
+			require.Equal(t, 1, count(t, store, `select count(*) from events where reason = 'SystemRestored' and org_id = $1`, other))
+
+			openRestore(t, store, "r2", runbook.DefaultOrgID) // runs side by side
+			require.EqualValues(t, 2, putAll(t, store, "r2"))
+			in := reconnectOf("a", "5")
+			in.OrgID = other
+			require.Equal(t, runbook.T2, send(t, store, in).Transition)
+			require.Equal(t, 1, count(t, store, `select count(*) from devices where rollcall.device_state(annotations) = 'Normal'`))
+			require.Equal(t, runbook.CodeNoRollCall, code(send(t, store, reconnectOf("a", "5"))), "r1 is not of the default organisation")
+
+			openRestore(t, store, "all")
+			require.EqualValues(t, 4, putAll(t, store, "all"))
+			require.Equal(t, 3, count(t, store, `select count(*) from rollcall.roll where superseded`))
+		})
+	}
+}
+
+func TestWhoIsNotEligibleIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	deleted := versioned("deleted", "5")
+	deleted.DeletedAt = ptr(time.Now())
+	leaving := versioned("leaving", "5")
+	leaving.Status = ptr(`{"lifecycle": {"status": "Decommissioning"}}`)
+	left := versioned("left", "5")
+	left.Status = ptr(`{"lifecycle": {"status": "Decommissioned"}}`)
+	store := newStore(t)
+	for _, d := range []device{deleted, leaving, left} {
+		d.create(t, store)
+	}
+	before := snapshot(t, store).Devices
+	restored(t, store)
+	require.Equal(t, before, snapshot(t, store).Devices)
+	require.Zero(t, transitions(t, store))
+}
+
+func TestARestoreThatDoesNotRunPutsNothing(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	versioned("d", "5").create(t, store)
+	openRestore(t, store, "old")
+	openRestore(t, store, "r1")
+	cancelRestore(t, store, "r1")
+	for id, want := range map[string]runbook.Code{"old": runbook.CodeSuperseded, "r1": runbook.CodeRestoreEnded, uuid.NewString(): runbook.CodeNotFound} {
+		_, err := store.PutOnRoll(t.Context(), inventory.RollInput{RestoreID: id})
+		require.Equal(t, want, refusal(t, err))
+		_, err = store.AnnotateRequests(t.Context(), inventory.RollInput{RestoreID: id})
+		require.Equal(t, want, refusal(t, err))
+		_, err = store.FinishRoll(t.Context(), id)
+		require.Equal(t, want, refusal(t, err))
+	}
+	require.Equal(t, isNormal, stateOf(t, store, "d"))
+}
