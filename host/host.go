@@ -1,0 +1,106 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"rollcall/activities"
+	"rollcall/inventory"
+	"rollcall/workflows"
+)
+
+// stopTimeout is how long a stopping worker lets activities finish. They are writes of milliseconds, or reads.
+const stopTimeout = 10 * time.Second
+
+// Config is what a Host needs.
+type Config struct {
+	// Client is the process's only Temporal client; the caller closes it.
+	Client client.Client
+	// Store is the inventory; the caller closes it.
+	Store *inventory.Store
+	// Namespace is the client's, for the search attributes; empty is "default".
+	Namespace string
+	// TaskQueue is polled; empty is TaskQueue().
+	TaskQueue string
+	// Logger must be set.
+	Logger *slog.Logger
+	// MetricsListen is the address for /metrics, /healthz and /readyz; empty serves none.
+	MetricsListen string
+	// Metrics is where the client's SDK metrics go; nil serves the process's own without the SDK's.
+	Metrics *Metrics
+	// SkipSearchAttributes leaves the registration of search attributes to somebody else.
+	SkipSearchAttributes bool
+}
+
+// Host is one worker process.
+type Host struct {
+	cfg    Config
+	worker worker.Worker
+	health health
+	fatal  chan error
+}
+
+// New checks the database's schema, registers search attributes, and makes the worker. It does not start it. The error
+// says what to do: starter migrate for a schema that is not there, the temporal command for what may not be registered.
+func New(ctx context.Context, cfg Config) (*Host, error) {
+	if cfg.Namespace == "" {
+		cfg.Namespace = client.DefaultNamespace
+	}
+	if cfg.TaskQueue == "" {
+		cfg.TaskQueue = TaskQueue()
+	}
+	if err := cfg.Store.CheckSchema(ctx); err != nil {
+		return nil, err
+	}
+	if !cfg.SkipSearchAttributes {
+		if err := EnsureSearchAttributes(ctx, cfg.Client, cfg.Namespace); err != nil {
+			return nil, err
+		}
+	}
+	h := &Host{cfg: cfg, fatal: make(chan error, 1)}
+	h.worker = worker.New(cfg.Client, cfg.TaskQueue, worker.Options{
+		WorkerStopTimeout: stopTimeout,
+		OnFatalError:      h.fail,
+	})
+	workflows.Register(h.worker)
+	h.worker.RegisterActivity(&activities.Activities{Inventory: cfg.Store})
+	return h, nil
+}
+
+func (h *Host) fail(err error) {
+	select {
+	case h.fatal <- err:
+	default: // the first one stops the process already
+	}
+}
+
+// Run works until ctx is done, then stops polling, lets what runs finish, and returns nil. It returns the error that ended
+// it otherwise: a worker that cannot go on, or an address that cannot be listened on.
+func (h *Host) Run(ctx context.Context) error {
+	stopServing, err := h.serve()
+	if err != nil {
+		return err
+	}
+	defer stopServing()
+	if err := h.worker.Start(); err != nil {
+		return fmt.Errorf("start the worker on task queue %s: %w", h.cfg.TaskQueue, err)
+	}
+	h.health.started.Store(true)
+	h.cfg.Logger.Info("Worker started", "taskQueue", h.cfg.TaskQueue, "namespace", h.cfg.Namespace)
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-h.fatal:
+		err = fmt.Errorf("worker: %w", errors.Join(err))
+	}
+	h.health.started.Store(false)
+	h.worker.Stop()
+	h.cfg.Logger.Info("Worker stopped", "taskQueue", h.cfg.TaskQueue)
+	return err
+}

@@ -1,0 +1,99 @@
+package workflows
+
+import (
+	"go.temporal.io/sdk/workflow"
+
+	"rollcall/activities"
+	"rollcall/runbook"
+)
+
+// follow brings the workflow to where the database says that the device stands now, whoever moved it, and puts the message
+// on the timeline.
+func (d *device) follow(ctx workflow.Context, entry runbook.TimelineEntry, result activities.TransitionResult, err error) error {
+	if err != nil {
+		refusal := runbook.AsRefusal(err)
+		if refusal == nil {
+			return err
+		}
+		result = activities.TransitionResult{State: d.status.State, Restored: d.status.Restored, Reported: d.status.Reported, Refusal: refusal}
+	}
+	if result.State == runbook.StateConflictPaused && d.status.State == runbook.StateAwaitingReconnect {
+		if err := d.refuseEarlyResumes(ctx); err != nil {
+			return err
+		}
+	}
+	entry.Transition = result.Transition
+	entry.From, entry.To = d.status.State, result.State
+	d.enter(ctx, result)
+	if err := d.note(ctx, entry, result.Refusal); err != nil {
+		return err
+	}
+	if result.Refusal != nil && result.Refusal.Code == runbook.CodeSuperseded {
+		return d.learnOfSupersession(ctx)
+	}
+	return nil
+}
+
+// enter takes over the state and versions of a transition, with the outcome where it has one.
+func (d *device) enter(ctx workflow.Context, result activities.TransitionResult) {
+	changed := result.State != d.status.State
+	d.status.Restored, d.status.Reported = result.Restored, result.Reported
+	if !changed {
+		return
+	}
+	d.status.State, d.status.Since = result.State, result.At
+	switch {
+	case result.State == runbook.StateWithdrawn:
+		d.status.Outcome = runbook.OutcomeWithdrawn
+	case result.State == runbook.StateNormal && result.Next != "":
+		d.status.Outcome = runbook.OutcomeResumed
+		at := result.At
+		d.resume = runbook.ResumeDecision{
+			Accepted: true, Name: d.status.Name, State: result.State, Restored: result.Restored, Reported: result.Reported,
+			Next: result.Next, By: result.By, Reason: result.Reason, At: &at,
+		}
+	case result.State == runbook.StateNormal:
+		d.status.Outcome = runbook.OutcomeNormal
+	}
+	if err := workflow.UpsertTypedSearchAttributes(ctx, attributeDeviceStatus.ValueSet(string(result.State))); err != nil {
+		d.log.Warn("Search attribute could not be set; the list of workflows shows an older state", "error", err)
+	}
+}
+
+// refuseEarlyResumes empties the resume channel before the device becomes ConflictPaused: what is in it was sent before
+// there was a conflict to decide, and must not be found there when there is one.
+func (d *device) refuseEarlyResumes(ctx workflow.Context) error {
+	for d.inbox.resume.Len() > 0 {
+		message, refusal, ok := next[runbook.ResumeRequest](d.inbox.resume, runbook.SignalResume)
+		if !ok {
+			return nil
+		}
+		if refusal == nil {
+			_, err := runbook.MayResume(runbook.Conflict{State: runbook.StateAwaitingReconnect}, "")
+			refusal = runbook.AsRefusal(err)
+		}
+		if err := d.refuse(ctx, resumeEntry(message), refusal); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// learnOfSupersession asks the database whether the restore is still the current one, and ends the wait if a newer one has
+// taken over (T6).
+func (d *device) learnOfSupersession(ctx workflow.Context) error {
+	if d.ended() {
+		return nil
+	}
+	var restore activities.RestoreStateResult
+	in := activities.RestoreRef{RestoreID: d.status.RestoreID}
+	if err := carryOut(ctx, "is the restore still the current one", acts.RestoreState, in, &restore); err != nil {
+		return err
+	}
+	if restore.State != runbook.RestoreSuperseded || d.ended() {
+		return nil
+	}
+	d.status.Outcome = runbook.OutcomeSuperseded
+	entry := runbook.TimelineEntry{Message: runbook.SignalSuperseded, Transition: runbook.T6, From: d.status.State, To: d.status.State}
+	return d.note(ctx, entry, nil)
+}

@@ -1,0 +1,71 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+)
+
+// transitionDeadline bounds one attempt at a transition: no write of a run that has ended can come later than this.
+const transitionDeadline = 2 * time.Second
+
+// quick is for a write of a few milliseconds that nearly always succeeds: a local activity costs one event instead of six.
+// Its few attempts fit well into a workflow task; what fails longer goes on under patient.
+func quick(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		StartToCloseTimeout:    transitionDeadline,
+		ScheduleToCloseTimeout: 2 * transitionDeadline,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    50 * time.Millisecond,
+			BackoffCoefficient: 2,
+			MaximumAttempts:    3,
+		},
+		Summary: summary,
+	})
+}
+
+// patient is for what must happen however long the database is away: tried without end, at most a minute apart, and seen
+// as a pending activity, with its last failure, in the web UI.
+func patient(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: 2 * time.Minute,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    time.Second,
+			BackoffCoefficient: 2,
+			MaximumInterval:    time.Minute,
+		},
+		Summary: summary,
+	})
+}
+
+// predecessorPatience is how long a restore waits to hear that the one which it superseded has ended its waits, before it
+// starts its own and lets each device's start be tried again until the name is free.
+const predecessorPatience = time.Minute
+
+// A child that ended without an outcome (terminated in the web UI, or its name was still taken) is started again after
+// firstRestart, and each further time after twice as long, up to lastRestart.
+const (
+	firstRestart = time.Second
+	lastRestart  = 5 * time.Minute
+)
+
+// nextLook is how long a restore leaves its tally alone before it reads it again for the current details: soon while it
+// changes, rarely while it does not, and the more rarely the longer the history is, so that weeks of waiting stay far from
+// the limit of 51,200 events (a look costs six).
+func nextLook(last time.Duration, changed bool, historyLength int) time.Duration {
+	const soon, late = 5 * time.Second, 30 * time.Minute
+	next := last * 2
+	if changed || last == 0 {
+		next = soon
+	}
+	switch {
+	case historyLength > 15_000:
+		return max(next, 4*time.Hour)
+	case historyLength > 8_000:
+		next = max(next, late)
+	case historyLength > 4_000:
+		next = max(next, 2*time.Minute)
+	}
+	return min(next, late)
+}

@@ -1,0 +1,77 @@
+package workflows
+
+import (
+	"slices"
+
+	"go.temporal.io/sdk/workflow"
+
+	"rollcall/runbook"
+)
+
+// restoreInbox is what a restore has been told.
+type restoreInbox struct {
+	cancel, superseded, predecessorEnded workflow.ReceiveChannel
+
+	cancelledBy  runbook.CancelSignal
+	successors   []string
+	predecessors []string
+}
+
+func openRestoreInbox(ctx workflow.Context) restoreInbox {
+	return restoreInbox{
+		cancel:           workflow.GetSignalChannel(ctx, runbook.SignalCancel),
+		superseded:       workflow.GetSignalChannel(ctx, runbook.SignalSuperseded),
+		predecessorEnded: workflow.GetSignalChannel(ctx, runbook.SignalPredecessorEnded),
+	}
+}
+
+func (i *restoreInbox) empty() bool {
+	return i.cancel.Len()+i.superseded.Len()+i.predecessorEnded.Len() == 0
+}
+
+func (i *restoreInbox) haveEnded(ids []string) bool {
+	return !slices.ContainsFunc(ids, func(id string) bool { return !slices.Contains(i.predecessors, id) })
+}
+
+// listen reads signals for as long as the workflow runs.
+func (r *restore) listen(ctx workflow.Context) {
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		for workflow.Await(ctx, func() bool { return !r.inbox.empty() }) == nil {
+			r.readSignals(ctx)
+		}
+	})
+}
+
+// readSignals reads all that is there. A cancellation or a successor ends the roll call; a signal that cannot be read does
+// nothing but say so in the log.
+func (r *restore) readSignals(workflow.Context) {
+	for !r.inbox.empty() {
+		if message, refusal, ok := next[runbook.CancelSignal](r.inbox.cancel, runbook.SignalCancel); ok {
+			if refusal != nil {
+				r.log.Warn("Message refused", "message", runbook.SignalCancel, "error", refusal)
+			} else {
+				r.inbox.cancelledBy = message
+				r.stop()
+			}
+		}
+		if message, refusal, ok := next[runbook.SupersededSignal](r.inbox.superseded, runbook.SignalSuperseded); ok && refusal == nil {
+			r.inbox.successors = append(r.inbox.successors, message.ByRestoreID)
+			r.stop()
+		}
+		if message, refusal, ok := next[runbook.PredecessorEndedSignal](r.inbox.predecessorEnded, runbook.SignalPredecessorEnded); ok && refusal == nil {
+			r.inbox.predecessors = append(r.inbox.predecessors, message.RestoreID)
+		}
+	}
+}
+
+// tellSuccessors answers the restores that superseded this one: its waits have ended. One that has itself gone needs no
+// answer.
+func (r *restore) tellSuccessors(ctx workflow.Context) {
+	for _, id := range r.inbox.successors {
+		err := workflow.SignalExternalWorkflow(ctx, runbook.RestoreWorkflowID(id), "", runbook.SignalPredecessorEnded,
+			runbook.PredecessorEndedSignal{RestoreID: r.in.RestoreID}).Get(ctx, nil)
+		if err != nil {
+			r.log.Info("Successor is not there to be told", "successor", id, "error", err)
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package workflows
+
+import (
+	"fmt"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"rollcall/activities"
+	"rollcall/runbook"
+)
+
+// endPredecessors tells the restores that this one has superseded to end their waits, and waits a while for their word
+// that they have: a device's workflow can only be started when the one before it has gone. Nothing hangs on the answer,
+// since the database lets none of them act any more.
+func (r *restore) endPredecessors(ctx workflow.Context) error {
+	if r.opened.TakenUp {
+		// A write of the run before may still be under way; the roll that is read after this is what it left.
+		if err := workflow.Sleep(ctx, 2*transitionDeadline); err != nil {
+			return err
+		}
+	}
+	var waiting []string
+	for _, id := range r.opened.Superseded {
+		err := workflow.SignalExternalWorkflow(ctx, runbook.RestoreWorkflowID(id), "", runbook.SignalSuperseded,
+			runbook.SupersededSignal{ByRestoreID: r.in.RestoreID}).Get(ctx, nil)
+		if err == nil {
+			waiting = append(waiting, id)
+		}
+	}
+	if len(waiting) == 0 {
+		return ctx.Err()
+	}
+	r.enterPhase(ctx, "waiting for the superseded restore to end")
+	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
+		Timeout:      predecessorPatience,
+		TimerOptions: workflow.TimerOptions{Summary: "do not wait longer for the superseded restore"},
+	}, func() bool { return r.inbox.haveEnded(waiting) })
+	return err
+}
+
+// putOnRoll is T1 for the whole fleet, one transaction after the other.
+func (r *restore) putOnRoll(ctx workflow.Context) error {
+	r.enterPhase(ctx, "putting devices on the roll")
+	return r.eachChunk(ctx, "put devices on the roll", acts.PutOnRoll, func(put int) { r.progress.Total += int64(put) })
+}
+
+// annotateRequests marks the enrollment requests that were not approved when the backup was taken.
+func (r *restore) annotateRequests(ctx workflow.Context) error {
+	return r.eachChunk(ctx, "annotate enrollment requests", acts.AnnotateRequests, func(int) {})
+}
+
+func (r *restore) eachChunk(ctx workflow.Context, what string, activity any, count func(int)) error {
+	in := activities.RollInput{RestoreID: r.in.RestoreID}
+	for n := 1; ; n++ {
+		var chunk activities.RollResult
+		if err := insist(ctx, fmt.Sprintf("%s, part %d", what, n), activity, in, &chunk); err != nil {
+			return err
+		}
+		count(chunk.Put)
+		if chunk.Done {
+			return nil
+		}
+		in.AfterOrg, in.AfterName = chunk.LastOrg, chunk.LastName
+	}
+}
+
+// finishRoll closes the list and records SystemRestored.
+func (r *restore) finishRoll(ctx workflow.Context) error {
+	var finished activities.FinishRollResult
+	err := insist(ctx, "record SystemRestored", acts.FinishRoll, activities.RestoreRef{RestoreID: r.in.RestoreID}, &finished)
+	r.progress.Total = finished.Total
+	return err
+}
+
+// callDevices waits for every device: directly where they fit one parent, else through batches.
+func (r *restore) callDevices(ctx workflow.Context) error {
+	slices, err := runbook.PlanBatches(r.progress.Total, r.in.BatchSize)
+	if err != nil {
+		return err
+	}
+	r.enterPhase(ctx, "waiting for devices")
+	switch len(slices) {
+	case 0:
+		return nil
+	case 1:
+		direct := roster{restoreID: r.in.RestoreID, slice: slices[0], ended: r.progress.Ended, changed: r.showDetails}
+		return direct.call(ctx)
+	}
+	done := make([]bool, len(slices))
+	c := children{list: func(workflow.Context) ([]child, error) {
+		var wanted []child
+		for n := range slices {
+			if !done[n] {
+				wanted = append(wanted, r.batch(n, slices[n], &done[n]))
+			}
+		}
+		return wanted, nil
+	}}
+	return c.run(ctx)
+}
+
+func (r *restore) batch(n int, slice runbook.Slice, done *bool) child {
+	id := runbook.BatchWorkflowID(r.in.RestoreID, n)
+	return child{
+		key: int64(n),
+		id:  id,
+		start: func(ctx workflow.Context) workflow.ChildWorkflowFuture {
+			ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+				WorkflowID: id,
+				// As for its devices: what takes the roll up again must find the names free.
+				ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_TERMINATE,
+				WaitForCancellation:   true,
+				TypedSearchAttributes: temporal.NewSearchAttributes(attributeRestoreID.ValueSet(r.in.RestoreID)),
+				StaticSummary:         fmt.Sprintf("devices %d to %d of restore %s", slice.From+1, slice.To, r.in.RestoreID),
+			})
+			return workflow.ExecuteChildWorkflow(ctx, runbook.BatchWorkflowName, runbook.BatchInput{RestoreID: r.in.RestoreID, Number: n, Slice: slice})
+		},
+		ended: func(ctx workflow.Context, f workflow.Future) error {
+			var result runbook.BatchResult
+			if err := f.Get(ctx, &result); err != nil {
+				return err
+			}
+			*done = true
+			for _, outcome := range runbook.Outcomes {
+				r.progress.Ended[outcome] += result.Ended[outcome]
+			}
+			r.showDetails(ctx)
+			return nil
+		},
+	}
+}

@@ -1,0 +1,308 @@
+package workflows_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+
+	"rollcall/activities"
+	"rollcall/runbook"
+)
+
+// org is the organisation of all tests.
+const org = runbook.DefaultOrgID
+
+// world is a database in memory for workflow logic: it moves devices by runbook's rules and no others. That the real one
+// does the same is inventory's tests to say.
+type world struct {
+	mu       sync.Mutex
+	restores map[string]runbook.RestoreState
+	devices  map[string]*worldDevice
+	order    []string
+	refusals []activities.RefusalInput
+	// results are those of accepted resumes, by request id.
+	results map[string]activities.TransitionResult
+	// outages is how many calls fail before one succeeds.
+	outages int
+	calls   map[string]int
+	now     func() time.Time
+	// superseded is what opening a restore reports.
+	superseded []string
+	refuseOpen *runbook.Refusal
+	chunk      int
+	closedBy   string
+	closedWhy  string
+}
+
+type worldDevice struct {
+	entry     activities.RollEntry
+	gone      bool
+	resumedBy string
+	next      string
+	reason    string
+}
+
+func newWorld() *world {
+	return &world{
+		restores: map[string]runbook.RestoreState{"r1": runbook.RestoreRunning},
+		devices:  map[string]*worldDevice{}, results: map[string]activities.TransitionResult{}, calls: map[string]int{},
+		now: time.Now, chunk: 2,
+	}
+}
+
+// add puts a device on the roll that was restored at a version.
+func (w *world) add(name, restored string) *worldDevice {
+	d := &worldDevice{entry: activities.RollEntry{
+		OrgID: org, Name: name, Fleet: "web", Seq: int64(len(w.order)), State: runbook.StateAwaitingReconnect, Restored: restored,
+	}}
+	w.devices[name] = d
+	w.order = append(w.order, name)
+	return d
+}
+
+func (w *world) register(env *testsuite.TestWorkflowEnvironment) {
+	w.now = env.Now
+	for name, fn := range map[string]any{
+		"OpenRestore": w.openRestore, "PutOnRoll": w.putOnRoll, "AnnotateRequests": w.annotateRequests, "FinishRoll": w.finishRoll,
+		"Tally": w.tally, "CloseRestore": w.closeRestore, "OpenEntries": w.openEntries, "RestoreState": w.restoreState,
+		"Reconnect": w.reconnect, "Resume": w.resume, "Withdraw": w.withdraw, "RecordRefusal": w.recordRefusal,
+	} {
+		env.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
+	}
+}
+
+// enter locks the world for one call, which fails while there is an outage.
+func (w *world) enter(call string) (func(), error) {
+	w.mu.Lock()
+	w.calls[call]++
+	if w.outages > 0 {
+		w.outages--
+		w.mu.Unlock()
+		return nil, errors.New("connection refused")
+	}
+	return w.mu.Unlock, nil
+}
+
+func refused(r *runbook.Refusal) error {
+	return temporal.NewNonRetryableApplicationError(r.Message, string(r.Code), nil)
+}
+
+func (w *world) standing(d *worldDevice) activities.TransitionResult {
+	return activities.TransitionResult{
+		State: d.entry.State, Restored: d.entry.Restored, Reported: d.entry.Reported, Next: d.next, By: d.resumedBy, Reason: d.reason, At: w.now(),
+	}
+}
+
+// fence refuses what a restore that is not the current one does.
+func (w *world) fence(restoreID string, d *worldDevice) *activities.TransitionResult {
+	if w.restores[restoreID] == runbook.RestoreRunning {
+		return nil
+	}
+	result := w.standing(d)
+	result.Refusal = runbook.Refuse(runbook.CodeSuperseded, "restore %s is not the current one", restoreID)
+	return &result
+}
+
+func (w *world) reconnect(_ context.Context, in activities.ReconnectInput) (activities.TransitionResult, error) {
+	leave, err := w.enter("Reconnect")
+	if err != nil {
+		return activities.TransitionResult{}, err
+	}
+	defer leave()
+	d := w.devices[in.Name]
+	if fenced := w.fence(in.RestoreID, d); fenced != nil {
+		return *fenced, nil
+	}
+	if d.gone && d.entry.State.Open() {
+		return w.leaveRoll(d), nil
+	}
+	decision, err := runbook.DecideReconnect(d.entry.Restored, in.Reported)
+	if err != nil || !d.entry.State.Open() {
+		result := w.standing(d)
+		result.Refusal = runbook.AsRefusal(err)
+		return result, nil
+	}
+	transition := decision.Transition
+	d.entry.Reported = decision.Reported
+	if d.entry.State == runbook.StateConflictPaused {
+		transition = runbook.Reported
+	} else {
+		d.entry.State = decision.To
+	}
+	result := w.standing(d)
+	result.Applied, result.Transition, result.Updated = true, transition, decision.Updated
+	return result, nil
+}
+
+func (w *world) leaveRoll(d *worldDevice) activities.TransitionResult {
+	d.entry.State = runbook.StateWithdrawn
+	result := w.standing(d)
+	result.Applied, result.Transition = true, runbook.T5
+	return result
+}
+
+func (w *world) resume(_ context.Context, in activities.ResumeInput) (activities.TransitionResult, error) {
+	leave, err := w.enter("Resume")
+	if err != nil {
+		return activities.TransitionResult{}, err
+	}
+	defer leave()
+	if first, ok := w.results[in.RequestID]; ok {
+		return first, nil
+	}
+	d := w.devices[in.Name]
+	if fenced := w.fence(in.RestoreID, d); fenced != nil {
+		return *fenced, nil
+	}
+	next, err := runbook.MayResume(runbook.Conflict{
+		State: d.entry.State, Restored: d.entry.Restored, Reported: d.entry.Reported, ResumedBy: d.resumedBy,
+	}, in.ExpectVersion)
+	if err != nil {
+		result := w.standing(d)
+		result.Refusal = runbook.AsRefusal(err)
+		return result, nil
+	}
+	d.entry.State, d.resumedBy, d.reason, d.next = runbook.StateNormal, in.By, in.Reason, next.String()
+	result := w.standing(d)
+	result.Applied, result.Transition = true, runbook.T4
+	w.results[in.RequestID] = result
+	return result, nil
+}
+
+func (w *world) withdraw(_ context.Context, in activities.WithdrawInput) (activities.TransitionResult, error) {
+	leave, err := w.enter("Withdraw")
+	if err != nil {
+		return activities.TransitionResult{}, err
+	}
+	defer leave()
+	d := w.devices[in.Name]
+	if fenced := w.fence(in.RestoreID, d); fenced != nil {
+		return *fenced, nil
+	}
+	if err := runbook.MayWithdraw(!d.gone, false, "", in.Force); err != nil {
+		result := w.standing(d)
+		result.Refusal = runbook.AsRefusal(err)
+		return result, nil
+	}
+	return w.leaveRoll(d), nil
+}
+
+func (w *world) recordRefusal(_ context.Context, in activities.RefusalInput) error {
+	leave, err := w.enter("RecordRefusal")
+	if err != nil {
+		return err
+	}
+	defer leave()
+	w.refusals = append(w.refusals, in)
+	return nil
+}
+
+func (w *world) restoreState(_ context.Context, in activities.RestoreRef) (activities.RestoreStateResult, error) {
+	leave, err := w.enter("RestoreState")
+	if err != nil {
+		return activities.RestoreStateResult{}, err
+	}
+	defer leave()
+	return activities.RestoreStateResult{State: w.restores[in.RestoreID]}, nil
+}
+
+func (w *world) openRestore(_ context.Context, in activities.OpenRestoreInput) (activities.OpenRestoreResult, error) {
+	leave, err := w.enter("OpenRestore")
+	if err != nil {
+		return activities.OpenRestoreResult{}, err
+	}
+	defer leave()
+	if w.refuseOpen != nil {
+		return activities.OpenRestoreResult{}, refused(w.refuseOpen)
+	}
+	w.restores[in.ID] = runbook.RestoreRunning
+	return activities.OpenRestoreResult{StartedAt: w.now(), Superseded: w.superseded}, nil
+}
+
+func (w *world) putOnRoll(_ context.Context, in activities.RollInput) (activities.RollResult, error) {
+	leave, err := w.enter("PutOnRoll")
+	if err != nil {
+		return activities.RollResult{}, err
+	}
+	defer leave()
+	if w.restores[in.RestoreID] != runbook.RestoreRunning {
+		return activities.RollResult{}, refused(runbook.Refuse(runbook.CodeSuperseded, "restore %s is not the current one", in.RestoreID))
+	}
+	from := slices.Index(w.order, in.AfterName) + 1
+	to := min(from+w.chunk, len(w.order))
+	result := activities.RollResult{Put: to - from, Done: to == len(w.order)}
+	if to > from {
+		result.LastOrg, result.LastName = org, w.order[to-1]
+	}
+	return result, nil
+}
+
+func (w *world) annotateRequests(context.Context, activities.RollInput) (activities.RollResult, error) {
+	leave, err := w.enter("AnnotateRequests")
+	if err != nil {
+		return activities.RollResult{}, err
+	}
+	defer leave()
+	return activities.RollResult{Done: true}, nil
+}
+
+func (w *world) finishRoll(context.Context, activities.RestoreRef) (activities.FinishRollResult, error) {
+	leave, err := w.enter("FinishRoll")
+	if err != nil {
+		return activities.FinishRollResult{}, err
+	}
+	defer leave()
+	return activities.FinishRollResult{Total: int64(len(w.order))}, nil
+}
+
+func (w *world) openEntries(_ context.Context, in activities.OpenEntriesInput) (activities.OpenEntriesResult, error) {
+	leave, err := w.enter("OpenEntries")
+	if err != nil {
+		return activities.OpenEntriesResult{}, err
+	}
+	defer leave()
+	var result activities.OpenEntriesResult
+	for _, name := range w.order {
+		entry := w.devices[name].entry
+		if entry.State.Open() && entry.Seq >= in.Slice.From && entry.Seq < in.Slice.To {
+			result.Entries = append(result.Entries, entry)
+		}
+	}
+	return result, nil
+}
+
+func (w *world) tally(_ context.Context, in activities.RestoreRef) (runbook.RestoreStatus, error) {
+	leave, err := w.enter("Tally")
+	if err != nil {
+		return runbook.RestoreStatus{}, err
+	}
+	defer leave()
+	return w.status(in.RestoreID), nil
+}
+
+func (w *world) closeRestore(_ context.Context, in activities.CloseRestoreInput) (runbook.RestoreStatus, error) {
+	leave, err := w.enter("CloseRestore")
+	if err != nil {
+		return runbook.RestoreStatus{}, err
+	}
+	defer leave()
+	if w.restores[in.RestoreID] == runbook.RestoreRunning {
+		w.restores[in.RestoreID] = in.State
+		w.closedBy, w.closedWhy = in.By, in.Reason
+	}
+	return w.status(in.RestoreID), nil
+}
+
+func (w *world) status(restoreID string) runbook.RestoreStatus {
+	status := runbook.RestoreStatus{RestoreID: restoreID, State: w.restores[restoreID], Total: int64(len(w.order)), Counts: runbook.NewCounts()}
+	for _, d := range w.devices {
+		status.Counts[d.entry.State]++
+	}
+	return status
+}
