@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.temporal.io/sdk/client"
+
+	"rollcall/inventory"
+	"rollcall/runbook"
+)
+
+type cancelOptions struct {
+	*globals
+	operator
+	timeout time.Duration
+}
+
+func newCancelCommand(g *globals) *cobra.Command {
+	o := &cancelOptions{globals: g}
+	cmd := &cobra.Command{
+		Use:   "cancel RESTORE --reason REASON",
+		Short: "End a roll call before every device is accounted for",
+		Long: `Ends a roll call before every device is accounted for. Its waits end; devices that still wait or are paused stay as they are,
+and nothing is rendered for them until the roll call is taken up again with "starter restore --id RESTORE", or a new restore
+supersedes it.`,
+		Example: `  starter cancel after-outage --reason "wrong backup"`,
+		Args:    cobra.ExactArgs(1),
+	}
+	bindOutcomeTimeout(cmd, &o.timeout)
+	o.operator.bind(cmd)
+	cmd.RunE = run(func(ctx context.Context, args []string) error {
+		if strings.TrimSpace(o.reason) == "" {
+			return usagef("say why: --reason \"wrong backup\"")
+		}
+		if err := o.operator.complete(o.io, cmd); err != nil {
+			return err
+		}
+		return o.run(ctx, args[0])
+	})
+	return cmd
+}
+
+func (o *cancelOptions) run(ctx context.Context, id string) error {
+	if err := runbook.CheckRestoreID(id); err != nil {
+		return usagef("%w", err)
+	}
+	store, err := o.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	status, err := readStatus(ctx, store, id)
+	switch refusal := runbook.AsRefusal(err); {
+	case refusal != nil && refusal.Code == runbook.CodeNotFound:
+		// A workflow may have been started that no worker has taken up yet.
+	case err != nil:
+		return err
+	case status.State != runbook.RestoreRunning:
+		return runbook.Refuse(runbook.CodeRestoreEnded, "restore %s has ended already (%s)", id, status.State)
+	}
+	c, err := o.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := o.send(ctx, c, id, status); err != nil {
+		return err
+	}
+	return o.outcome(ctx, store, id)
+}
+
+// send says first who cancels and why, then cancels: the workflow reads both at once.
+func (o *cancelOptions) send(ctx context.Context, c client.Client, id string, status runbook.RestoreStatus) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	workflowID := runbook.RestoreWorkflowID(id)
+	err := c.SignalWorkflow(ctx, workflowID, "", runbook.SignalCancel, runbook.CancelSignal{By: o.as, Reason: o.reason})
+	if err == nil {
+		err = c.CancelWorkflow(ctx, workflowID, "")
+	}
+	if isNotFound(err) && status.RestoreID == "" {
+		return runbook.Refuse(runbook.CodeNotFound, "there is no restore %s", id)
+	}
+	if isNotFound(err) {
+		return fmt.Errorf("restore %s is open, but no workflow runs it: take it up again with `starter restore --id %s`, then cancel it", id, id)
+	}
+	if err != nil {
+		return fmt.Errorf("cancel restore %s: %w", id, err)
+	}
+	return nil
+}
+
+// outcome waits until the restore has ended.
+func (o *cancelOptions) outcome(ctx context.Context, store *inventory.Store, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	for {
+		status, err := store.RestoreStatus(ctx, id)
+		if err == nil && status.State != runbook.RestoreRunning {
+			return o.print(status)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("outcome unknown: restore %s was told, and ends when a worker reads it (is one running?); see `starter status %s`", id, id)
+		case <-time.After(watchInterval):
+		}
+	}
+}
+
+func (o *cancelOptions) print(status runbook.RestoreStatus) error {
+	if status.State != runbook.RestoreCancelled {
+		return fmt.Errorf("restore %s was %s before it could be cancelled", status.RestoreID, lower(status.State))
+	}
+	fmt.Fprintf(o.io.Stdout, "restore %s is cancelled\n", status.RestoreID)
+	if n := status.Waiting(); n > 0 {
+		fmt.Fprintf(o.io.Stderr, "warning: %s still wait or are paused, and nothing is rendered for them; `starter restore --id %s` takes the roll call up again\n",
+			count(n, "device"), status.RestoreID)
+	}
+	return nil
+}

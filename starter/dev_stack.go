@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"go.temporal.io/sdk/client"
+
+	"rollcall/devenv"
+	"rollcall/host"
+	"rollcall/inventory"
+)
+
+// devConfig says where and how the servers of `starter dev` run.
+type devConfig struct {
+	// Dir holds their files and logs.
+	Dir string
+	// Port and UIPort are Temporal's, as devenv takes them.
+	Port, UIPort int
+	// Passing is for servers whose data nobody wants afterwards: it trades keeping it for speed.
+	Passing bool
+}
+
+// devStack is everything that `starter dev` runs: PostgreSQL and Temporal as child processes, and the worker inside.
+type devStack struct {
+	cfg      devConfig
+	queue    string
+	postgres *devenv.Postgres
+	temporal *devenv.Temporal
+	store    *inventory.Store
+	client   client.Client
+	// workerLog takes what the worker and the Temporal client say.
+	workerLog *slog.Logger
+	// ended receives why the stack can go on no more, when a part of it ends that nobody asked to.
+	ended chan error
+	// stops end the parts, in the order in which they were started.
+	stops []func() error
+}
+
+// partEnded says that a part of the stack has ended that nobody asked to.
+type partEnded struct {
+	part string
+	logs string
+	// err is what the part said; nil where it is a process, whose words are in its log.
+	err error
+}
+
+// Error names the part and where it logs.
+func (e *partEnded) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("%s has ended by itself; its log is in %s", e.part, e.logs)
+	}
+	return fmt.Sprintf("%s has ended by itself: %v; its log is in %s", e.part, e.err, e.logs)
+}
+
+// Unwrap is what the part said.
+func (e *partEnded) Unwrap() error { return e.err }
+
+// startDevStack starts the servers, brings the schema up to date and starts the worker. Where a part fails, what was
+// started before it is ended, and the error holds the last words of the one that failed.
+func startDevStack(ctx context.Context, cfg devConfig) (*devStack, error) {
+	s := &devStack{cfg: cfg, queue: host.TaskQueue(), ended: make(chan error, 4)}
+	for _, step := range []func(context.Context) error{s.startServers, s.connect, s.startWorker} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, s.stop())
+		}
+	}
+	return s, nil
+}
+
+// stop ends the parts in the reverse order of their start: the worker, then Temporal, then PostgreSQL. It may be called
+// again.
+func (s *devStack) stop() error {
+	var errs []error
+	for _, stop := range slices.Backward(s.stops) {
+		errs = append(errs, stop())
+	}
+	s.stops = nil
+	return errors.Join(errs...)
+}
+
+func (s *devStack) onStop(stop func() error) { s.stops = append(s.stops, stop) }
+
+// watch tells when a part ends. Where stop ended it, nobody listens any more.
+func (s *devStack) watch(part string, done <-chan struct{}) {
+	<-done
+	s.ended <- &partEnded{part: part, logs: s.logDir()}
+}
+
+// context is ctx, cancelled as well when a part of the stack ends by itself; that is then its cause.
+func (s *devStack) context(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case err := <-s.ended:
+			cancel(err)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"rollcall/inventory"
+)
+
+type importOptions struct {
+	*globals
+	output       *format
+	file         string
+	createOrg    bool
+	skipExisting bool
+}
+
+// importReport is what `import -o json` prints.
+type importReport struct {
+	Devices            int `json:"devices"`
+	Fleets             int `json:"fleets"`
+	EnrollmentRequests int `json:"enrollmentRequests"`
+	Skipped            int `json:"skipped"`
+}
+
+func newImportCommand(g *globals) *cobra.Command {
+	o := &importOptions{globals: g}
+	cmd := &cobra.Command{
+		Use:   "import -f FILE|-",
+		Short: "Put devices, fleets and enrollment requests into the database",
+		Long: `Puts devices, fleets and enrollment requests into the database, from YAML or JSON as "flightctl get ... -o yaml|json"
+prints them: single resources, lists, or several documents in one file. All of the file is imported, or nothing; an error
+names the document and the field.`,
+		Example: `  starter import -f examples/fleet.yaml
+  flightctl get devices -o yaml | starter import -f -
+  starter import -f devices.json --org acme --create-org`,
+		Args: cobra.NoArgs,
+		RunE: run(func(ctx context.Context, _ []string) error { return o.run(ctx) }),
+	}
+	cmd.Flags().StringVarP(&o.file, "filename", "f", "", "`file` to import, or - for standard input")
+	cmd.Flags().BoolVar(&o.createOrg, "create-org", false, "create the organisation of --org where it does not exist")
+	cmd.Flags().BoolVar(&o.skipExisting, "skip-existing", false, "leave resources that exist as they are, instead of failing")
+	o.output = bindFormat(cmd, outputJSON, outputYAML)
+	return cmd
+}
+
+func (o *importOptions) validate() error {
+	if o.file == "" {
+		return usagef("say which file: -f FILE, or -f - for standard input")
+	}
+	if o.createOrg && o.org == "" {
+		return usagef("--create-org needs --org")
+	}
+	return nil
+}
+
+func (o *importOptions) run(ctx context.Context) error {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	file, err := o.open()
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	store, err := o.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	orgID, err := o.organisation(ctx, store)
+	if err != nil {
+		return err
+	}
+	result, err := store.Import(ctx, file, inventory.ImportOptions{OrgID: orgID, SkipExisting: o.skipExisting})
+	if err != nil {
+		return fmt.Errorf("import %s: %w", o.file, err)
+	}
+	return o.print(importReport(result))
+}
+
+func (o *importOptions) open() (io.ReadCloser, error) {
+	if o.file == "-" {
+		return io.NopCloser(o.io.Stdin), nil
+	}
+	path := o.file
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(o.io.Dir, path)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the file to import: %w", err)
+	}
+	return file, nil
+}
+
+func (o *importOptions) organisation(ctx context.Context, store *inventory.Store) (string, error) {
+	if !o.createOrg {
+		return o.orgID(ctx, store)
+	}
+	id, err := store.CreateOrg(ctx, o.org)
+	if err != nil {
+		return "", fmt.Errorf("create organisation %q: %w", o.org, err)
+	}
+	return id, nil
+}
+
+func (o *importOptions) print(r importReport) error {
+	return o.output.print(o.io.Stdout, r, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "imported %s, %s, %s", count(r.Devices, "device"), count(r.Fleets, "fleet"), count(r.EnrollmentRequests, "enrollment request"))
+		if err == nil && r.Skipped > 0 {
+			_, err = fmt.Fprintf(w, "; left %d as they were", r.Skipped)
+		}
+		if err == nil {
+			_, err = fmt.Fprintln(w)
+		}
+		return err
+	})
+}

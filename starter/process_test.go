@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"rollcall/runbook"
+)
+
+// process is the program itself, with an environment that names the bench's servers and nothing of the developer's.
+func (b *bench) process(env []string, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
+	b.t.Helper()
+	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
+	cmd = exec.CommandContext(b.t.Context(), os.Args[0], args...)
+	cmd.Dir = b.dir
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.Env = append([]string{
+		envRunStarter + "=1", "HOME=" + b.dir, "USER=tester", "PATH=" + os.Getenv("PATH"),
+		envDatabaseURL + "=" + b.url, envTaskQueue + "=" + b.queue,
+		"TEMPORAL_ADDRESS=" + b.server.Address, "TEMPORAL_NAMESPACE=" + b.server.Namespace,
+	}, env...)
+	return cmd, stdout, stderr
+}
+
+func (b *bench) exec(env []string, args ...string) outcome {
+	b.t.Helper()
+	cmd, stdout, stderr := b.process(env, args...)
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		require.NoError(b.t, err)
+	}
+	return outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String()}
+}
+
+func TestTheProgramFindsItsServersByTheEnvironment(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	b.work()
+	b.give(device{name: "web-1", version: "5"})
+	o := b.exec(nil, "restore", "--id", "first")
+	require.Equal(t, 0, o.code, o.stderr)
+	require.Equal(t, 0, b.exec(nil, "reconnect", "device", "web-1", "--rendered-version", "7").code)
+	b.until("web-1", runbook.StateConflictPaused)
+	require.Equal(t, 4, b.exec(nil, "resume", "device", "web-1", "--expect-version", "6").code)
+	require.Equal(t, 2, b.exec(nil, "resume", "devices").code)
+	o = b.exec(nil, "resume", "device/web-1")
+	require.Equal(t, 0, o.code, o.stderr)
+	require.Contains(t, b.ok("describe", "device", "web-1"), "tester", "the operator is $USER")
+	require.Equal(t, 3, b.exec(nil, "resume", "device/web-1").code)
+
+	o = b.exec([]string{"TEMPORAL_ADDRESS=127.0.0.1:1"}, "resume", "device/web-1")
+	require.Equal(t, 1, o.code)
+	require.Contains(t, o.stderr, "127.0.0.1:1")
+	require.Contains(t, o.stderr, "TEMPORAL_ADDRESS", "it says what to do")
+}
+
+func TestCtrlCEndsTheWatchingAndNotTheRestore(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	b.work()
+	b.give(device{name: "web-1", version: "5"})
+	cmd, _, stderr := b.process(nil, "restore", "--id", "first", "--wait")
+	require.NoError(t, cmd.Start())
+	b.until("web-1", runbook.StateAwaitingReconnect)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		require.Fail(t, "the program does not end")
+	}
+	require.Equal(t, 1, cmd.ProcessState.ExitCode(), stderr)
+	require.Contains(t, stderr.String(), "restore first goes on")
+	require.Equal(t, runbook.RestoreRunning, b.tally("first").State)
+}
+
+func TestShellsCompleteKindsAndNames(t *testing.T) {
+	t.Parallel()
+	b := threeDevices(t)
+	require.Contains(t, b.ok("__complete", "resume", ""), "device\n")
+	names := b.ok("__complete", "describe", "device", "")
+	require.Contains(t, names, "web-1\nweb-2\n")
+	require.Contains(t, b.ok("__complete", "get", "-o", ""), "wide\n")
+	bare := runBare(t, "__complete", "describe", "device", "")
+	require.Equal(t, 0, bare.code)
+	require.False(t, strings.Contains(bare.stdout, "error"), "what cannot be completed is silent: %s", bare.stdout)
+}
