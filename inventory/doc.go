@@ -6,7 +6,9 @@
 // take over from (T6), and close.go ends it; roll.go and requests.go put devices and requests on the roll (T1), in the SQL of
 // roll_sql.go; reconnect.go, resume.go and withdraw.go carry out T2 to T5. These stand on change.go, which is a whole
 // transition in one statement, and on settle.go and position.go, which look at the locked rows where that one did not apply or
-// would not do. record.go and refusal.go keep the audit, events.go tells Flight Control, tally.go and waiting.go count and list.
+// would not do. record.go and refusal.go keep the audit, events.go tells Flight Control, tally.go and waiting.go count and list. Reading is
+// query.go, with selectors.go and fieldselector*.go for what a person selects; standing.go says where devices stand, audit.go
+// what was done to one; import*.go reads what Flight Control prints.
 //
 // Decisions are runbook's; the SQL here only carries them out, and carries out each one whole or not at all. A transition
 // locks the device row first and its row on the roll second, in every path, so that none waits for another in a circle.

@@ -76,7 +76,7 @@ func (a *asker) ask(ctx context.Context, d inventory.DeviceStanding) runbook.Res
 	if ctx.Err() != nil {
 		return refusedBy(runbook.Refuse(runbook.CodeFailed, "not asked: interrupted"))
 	}
-	if a.unanswered.Load() >= asksAtOnce && a.answered.Load() == 0 {
+	if a.unanswered.Load() > 0 && a.answered.Load() == 0 {
 		return refusedBy(runbook.Refuse(runbook.CodeFailed, "not asked: none of the devices asked before has answered; is a worker running?"))
 	}
 	decision, err := a.update(ctx, d)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -262,6 +263,33 @@ func TestAnInterruptedResumeSaysWhatIsKnown(t *testing.T) {
 	o := b.runWith(ctx, "", "resume", "devices", "--all", "--as", "alice")
 	require.Equal(t, 4, o.code)
 	require.Equal(t, 3, strings.Count(o.stdout, "OutcomeUnknown"), o.stdout)
+}
+
+// TestAFleetWhoseWorkersAreAwayIsNotAskedToTheLast keeps a decision from lying in wait for devices by the thousand.
+func TestAFleetWhoseWorkersAreAwayIsNotAskedToTheLast(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	stopWorker := b.work()
+	const fleet = asksAtOnce + 8
+	var devices []device
+	for i := range fleet {
+		devices = append(devices, device{name: fmt.Sprintf("web-%02d", i), version: "5"})
+	}
+	b.give(devices...)
+	b.restored("first")
+	for _, d := range devices {
+		b.ok("reconnect", "device", d.name, "--rendered-version", "7")
+	}
+	for _, d := range devices {
+		b.until(d.name, runbook.StateConflictPaused)
+	}
+	stopWorker()
+	b.terminal = true
+	o := b.run("resume", "devices", "--all", "--timeout", "1s")
+	require.Equal(t, 4, o.code)
+	require.Equal(t, asksAtOnce, strings.Count(o.stdout, "OutcomeUnknown"))
+	require.Equal(t, 8, strings.Count(o.stdout, "not asked"))
+	require.Contains(t, o.stderr, "40/40", "a person sees that something happens")
 }
 
 // TestNamesThatAreNotPlain lets names travel through SQL, workflow ids and shells.
