@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jmoiron/sqlx"
@@ -12,8 +13,21 @@ import (
 // settle runs decide on a device's locked rows in one transaction, unless the request was answered before: then that
 // answer is given again. verb names the attempt in errors.
 func (s *Store) settle(ctx context.Context, verb string, t target, requestID string, decide func(*sqlx.Tx, position) (Transitioned, error)) (Transitioned, error) {
-	var result Transitioned
-	err := s.inTx(ctx, func(tx *sqlx.Tx) error {
+	result, err := s.settleOnce(ctx, t, requestID, decide)
+	if errors.Is(err, errRestoreEnded) {
+		result, err = s.settleOnce(ctx, t, requestID, decide) // which finds it ended from the start, and refuses
+	}
+	if err != nil {
+		return Transitioned{}, fmt.Errorf("%s device %s: %w", verb, t.Name, err)
+	}
+	return result, nil
+}
+
+// errRestoreEnded is a restore that ended after a transition had read that it runs: its row is not locked.
+var errRestoreEnded = errors.New("its restore has ended meanwhile")
+
+func (s *Store) settleOnce(ctx context.Context, t target, requestID string, decide func(*sqlx.Tx, position) (Transitioned, error)) (result Transitioned, err error) {
+	err = s.inTx(ctx, func(tx *sqlx.Tx) error {
 		p, err := lock(ctx, tx, t)
 		if err != nil {
 			return err
@@ -29,10 +43,7 @@ func (s *Store) settle(ctx context.Context, verb string, t target, requestID str
 		result, err = decide(tx, p)
 		return err
 	})
-	if err != nil {
-		return Transitioned{}, fmt.Errorf("%s device %s: %w", verb, t.Name, err)
-	}
-	return result, nil
+	return result, err
 }
 
 // applyAt carries out c on a device whose rows are locked, so that it cannot but hold what c expects.
@@ -43,8 +54,7 @@ func (s *Store) applyAt(ctx context.Context, tx *sqlx.Tx, p position, c change) 
 		return Transitioned{}, err
 	}
 	if !ok {
-		// Only the restore can have ended since: its row is not locked.
-		return Transitioned{}, fmt.Errorf("write transition %s: its restore has ended meanwhile", c.Transition)
+		return Transitioned{}, fmt.Errorf("write transition %s: %w", c.Transition, errRestoreEnded)
 	}
 	return c.result(at), nil
 }

@@ -59,7 +59,7 @@ func (r restore) mayBeSuperseded(in OpenRestoreInput) error {
 	case wider && in.Supersede:
 		return runbook.Refuse(runbook.CodeScopeMismatch, "restore %s of %s still runs, and a restore of %s cannot take over all of its devices; restore all organisations with --supersede, or cancel it first", r.ID, scope(r.OrgID), scope(in.OrgID))
 	case wider:
-		return runbook.Refuse(runbook.CodeRestoreRunning, "restore %s of %s still runs; wait for it, or cancel it with `starter cancel %s`", r.ID, scope(r.OrgID), r.ID)
+		return runbook.Refuse(runbook.CodeRestoreRunning, "restore %s of %s still runs; wait for it, or cancel it with `starter cancel %s --reason …`", r.ID, scope(r.OrgID), r.ID)
 	case !in.Supersede:
 		return runbook.Refuse(runbook.CodeRestoreRunning, "restore %s of %s still runs; wait for it, or take over from it with --supersede", r.ID, scope(r.OrgID))
 	}

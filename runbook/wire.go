@@ -207,12 +207,23 @@ type TimelineEntry struct {
 	Times int `json:"times,omitempty"`
 }
 
+// The phases of a restore, in their order, as RestoreProgress and the web UI show them.
+const (
+	PhaseOpening  = "opening the restore"
+	PhaseTakeOver = "waiting for the superseded restore to end"
+	PhaseRoll     = "putting devices on the roll"
+	PhaseWaiting  = "waiting for devices"
+	PhaseClosing  = "closing the restore"
+	PhaseEnded    = "ended"
+)
+
 // RestoreProgress answers QueryTally. It says what the workflow waits for; the tally of devices is the database's.
 type RestoreProgress struct {
 	RestoreID string       `json:"restoreId"`
 	State     RestoreState `json:"state"`
-	Phase     string       `json:"phase"`
-	Total     int64        `json:"total"`
+	// Phase is one of the Phase constants.
+	Phase string `json:"phase"`
+	Total int64  `json:"total"`
 	// Ended is the number of devices that have ended, by outcome, as far as this workflow has heard.
 	Ended map[Outcome]int `json:"ended"`
 }

@@ -21,10 +21,6 @@ const (
 	// rollPatience is how long a restore that is open may take to put the fleet on its roll, before a command without
 	// --wait returns and leaves it to itself.
 	rollPatience = 20 * time.Second
-	// phaseOpening and phaseWaiting are the words of a restore's workflow for where it is: it has not been refused yet, and
-	// its whole fleet is on the roll.
-	phaseOpening = "opening the restore"
-	phaseWaiting = "waiting for devices"
 	// watchInterval is how often a restore that is watched is looked at.
 	watchInterval = 250 * time.Millisecond
 	// outagePatience is how long the database may be away before --wait gives up watching.
@@ -87,7 +83,7 @@ func (w *watch) awaitOpen(ctx context.Context) (answered bool, err error) {
 // opened asks the workflow whether it is past opening the restore; no answer counts as no.
 func (w *watch) opened(ctx context.Context) bool {
 	p, err := w.progress(ctx)
-	return err == nil && p.Phase != phaseOpening
+	return err == nil && p.Phase != runbook.PhaseOpening
 }
 
 // progress asks the workflow how far it is. Only a worker can answer.

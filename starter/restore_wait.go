@@ -73,7 +73,7 @@ func (w *watch) awaitRoll(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, rollPatience)
 	defer cancel()
 	for ctx.Err() == nil {
-		if p, err := w.progress(ctx); err == nil && p.Phase == phaseWaiting {
+		if p, err := w.progress(ctx); err == nil && p.Phase == runbook.PhaseWaiting {
 			return true
 		}
 		select {

@@ -48,7 +48,7 @@ func setUpRestore(ctx workflow.Context, in runbook.RestoreInput) (*restore, erro
 	if err := workflow.SetQueryHandler(ctx, runbook.QueryTally, func() (runbook.RestoreProgress, error) { return r.progress, nil }); err != nil {
 		return nil, fmt.Errorf("register query %s: %w", runbook.QueryTally, err)
 	}
-	r.enterPhase(ctx, "opening the restore")
+	r.enterPhase(ctx, runbook.PhaseOpening)
 	return r, nil
 }
 
@@ -122,12 +122,12 @@ func (r *restore) close(ctx workflow.Context, err error) (runbook.RestoreStatus,
 	if err != nil {
 		in.State, in.By, in.Reason = runbook.RestoreCancelled, r.inbox.cancelledBy.By, r.inbox.cancelledBy.Reason
 	}
-	r.enterPhase(ctx, "closing the restore")
+	r.enterPhase(ctx, runbook.PhaseClosing)
 	if err := insist(ctx, "close the restore", acts.CloseRestore, in, &r.tally); err != nil {
 		return runbook.RestoreStatus{}, asFailure(runbook.AsRefusal(err))
 	}
 	r.progress.State = r.tally.State
-	r.enterPhase(ctx, "ended")
+	r.enterPhase(ctx, runbook.PhaseEnded)
 	r.readSignals(ctx)
 	r.tellSuccessors(ctx)
 	if r.tally.State == runbook.RestoreCancelled {

@@ -32,7 +32,7 @@ func (r *restore) endPredecessors(ctx workflow.Context) error {
 	if len(waiting) == 0 {
 		return ctx.Err()
 	}
-	r.enterPhase(ctx, "waiting for the superseded restore to end")
+	r.enterPhase(ctx, runbook.PhaseTakeOver)
 	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
 		Timeout:      predecessorPatience,
 		TimerOptions: workflow.TimerOptions{Summary: "do not wait longer for the superseded restore"},
@@ -42,7 +42,7 @@ func (r *restore) endPredecessors(ctx workflow.Context) error {
 
 // putOnRoll is T1 for the whole fleet, one transaction after the other.
 func (r *restore) putOnRoll(ctx workflow.Context) error {
-	r.enterPhase(ctx, "putting devices on the roll")
+	r.enterPhase(ctx, runbook.PhaseRoll)
 	return r.eachChunk(ctx, "put devices on the roll", acts.PutOnRoll, func(put int) { r.progress.Total += int64(put) })
 }
 
@@ -80,7 +80,7 @@ func (r *restore) callDevices(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	r.enterPhase(ctx, "waiting for devices")
+	r.enterPhase(ctx, runbook.PhaseWaiting)
 	switch len(slices) {
 	case 0:
 		return nil

@@ -100,7 +100,7 @@ func TestRestoreWaitsForEveryDevice(t *testing.T) {
 			n.step(n.reports(0, "5"), n.reports(1, "4"), n.reports(2, "7"))
 			n.step(n.signalDevice(4, runbook.SignalWithdraw, runbook.WithdrawSignal{By: "alice"}))
 			n.step(func() {
-				require.Equal(t, "waiting for devices", n.progress().Phase)
+				require.Equal(t, runbook.PhaseWaiting, n.progress().Phase)
 				require.EqualValues(t, 5, n.progress().Total)
 			})
 			n.step(n.signalDevice(2, runbook.SignalResume, runbook.ResumeRequest{By: "alice"}))
@@ -217,7 +217,7 @@ func TestSupersedingRestoreTakesOver(t *testing.T) {
 		n.world.superseded = []string{"r0"}
 		n.env.OnSignalExternalWorkflow("default-test-namespace", "restore/r0", "", runbook.SignalSuperseded, runbook.SupersededSignal{ByRestoreID: "r1"}).Return(nil)
 		n.env.RegisterDelayedCallback(func() {
-			require.Equal(t, "waiting for the superseded restore to end", n.progress().Phase)
+			require.Equal(t, runbook.PhaseTakeOver, n.progress().Phase)
 			n.env.SignalWorkflow(runbook.SignalPredecessorEnded, runbook.PredecessorEndedSignal{RestoreID: "r0"})
 		}, 10*time.Second)
 		n.step(n.reports(0, "5"))
