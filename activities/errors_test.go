@@ -50,3 +50,16 @@ func TestAFailureIsWorthAnotherTry(t *testing.T) {
 	var app *temporal.ApplicationError
 	require.False(t, errors.As(err, &app) && app.NonRetryable(), "%v", err)
 }
+
+func TestValuesThatTheDatabaseWillNeverTakeAreNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	env, acts := environment(t)
+	_, err := env.ExecuteActivity(acts.RecordRefusal, activities.RefusalInput{
+		RestoreID: "r1", OrgID: runbook.DefaultOrgID, Name: "web-7", Message: runbook.SignalResume, By: "a\x00b",
+		State: runbook.StateNormal, Refusal: runbook.Refusal{Code: runbook.CodeNotPaused, Message: "no"}, RequestID: "1",
+	})
+	var app *temporal.ApplicationError
+	require.ErrorAs(t, err, &app)
+	require.True(t, app.NonRetryable())
+	require.Equal(t, string(runbook.CodeFailed), app.Type())
+}

@@ -58,6 +58,7 @@ type rollCollector struct {
 }
 
 var (
+	upDesc      = prometheus.NewDesc("rollcall_database_up", "1 if the inventory's database answered this scrape, else 0.", nil, nil)
 	devicesDesc = prometheus.NewDesc("rollcall_devices", "Devices on the roll of a running restore, by state.", []string{"restore", "state"}, nil)
 	oldestDesc  = prometheus.NewDesc("rollcall_human_wait_oldest_seconds", "How long the device that has waited longest for a human has done so, in seconds.", []string{"restore"}, nil)
 	sumDesc     = prometheus.NewDesc("rollcall_human_wait_seconds", "How long all devices that wait for a human have done so, in seconds, added up.", []string{"restore"}, nil)
@@ -65,20 +66,23 @@ var (
 
 // Describe names the metrics.
 func (c *rollCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- upDesc
 	ch <- devicesDesc
 	ch <- oldestDesc
 	ch <- sumDesc
 }
 
-// Collect reads the database; one that does not answer makes the scrape fail, so that a stale figure is never served.
+// Collect reads the database. While it does not answer, the tally is missing and rollcall_database_up is 0, so that a stale
+// figure is never served; the SDK's own metrics go on.
 func (c *rollCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	waits, err := c.store.RunningRolls(ctx)
+	up := 1.0
 	if err != nil {
-		ch <- prometheus.NewInvalidMetric(devicesDesc, err)
-		return
+		up = 0
 	}
+	ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, up)
 	for _, w := range waits {
 		for state, n := range w.Counts {
 			ch <- prometheus.MustNewConstMetric(devicesDesc, prometheus.GaugeValue, float64(n), w.RestoreID, string(state))

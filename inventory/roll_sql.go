@@ -31,7 +31,9 @@ with page as materialized (
     where not exists (select from rollcall.roll r where r.restore_id = $1 and r.org_id = p.org_id and r.name = p.name)
 ), entered as (
     insert into rollcall.roll (restore_id, org_id, name, seq, state, fleet, restored_version, last_seen_before)
-    select $1, f.org_id, f.name, f.seq, $9, case when f.owner like 'Fleet/%' then substr(f.owner, 7) else '' end, f.restored, t.last_seen
+    select $1, f.org_id, f.name, f.seq, $9, case when f.owner like 'Fleet/%' then substr(f.owner, 7) else '' end, f.restored,
+        coalesce(t.last_seen, (
+            select max(o.last_seen_before) from rollcall.roll o where o.org_id = f.org_id and o.name = f.name and o.restore_id <> $1))
     from fresh f left join device_timestamps t on t.org_id = f.org_id and t.name = f.name
 ), kept as (
     insert into rollcall.transitions (restore_id, org_id, name, transition, from_state, to_state, restored_version, actor)

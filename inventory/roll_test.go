@@ -174,3 +174,20 @@ func TestARestoreThatDoesNotRunPutsNothing(t *testing.T) {
 	}
 	require.Equal(t, isNormal, stateOf(t, store, "d"))
 }
+
+func TestWhenADeviceWasSeenSurvivesASupersede(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	store.DB().MustExec(`insert into devices (org_id, name) values ($1, 'a'), ($1, 'b')`, runbook.DefaultOrgID)
+	store.DB().MustExec(`update device_timestamps set last_seen = '2026-01-02T03:04:05Z'`)
+	for _, id := range []string{"r1", "r2", "r3"} {
+		_, err := store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: id, Supersede: true})
+		require.NoError(t, err)
+		_, err = store.PutOnRoll(t.Context(), inventory.RollInput{RestoreID: id})
+		require.NoError(t, err)
+		store.DB().MustExec(`update device_timestamps set last_seen = '2026-02-02T03:04:05Z' where name = 'b' and $1 = 'r1'`, id)
+	}
+	var seen []string
+	require.NoError(t, store.DB().Select(&seen, `select to_char(last_seen_before at time zone 'UTC', 'YYYY-MM-DD') from rollcall.roll where restore_id = 'r3' order by name`))
+	require.Equal(t, []string{"2026-01-02", "2026-02-02"}, seen, "stragglers can still be sorted by it")
+}

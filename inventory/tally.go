@@ -13,7 +13,7 @@ import (
 
 // A tally is read in one statement, so that its counts are of one moment and add up.
 const selectTally = `
-select s.id, s.state, s.started_at, s.finished_at, coalesce((
+select s.id, s.state, s.started_at, s.finished_at, case when s.rolled_at is not null then s.total end as total, coalesce((
     select jsonb_object_agg(c.state, c.n)
     from (select r.state, count(*) as n from rollcall.roll r where r.restore_id = s.id group by r.state) c), '{}') as counts
 from rollcall.restores s `
@@ -23,7 +23,9 @@ type tallyRow struct {
 	State      runbook.RestoreState `db:"state"`
 	StartedAt  time.Time            `db:"started_at"`
 	FinishedAt *time.Time           `db:"finished_at"`
-	Counts     []byte               `db:"counts"`
+	// Total is what FinishRoll fixed; nil while devices are still being put on the roll.
+	Total  *int64 `db:"total"`
+	Counts []byte `db:"counts"`
 }
 
 func (r tallyRow) status() (runbook.RestoreStatus, error) {
@@ -35,8 +37,12 @@ func (r tallyRow) status() (runbook.RestoreStatus, error) {
 	if err := json.Unmarshal(r.Counts, &s.Counts); err != nil {
 		return runbook.RestoreStatus{}, fmt.Errorf("read the counts of restore %s: %w", r.ID, err)
 	}
+	if r.Total != nil {
+		s.Total = *r.Total // fixed apart from the rows that are counted, so that a row that was lost shows
+		return s, nil
+	}
 	for _, n := range s.Counts {
-		s.Total += n // a roll never loses a row, so that this is also the total that FinishRoll fixed
+		s.Total += n
 	}
 	return s, nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
@@ -103,4 +104,23 @@ func TestLongestWaitingComesFirst(t *testing.T) {
 	two, err := store.LongestWaiting(t.Context(), "r1", 2)
 	require.NoError(t, err)
 	require.Equal(t, waiting[:2], two)
+}
+
+func TestATallyThatLostADeviceDoesNotAddUp(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	store.DB().MustExec(`insert into devices (org_id, name) values ($1, 'a'), ($1, 'b')`, runbook.DefaultOrgID)
+	openRestore(t, store, "r1")
+	_, err := store.PutOnRoll(t.Context(), inventory.RollInput{RestoreID: "r1"})
+	require.NoError(t, err)
+	_, err = store.FinishRoll(t.Context(), "r1")
+	require.NoError(t, err)
+	status, err := store.RestoreStatus(t.Context(), "r1")
+	require.NoError(t, err)
+	require.True(t, status.AddsUp())
+	store.DB().MustExec(`delete from rollcall.roll where name = 'b'`)
+	status, err = store.RestoreStatus(t.Context(), "r1")
+	require.NoError(t, err)
+	require.EqualValues(t, 2, status.Total)
+	require.False(t, status.AddsUp())
 }

@@ -1,6 +1,7 @@
 package runbook_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -90,9 +91,31 @@ func TestDecodeMessage(t *testing.T) {
 	require.NoError(t, runbook.DecodeMessage(runbook.SignalReconnect, []byte(`{"renderedVersion":"7"}`), &m))
 	require.Equal(t, "7", m.RenderedVersion)
 	require.NoError(t, runbook.DecodeMessage(runbook.SignalWithdraw, nil, &runbook.WithdrawSignal{}))
-	for _, bad := range []string{"", `{"version":"7"}`, `{"renderedVersion":"7"} {}`, `{"renderedVersion":7}`, `"7"`, `7`, `[`, "\x00"} {
+	for _, bad := range []string{"", "null", "[]", `{"version":"7"}`, `{"renderedVersion":"7"} {}`, `{"renderedVersion":7}`, `"7"`, `7`, `[`, "\x00"} {
 		err := runbook.DecodeMessage(runbook.SignalReconnect, []byte(bad), &m)
 		require.Equal(t, runbook.CodeInvalidRequest, runbook.AsRefusal(err).Code, bad)
 		require.ErrorContains(t, err, `{"renderedVersion":"7"}`, bad)
+	}
+}
+
+func TestResumeRequestIsReadStrictly(t *testing.T) {
+	t.Parallel()
+	var r runbook.ResumeRequest
+	require.NoError(t, json.Unmarshal([]byte(`{"by":"alice","expectVersion":"7"}`), &r))
+	require.Equal(t, runbook.ResumeRequest{By: "alice", ExpectVersion: "7"}, r)
+	for _, bad := range []string{`{"by":"alice","exepctVersion":"7"}`, `null`, `"alice"`, `{"by":"alice","expectVersion":7}`} {
+		require.Error(t, json.Unmarshal([]byte(bad), &r), bad)
+	}
+}
+
+func TestStorable(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "7\uFFFD", runbook.Storable("7\x00"))
+	require.Equal(t, "a\uFFFDb", runbook.Storable("a\xffb"))
+	require.Len(t, []rune(runbook.Storable(strings.Repeat("é", 500))), 201)
+	for _, text := range []string{"a\x00b", "a\xffb", strings.Repeat("x", runbook.MaxText+1)} {
+		require.Equal(t, runbook.CodeInvalidRequest, runbook.AsRefusal(runbook.ResumeRequest{By: text}.Check()).Code)
+		require.Error(t, runbook.WithdrawSignal{Reason: text}.Check())
+		require.Error(t, runbook.CancelSignal{Reason: text}.Check())
 	}
 }

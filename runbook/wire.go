@@ -1,9 +1,6 @@
 package runbook
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"strings"
 	"time"
 )
@@ -119,11 +116,21 @@ type ResumeRequest struct {
 	ExpectVersion string `json:"expectVersion,omitempty"`
 }
 
-// Check tells whether the request can be read at all: it names who decides, and what it expects is a version. Otherwise
-// a *Refusal (CodeInvalidRequest, CodeInvalidVersion). Whether it may count is MayResume's to say.
+// UnmarshalJSON reads a request strictly: a mistyped field name would otherwise be a guard that is silently gone. The update
+// is decoded by the SDK, so the type itself has to be strict.
+func (r *ResumeRequest) UnmarshalJSON(text []byte) error {
+	type plain ResumeRequest
+	return decodeObject(text, (*plain)(r))
+}
+
+// Check tells whether the request can be read at all: it names who decides, what it expects is a version, and its texts can
+// be stored. Otherwise a *Refusal (CodeInvalidRequest, CodeInvalidVersion). Whether it may count is MayResume's to say.
 func (r ResumeRequest) Check() error {
 	if strings.TrimSpace(r.By) == "" {
 		return Refuse(CodeInvalidRequest, "the resume does not say who decides: set \"by\", as in {\"by\":\"alice\",\"reason\":\"checked on site\"}")
+	}
+	if err := checkTexts(r.By, r.Reason); err != nil {
+		return err
 	}
 	_, err := ParseVersion(r.ExpectVersion)
 	return err
@@ -155,11 +162,17 @@ type WithdrawSignal struct {
 	Force bool `json:"force,omitempty"`
 }
 
+// Check tells whether the withdrawal's texts can be stored; otherwise a *Refusal.
+func (w WithdrawSignal) Check() error { return checkTexts(w.By, w.Reason) }
+
 // CancelSignal says who cancels a restore and why.
 type CancelSignal struct {
 	By     string `json:"by,omitempty"`
 	Reason string `json:"reason,omitempty"`
 }
+
+// Check tells whether the cancellation's texts can be stored; otherwise a *Refusal.
+func (c CancelSignal) Check() error { return checkTexts(c.By, c.Reason) }
 
 // SupersededSignal tells a restore that a newer one has taken over.
 type SupersededSignal struct {
@@ -226,31 +239,4 @@ type RestoreProgress struct {
 	Total int64  `json:"total"`
 	// Ended is the number of devices that have ended, by outcome, as far as this workflow has heard.
 	Ended map[Outcome]int `json:"ended"`
-}
-
-// DecodeMessage reads a signal's JSON payload into out. What cannot be read is a *Refusal with CodeInvalidRequest that says
-// what was expected, so that no message vanishes because somebody mistyped it. That includes a field that the message does
-// not have: {"version":"7"} must not be taken for a device that reports none. Only a message that needs no content may
-// come without a payload.
-func DecodeMessage(name string, payload []byte, out any) error {
-	if len(payload) == 0 && name != SignalReconnect && name != SignalResume {
-		return nil
-	}
-	decoder := json.NewDecoder(bytes.NewReader(payload))
-	decoder.DisallowUnknownFields()
-	err := decoder.Decode(out)
-	if err == nil && decoder.More() {
-		err = errors.New("there is more than one value")
-	}
-	if err != nil {
-		return Refuse(CodeInvalidRequest, "signal %q cannot be read (%v); send a JSON object such as %s", name, err, examples[name])
-	}
-	return nil
-}
-
-var examples = map[string]string{
-	SignalReconnect: `{"renderedVersion":"7"}`,
-	SignalResume:    `{"by":"alice","reason":"checked on site","expectVersion":"7"}`,
-	SignalWithdraw:  `{"by":"alice","reason":"scrapped"}`,
-	SignalCancel:    `{"by":"alice","reason":"wrong backup"}`,
 }

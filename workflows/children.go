@@ -31,6 +31,8 @@ type children struct {
 	lookAgain bool
 	timer     workflow.Future
 	backoff   time.Duration
+	// interrupted is when something last had to be started again.
+	interrupted time.Time
 }
 
 // run returns when list says that there is nothing left to run and nothing runs. When ctx is cancelled it waits for the
@@ -80,6 +82,10 @@ func (c *children) wait(ctx workflow.Context) {
 	for !due && ctx.Err() == nil && (len(c.running) > 0 || c.timer != nil) {
 		c.selector.Select(ctx)
 		if c.lookAgain && c.timer == nil {
+			if workflow.Now(ctx).Sub(c.interrupted) > calm {
+				c.backoff = firstRestart
+			}
+			c.interrupted = workflow.Now(ctx)
 			c.timer = workflow.NewTimerWithOptions(ctx, c.backoff, workflow.TimerOptions{Summary: "start again what was interrupted"})
 			c.backoff = min(2*c.backoff, lastRestart)
 			c.selector.AddFuture(c.timer, func(workflow.Future) { due, c.timer, c.lookAgain = true, nil, false })

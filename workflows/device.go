@@ -69,17 +69,19 @@ func setUpDevice(ctx workflow.Context, in runbook.DeviceInput) (*device, error) 
 	return d, nil
 }
 
-// run is the story: messages move the device until it has an outcome.
+// run is the story: messages move the device until it has an outcome. Only the wait between them can be cancelled: a
+// message that was read is carried out and answered.
 func (d *device) run(ctx workflow.Context) (runbook.DeviceResult, error) {
+	steady, _ := workflow.NewDisconnectedContext(ctx)
 	for !d.ended() {
 		if err := d.awaitMessage(ctx); err != nil {
 			return d.lastWords(ctx, err)
 		}
-		if err := d.readMessages(ctx); err != nil {
+		if err := d.readMessages(steady); err != nil {
 			return runbook.DeviceResult{}, err
 		}
-		if !d.ended() && workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
-			if err := d.settle(ctx); err != nil || !d.ended() {
+		if !d.ended() && d.historyIsLong(ctx) {
+			if err := d.settle(steady); err != nil || !d.ended() {
 				return runbook.DeviceResult{}, cmp.Or(err, d.continueAsNew(ctx))
 			}
 		}
@@ -89,10 +91,14 @@ func (d *device) run(ctx workflow.Context) (runbook.DeviceResult, error) {
 
 func (d *device) ended() bool { return d.status.Outcome != "" }
 
-// awaitMessage blocks until there is something to read, or a decision by update has ended the wait. The error is a
-// cancellation.
+// awaitMessage blocks until there is something to read, a decision by update has ended the wait, or updates that were
+// refused have made the history long. The error is a cancellation.
 func (d *device) awaitMessage(ctx workflow.Context) error {
-	return workflow.Await(ctx, func() bool { return d.ended() || !d.inbox.empty() })
+	return workflow.Await(ctx, func() bool { return d.ended() || !d.inbox.empty() || d.historyIsLong(ctx) })
+}
+
+func (d *device) historyIsLong(ctx workflow.Context) bool {
+	return workflow.GetInfo(ctx).GetContinueAsNewSuggested()
 }
 
 // farewell refuses what came too late, waits for updates to be answered, and returns the outcome.

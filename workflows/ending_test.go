@@ -62,6 +62,28 @@ func TestSupersededRestoreActsNoMore(t *testing.T) {
 	})
 }
 
+func TestWhatWasReadIsCarriedOutDespiteACancellation(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, "5")
+	n.world.outages = 5
+	var a answer
+	n.step(n.reports("7"))
+	// The decision and a report wait for their turn behind a write that takes long, when the cancellation comes.
+	n.step(func() { n.world.outages = 5 }, n.resumeUpdate(&a, "u1", "alice", "7"), n.reports("9"), n.env.CancelWorkflow)
+	n.ends(runbook.OutcomeResumed)
+	require.True(t, a.decision.Accepted)
+	require.Equal(t, []string{"reconnect T3", "resume T4", "reconnect NotWaiting"}, n.story())
+}
+
+func TestTheAuditRefusesARefusal(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, "5")
+	n.world.refuseAudit = true
+	n.step(n.reports("seven")).step(n.reports("5"))
+	n.ends(runbook.OutcomeNormal)
+	require.Equal(t, []string{"reconnect InvalidVersion", "reconnect T2"}, n.story(), "the device goes on")
+}
+
 func TestOutageOfTheDatabase(t *testing.T) {
 	t.Parallel()
 	n := newNight(t, "5")
@@ -75,16 +97,18 @@ func TestOutageOfTheDatabase(t *testing.T) {
 func TestContinueAsNewKeepsTheStory(t *testing.T) {
 	t.Parallel()
 	n := newNight(t, "5")
-	n.step(n.reports("7"))
-	n.step(func() { n.env.SetContinueAsNewSuggested(true) }, n.reports("8"))
+	var a answer
+	n.step(n.reports("7")).step(n.reports("8"))
+	n.step(n.resumeUpdate(&a, "u1", "alice", "7")).step(func() { n.env.SetContinueAsNewSuggested(true) })
 	err := n.run()
 	var again *workflow.ContinueAsNewError
 	require.ErrorAs(t, err, &again)
-	require.Equal(t, []string{"reconnect T3", "reconnect Reported"}, n.story())
+	require.Equal(t, runbook.CodeVersionChanged, a.decision.Code, "no signal is needed for a long history to be renewed")
+	require.Equal(t, []string{"reconnect T3", "reconnect Reported", "resume VersionChanged"}, n.story())
 
 	var next runbook.DeviceInput
 	require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(again.Input, &next))
 	require.Equal(t, runbook.StateConflictPaused, next.State)
 	require.Equal(t, "8", next.Reported)
-	require.Len(t, next.Carried.Timeline, 2)
+	require.Len(t, next.Carried.Timeline, 3)
 }

@@ -24,7 +24,7 @@ func openInbox(ctx workflow.Context) inbox {
 func (i inbox) empty() bool { return i.reconnect.Len()+i.resume.Len()+i.withdraw.Len() == 0 }
 
 // next takes the oldest message off a channel and decodes it; ok is false when there is none. What cannot be decoded comes
-// as a refusal beside an empty message.
+// as a refusal beside an empty message, and what cannot be stored as a refusal beside the message.
 func next[T any](ch workflow.ReceiveChannel, name string) (message T, refusal *runbook.Refusal, ok bool) {
 	var raw converter.RawValue
 	if !ch.ReceiveAsync(&raw) {
@@ -34,5 +34,8 @@ func next[T any](ch workflow.ReceiveChannel, name string) (message T, refusal *r
 		var none T
 		return none, runbook.AsRefusal(err), true
 	}
-	return message, nil, true
+	if checked, can := any(message).(interface{ Check() error }); can {
+		refusal = runbook.AsRefusal(checked.Check())
+	}
+	return message, refusal, true
 }

@@ -58,9 +58,6 @@ func (d *device) readResumes(ctx workflow.Context) error {
 		if !ok {
 			return nil
 		}
-		if refusal == nil {
-			refusal = runbook.AsRefusal(message.Check())
-		}
 		if refusal != nil {
 			if err := d.refuse(ctx, resumeEntry(message), refusal); err != nil {
 				return err

@@ -1,7 +1,9 @@
 package workflows_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,6 +38,12 @@ func TestUnreadableMessagesAreRefusedAndSeen(t *testing.T) {
 		{"65 bits", runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: "9223372036854775808"}, runbook.CodeInvalidVersion},
 		{"a number", runbook.SignalReconnect, map[string]int{"renderedVersion": 7}, runbook.CodeInvalidRequest},
 		{"another field's name", runbook.SignalReconnect, map[string]string{"version": "7"}, runbook.CodeInvalidRequest},
+		{"null", runbook.SignalReconnect, json.RawMessage("null"), runbook.CodeInvalidRequest},
+		{"NUL in a version", runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: "7\x00"}, runbook.CodeInvalidVersion},
+		{"NUL in a reason", runbook.SignalResume, runbook.ResumeRequest{By: "alice", Reason: "a\x00b"}, runbook.CodeInvalidRequest},
+		{"NUL in a name", runbook.SignalWithdraw, runbook.WithdrawSignal{By: "a\x00b", Force: true}, runbook.CodeInvalidRequest},
+		{"a text too long", runbook.SignalWithdraw, runbook.WithdrawSignal{Reason: strings.Repeat("x", 3000)}, runbook.CodeInvalidRequest},
+		{"resume with a mistyped field", runbook.SignalResume, map[string]string{"by": "alice", "exepctVersion": "7"}, runbook.CodeInvalidRequest},
 		{"no payload", runbook.SignalReconnect, nil, runbook.CodeInvalidRequest},
 		{"a bare string", runbook.SignalReconnect, "7", runbook.CodeInvalidRequest},
 		{"bytes", runbook.SignalReconnect, []byte("\x00\x01"), runbook.CodeInvalidRequest},

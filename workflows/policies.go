@@ -7,8 +7,12 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// transitionDeadline bounds one attempt at a transition: no write of a run that has ended can come later than this.
+// transitionDeadline bounds one attempt at a transition, quick or patient: no write of a run that has ended can come later
+// than this, so that whoever reads the database after twice as long reads what that run has left.
 const transitionDeadline = 2 * time.Second
+
+// chunkDeadline bounds one attempt at what reads or writes thousands of rows.
+const chunkDeadline = 2 * time.Minute
 
 // quick is for a write of a few milliseconds that nearly always succeeds: a local activity costs one event instead of six.
 // Its few attempts fit well into a workflow task; what fails longer goes on under patient.
@@ -26,10 +30,10 @@ func quick(ctx workflow.Context, summary string) workflow.Context {
 }
 
 // patient is for what must happen however long the database is away: tried without end, at most a minute apart, and seen
-// as a pending activity, with its last failure, in the web UI.
-func patient(ctx workflow.Context, summary string) workflow.Context {
+// as a pending activity, with its last failure, in the web UI. deadline bounds one attempt.
+func patient(ctx workflow.Context, summary string, deadline time.Duration) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout: 2 * time.Minute,
+		StartToCloseTimeout: deadline,
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval:    time.Second,
 			BackoffCoefficient: 2,
@@ -44,9 +48,11 @@ func patient(ctx workflow.Context, summary string) workflow.Context {
 const predecessorPatience = time.Minute
 
 // A child that ended without an outcome (terminated in the web UI, or its name was still taken) is started again after
-// firstRestart, and each further time after twice as long, up to lastRestart.
+// firstRestart, when no write of it can come any more, and each further time after twice as long, up to lastRestart. After
+// calm without an interruption it begins anew.
 const (
-	firstRestart = time.Second
+	firstRestart = 2 * transitionDeadline
+	calm         = time.Hour
 	lastRestart  = 5 * time.Minute
 )
 

@@ -64,14 +64,15 @@ func checkRestoreInput(ctx workflow.Context, in runbook.RestoreInput) error {
 	return nil
 }
 
-// run is the story of a restore.
+// run is the story of a restore. Opening it cannot be cancelled: whether the database then holds an open restore would not
+// be known, and nothing would close it.
 func (r *restore) run(ctx workflow.Context) (runbook.RestoreStatus, error) {
-	if err := r.open(ctx); err != nil {
-		return runbook.RestoreStatus{}, err
-	}
 	calling, stop := workflow.WithCancel(ctx)
 	r.stop = stop
 	r.listen(ctx)
+	if err := r.open(ctx); err != nil {
+		return runbook.RestoreStatus{}, err
+	}
 	r.watchTally(calling)
 	err := r.callRoll(calling)
 	stop()
@@ -82,12 +83,9 @@ func (r *restore) open(ctx workflow.Context) error {
 	if err := r.markSearchable(ctx); err != nil {
 		return err
 	}
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	in := activities.OpenRestoreInput{ID: r.in.RestoreID, OrgID: r.in.OrgID, Supersede: r.in.Supersede, By: r.in.By}
-	err := insist(ctx, "open the restore", acts.OpenRestore, in, &r.opened)
-	if refusal := runbook.AsRefusal(err); refusal != nil {
-		return asFailure(refusal)
-	}
-	return err
+	return asFailure(insist(ctx, "open the restore", acts.OpenRestore, in, &r.opened))
 }
 
 // markSearchable sets the restore's id as a search attribute where whoever started the workflow has not.
@@ -122,23 +120,30 @@ func (r *restore) close(ctx workflow.Context, err error) (runbook.RestoreStatus,
 	if err != nil {
 		in.State, in.By, in.Reason = runbook.RestoreCancelled, r.inbox.cancelledBy.By, r.inbox.cancelledBy.Reason
 	}
+	if refusal := runbook.AsRefusal(err); refusal != nil {
+		in.Reason = refusal.Message
+	}
 	r.enterPhase(ctx, runbook.PhaseClosing)
 	if err := insist(ctx, "close the restore", acts.CloseRestore, in, &r.tally); err != nil {
-		return runbook.RestoreStatus{}, asFailure(runbook.AsRefusal(err))
+		return runbook.RestoreStatus{}, asFailure(err)
 	}
 	r.progress.State = r.tally.State
 	r.enterPhase(ctx, runbook.PhaseEnded)
 	r.readSignals(ctx)
 	r.tellSuccessors(ctx)
-	if r.tally.State == runbook.RestoreCancelled {
+	switch {
+	case r.tally.State == runbook.RestoreCancelled && cancelled:
 		return runbook.RestoreStatus{}, temporal.NewCanceledError()
+	case r.tally.State == runbook.RestoreCancelled:
+		return runbook.RestoreStatus{}, asFailure(err)
 	}
 	return r.tally, nil
 }
 
-func asFailure(refusal *runbook.Refusal) error {
-	if refusal == nil {
-		return nil
+// asFailure is an error as a workflow fails with it: a refusal keeps its code as the type.
+func asFailure(err error) error {
+	if refusal := runbook.AsRefusal(err); refusal != nil {
+		return temporal.NewNonRetryableApplicationError(refusal.Message, string(refusal.Code), nil)
 	}
-	return temporal.NewNonRetryableApplicationError(refusal.Message, string(refusal.Code), nil)
+	return err
 }

@@ -46,22 +46,28 @@ func (r *restore) listen(ctx workflow.Context) {
 // nothing but say so in the log.
 func (r *restore) readSignals(workflow.Context) {
 	for !r.inbox.empty() {
-		if message, refusal, ok := next[runbook.CancelSignal](r.inbox.cancel, runbook.SignalCancel); ok {
-			if refusal != nil {
-				r.log.Warn("Message refused", "message", runbook.SignalCancel, "error", refusal)
-			} else {
-				r.inbox.cancelledBy = message
-				r.stop()
-			}
+		if message, ok := readSignal[runbook.CancelSignal](r, r.inbox.cancel, runbook.SignalCancel); ok {
+			r.inbox.cancelledBy = message
+			r.stop()
 		}
-		if message, refusal, ok := next[runbook.SupersededSignal](r.inbox.superseded, runbook.SignalSuperseded); ok && refusal == nil {
+		if message, ok := readSignal[runbook.SupersededSignal](r, r.inbox.superseded, runbook.SignalSuperseded); ok {
 			r.inbox.successors = append(r.inbox.successors, message.ByRestoreID)
 			r.stop()
 		}
-		if message, refusal, ok := next[runbook.PredecessorEndedSignal](r.inbox.predecessorEnded, runbook.SignalPredecessorEnded); ok && refusal == nil {
+		if message, ok := readSignal[runbook.PredecessorEndedSignal](r, r.inbox.predecessorEnded, runbook.SignalPredecessorEnded); ok {
 			r.inbox.predecessors = append(r.inbox.predecessors, message.RestoreID)
 		}
 	}
+}
+
+// readSignal takes one signal off a channel; ok is false where there is none, or none that can be read.
+func readSignal[T any](r *restore, ch workflow.ReceiveChannel, name string) (message T, ok bool) {
+	message, refusal, ok := next[T](ch, name)
+	if refusal != nil {
+		r.log.Warn("Message refused", "message", name, "error", refusal)
+		return message, false
+	}
+	return message, ok
 }
 
 // tellSuccessors answers the restores that superseded this one: its waits have ended. One that has itself gone needs no

@@ -183,6 +183,18 @@ func TestCancellingARestore(t *testing.T) {
 			require.Equal(t, "wrong backup", n.world.closedWhy)
 		})
 	}
+	t.Run("while it opens", func(t *testing.T) {
+		t.Parallel()
+		n := newFleetNight(t, 1)
+		n.world.outages = 7 // opening is tried for more than a minute
+		n.step(func() {
+			n.env.SignalWorkflow(runbook.SignalCancel, runbook.CancelSignal{By: "alice", Reason: "wrong backup"})
+		}, n.env.CancelWorkflow)
+		require.True(t, temporal.IsCanceledError(n.run(runbook.RestoreInput{})))
+		require.Equal(t, runbook.RestoreCancelled, n.world.restores["r1"], "nothing is left open that nobody would close")
+		require.Equal(t, "wrong backup", n.world.closedWhy)
+		require.Zero(t, n.world.calls["PutOnRoll"])
+	})
 	t.Run("while the database is away", func(t *testing.T) {
 		t.Parallel()
 		n := newFleetNight(t, 1)

@@ -43,15 +43,22 @@ func (d *device) refuseAs(ctx workflow.Context, entry runbook.TimelineEntry, ref
 	if err := d.note(ctx, entry, refusal); err != nil || known {
 		return err
 	}
-	return carryOut(ctx, "record refused "+entry.Message, acts.RecordRefusal, activities.RefusalInput{
+	entry = d.complete(ctx, entry, refusal)
+	err := carryOut(ctx, "record refused "+entry.Message, acts.RecordRefusal, activities.RefusalInput{
 		RestoreID: d.status.RestoreID, OrgID: d.status.OrgID, Name: d.status.Name,
 		Message: entry.Message, By: entry.By, Reason: entry.Reason, Version: entry.Version,
 		State: d.status.State, Refusal: *refusal, RequestID: requestID,
 	}, nil)
+	if unkept := runbook.AsRefusal(err); unkept != nil {
+		d.log.Error("Refusal is on the timeline only; the audit cannot hold it", "message", entry.Message, "error", unkept)
+		return nil
+	}
+	return err
 }
 
 func (d *device) complete(ctx workflow.Context, entry runbook.TimelineEntry, refusal *runbook.Refusal) runbook.TimelineEntry {
 	entry.At = workflow.Now(ctx)
+	entry.By, entry.Reason, entry.Version = runbook.Storable(entry.By), runbook.Storable(entry.Reason), runbook.Storable(entry.Version)
 	entry.Accepted = refusal == nil
 	if entry.From == "" {
 		entry.From, entry.To = d.status.State, d.status.State

@@ -26,13 +26,17 @@ func carryOut(ctx workflow.Context, summary string, activity, in, out any) error
 		return refusal
 	}
 	workflow.GetLogger(ctx).Warn("Quick attempts failed, trying patiently", "step", summary, "error", err)
-	return insist(ctx, summary, activity, in, out)
+	return try(patient(ctx, summary, transitionDeadline), activity, in, out)
 }
 
-// insist runs one repeatable write or read as a normal activity, tried until it succeeds. The error is a *runbook.Refusal,
-// a cancellation, or one that no retry can mend.
+// insist runs one repeatable read or write of many rows as a normal activity, tried until it succeeds. The error is a
+// *runbook.Refusal, a cancellation, or one that no retry can mend.
 func insist(ctx workflow.Context, summary string, activity, in, out any) error {
-	err := workflow.ExecuteActivity(patient(ctx, summary), activity, in).Get(ctx, out)
+	return try(patient(ctx, summary, chunkDeadline), activity, in, out)
+}
+
+func try(ctx workflow.Context, activity, in, out any) error {
+	err := workflow.ExecuteActivity(ctx, activity, in).Get(ctx, out)
 	if refusal := refusalOf(err); refusal != nil {
 		return refusal
 	}

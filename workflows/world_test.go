@@ -36,8 +36,10 @@ type world struct {
 	superseded []string
 	refuseOpen *runbook.Refusal
 	chunk      int
-	closedBy   string
-	closedWhy  string
+	// refuseAudit makes the audit refuse what it is given, for good.
+	refuseAudit bool
+	closedBy    string
+	closedWhy   string
 }
 
 type worldDevice struct {
@@ -199,6 +201,9 @@ func (w *world) recordRefusal(_ context.Context, in activities.RefusalInput) err
 		return err
 	}
 	defer leave()
+	if w.refuseAudit {
+		return refused(runbook.Refuse(runbook.CodeFailed, "invalid byte sequence"))
+	}
 	w.refusals = append(w.refusals, in)
 	return nil
 }

@@ -1,0 +1,73 @@
+package runbook
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"unicode/utf8"
+)
+
+// DecodeMessage reads a signal's JSON payload into out. What cannot be read is a *Refusal with CodeInvalidRequest that says
+// what was expected, so that no message vanishes because somebody mistyped it. That includes a field that the message does
+// not have: {"version":"7"} must not be taken for a device that reports none, and neither must null. Only a message that
+// needs no content may come without a payload.
+func DecodeMessage(name string, payload []byte, out any) error {
+	if len(payload) == 0 && name != SignalReconnect && name != SignalResume {
+		return nil
+	}
+	if err := decodeObject(payload, out); err != nil {
+		return Refuse(CodeInvalidRequest, "signal %q cannot be read (%v); send a JSON object such as %s", name, err, examples[name])
+	}
+	return nil
+}
+
+// decodeObject reads one JSON object that has no field which out has not.
+func decodeObject(text []byte, out any) error {
+	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
+		return errors.New("it is not a JSON object")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(out); err != nil {
+		return err
+	}
+	if decoder.More() {
+		return errors.New("there is more than one value")
+	}
+	return nil
+}
+
+var examples = map[string]string{
+	SignalReconnect: `{"renderedVersion":"7"}`,
+	SignalResume:    `{"by":"alice","reason":"checked on site","expectVersion":"7"}`,
+	SignalWithdraw:  `{"by":"alice","reason":"scrapped"}`,
+	SignalCancel:    `{"by":"alice","reason":"wrong backup"}`,
+}
+
+// MaxText is how many bytes a name or reason that somebody gives may have; it is kept in histories, audit and events.
+const MaxText = 2000
+
+// checkTexts refuses what the database cannot hold (a NUL character, bytes that are no UTF-8) or should not (more than
+// MaxText bytes): no later attempt could succeed.
+func checkTexts(texts ...string) error {
+	for _, text := range texts {
+		switch {
+		case len(text) > MaxText:
+			return Refuse(CodeInvalidRequest, "a text of %d bytes is longer than the %d that are kept; shorten it", len(text), MaxText)
+		case strings.ContainsRune(text, 0) || !utf8.ValidString(text):
+			return Refuse(CodeInvalidRequest, "the text %q holds a NUL character or is no UTF-8 and cannot be kept; leave that out", text)
+		}
+	}
+	return nil
+}
+
+// Storable is a refused text as it can be kept in timeline and audit: without NUL characters or broken UTF-8, and cut to
+// 200 characters.
+func Storable(text string) string {
+	text = strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
+	if runes := []rune(text); len(runes) > 200 {
+		return string(runes[:200]) + "…"
+	}
+	return text
+}
