@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
 	"rollcall/runbook"
@@ -209,4 +210,58 @@ func TestUpdateWithoutAWorkerIsUnknownAndThenApplied(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("the update was never answered")
 	}
+}
+
+func TestOneBadMessageHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).startWorker().fleet(map[string]string{"a": "5"})
+	run := s.restore(runbook.RestoreInput{RestoreID: "r1"})
+	s.await("a", runbook.StateAwaitingReconnect)
+	for signal, payload := range map[string]string{
+		"reconnect": `{"renderedVersion":"7\u0000"}`,
+		"withdraw":  `{"by":"a\u0000b"}`,
+		"resume":    `{"by":"a","reason":"x\u0000"}`,
+	} {
+		s.temporal("workflow", "signal", "--workflow-id", deviceID("a"), "--name", signal, "--input", payload)
+	}
+	s.reports("a", "7")
+	s.await("a", runbook.StateConflictPaused)
+	_, err := s.resume("a", "u1", runbook.ResumeRequest{By: "a", Reason: "x\x00"})
+	require.ErrorContains(t, err, "NUL")
+	handle, err := s.client.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
+		WorkflowID: deviceID("a"), UpdateID: "u2", UpdateName: runbook.UpdateResume, WaitForStage: client.WorkflowUpdateStageCompleted,
+		Args: []any{map[string]string{"by": "eve", "exepctVersion": "99"}},
+	})
+	require.NoError(t, err)
+	require.ErrorContains(t, handle.Get(t.Context(), nil), "exepctVersion", "a guard that is mistyped is not silently gone")
+	s.await("a", runbook.StateConflictPaused)
+	decision, err := s.resume("a", "u3", runbook.ResumeRequest{By: "alice", ExpectVersion: "7"})
+	require.NoError(t, err)
+	require.True(t, decision.Accepted)
+	_, err = s.result(run)
+	require.NoError(t, err)
+}
+
+func TestCancelWhileItOpens(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).startWorker().fleet(map[string]string{"a": "5"})
+	tx, err := s.store.DB().BeginTxx(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = tx.Exec(`lock table rollcall.restores in access exclusive mode`)
+	require.NoError(t, err)
+	run := s.restore(runbook.RestoreInput{RestoreID: "r1"})
+	s.eventually("it is opening", func() bool {
+		d, err := s.client.DescribeWorkflowExecution(t.Context(), runbook.RestoreWorkflowID("r1"), "")
+		return err == nil && len(d.GetPendingActivities()) > 0
+	})
+	require.NoError(t, s.client.CancelWorkflow(t.Context(), runbook.RestoreWorkflowID("r1"), ""))
+	require.NoError(t, tx.Rollback())
+	_, err = s.result(run)
+	require.True(t, temporal.IsCanceledError(err), "%v", err)
+	require.Equal(t, runbook.RestoreCancelled, s.tally("r1").State, "nothing is left open that nobody would close")
+	second := s.restore(runbook.RestoreInput{RestoreID: "r2"})
+	s.await("a", runbook.StateAwaitingReconnect)
+	s.reports("a", "5")
+	_, err = s.result(second)
+	require.NoError(t, err)
 }
