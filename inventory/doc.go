@@ -7,6 +7,7 @@
 // roll_sql.go; reconnect.go, resume.go and withdraw.go carry out T2 to T5. These stand on change.go, which is a whole
 // transition in one statement, and on settle.go and position.go, which look at the locked rows where that one did not apply or
 // would not do. record.go and refusal.go keep the audit, events.go tells Flight Control, tally.go and waiting.go count and list.
+// watch.go finds what a live Flight Control has made of the devices that are waited for, and look.go has the roll follow it.
 //
 // Decisions are runbook's; the SQL here only carries them out, and carries out each one whole or not at all. A transition
 // locks the device row first and its row on the roll second, in every path, so that none waits for another in a circle.
