@@ -83,8 +83,8 @@ ifeq (,$(shell command -v $$(go env CC) 2>/dev/null))
 endif
 
 .PHONY: record
-record: tools ## record histories for the replay tests, once for each release: make record RELEASE=v2
-	ROLLCALL_RECORD=$(RELEASE) go test -tags record -run TestRecord -count=1 ./e2e
+record: tools ## record histories for the replay tests, once for each release: make record RELEASE=v2 ONLY=TestRecordWatch
+	ROLLCALL_RECORD=$(RELEASE) go test -tags record -run '$(or $(ONLY),TestRecord)' -count=1 ./e2e
 
 .PHONY: clean
 clean: ## remove bin/ and the files of `starter dev`

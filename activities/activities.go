@@ -1,9 +1,20 @@
 package activities
 
-import "rollcall/inventory"
+import (
+	"context"
+
+	"rollcall/inventory"
+)
 
 // Activities holds what the activities need; its exported methods are the activities, registered under their names.
 type Activities struct {
 	// Inventory is the database of devices and of the audit.
 	Inventory *inventory.Store
+	// Temporal is where the inventory watch sends its signals.
+	Temporal Signaller
+}
+
+// Signaller is what the inventory watch needs of a Temporal client.
+type Signaller interface {
+	SignalWorkflow(ctx context.Context, workflowID, runID, signalName string, arg any) error
 }

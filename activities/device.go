@@ -75,6 +75,20 @@ func (a *Activities) Withdraw(ctx context.Context, in WithdrawInput) (Transition
 	return TransitionResult(result), failure(err)
 }
 
+// LookInput names a device that stands elsewhere in the database than where its workflow has put it.
+type LookInput struct {
+	RestoreID string `json:"restoreId"`
+	OrgID     string `json:"orgId"`
+	Name      string `json:"name"`
+	RequestID string `json:"requestId"`
+}
+
+// Look has the roll follow what another hand did to the device (T2, T3, T4 or T5), if anything.
+func (a *Activities) Look(ctx context.Context, in LookInput) (TransitionResult, error) {
+	result, err := a.Inventory.Look(ctx, inventory.LookInput(in))
+	return TransitionResult(result), failure(err)
+}
+
 // RefusalInput is a message that was refused, for the audit.
 type RefusalInput struct {
 	RestoreID string          `json:"restoreId"`

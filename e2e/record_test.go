@@ -54,12 +54,17 @@ func (s *site) recordRun(workflowID, runID, name string) {
 // restored is a site with one restore of devices at version 5, all waiting.
 func restored(t *testing.T, names ...string) (*site, client.WorkflowRun) {
 	t.Helper()
+	return restoredBy(t, runbook.RestoreInput{RestoreID: "r1", BatchSize: 2}, names...)
+}
+
+func restoredBy(t *testing.T, in runbook.RestoreInput, names ...string) (*site, client.WorkflowRun) {
+	t.Helper()
 	versions := map[string]string{}
 	for _, name := range names {
 		versions[name] = "5"
 	}
 	s := newSite(t).startWorker().fleet(versions)
-	run := s.restore(runbook.RestoreInput{RestoreID: "r1", BatchSize: 2})
+	run := s.restore(in)
 	for _, name := range names {
 		s.await(name, runbook.StateAwaitingReconnect)
 	}

@@ -9,6 +9,7 @@
 // would not do. record.go and refusal.go keep the audit, events.go tells Flight Control, tally.go and waiting.go count and list. Reading is
 // query.go, with selectors.go and fieldselector*.go for what a person selects; standing.go says where devices stand, audit.go
 // what was done to one; import*.go reads what Flight Control prints.
+// watch.go finds what a live Flight Control has made of the devices that are waited for, and look.go has the roll follow it.
 //
 // Decisions are runbook's; the SQL here only carries them out, and carries out each one whole or not at all. A transition
 // locks the device row first and its row on the roll second, in every path, so that none waits for another in a circle.

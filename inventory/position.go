@@ -15,13 +15,14 @@ import (
 // position is where a device stands, its rows locked: nothing moves it until the transaction ends.
 type position struct {
 	target
-	// Exists, Deleted, Lifecycle, DeviceState and Annotated are the device's; Annotated is the restored version as the
-	// device holds it, and DeviceState is by its annotations.
+	// Exists, Deleted, Lifecycle, DeviceState, Annotated and Running are the device's; Annotated is the restored version as
+	// the device holds it, Running the version that its status says it runs, and DeviceState is by its annotations.
 	Exists      bool
 	Deleted     bool          `db:"deleted"`
 	Lifecycle   string        `db:"lifecycle"`
 	DeviceState runbook.State `db:"device_state"`
 	Annotated   string        `db:"annotated"`
+	Running     string        `db:"running"`
 	// The rest is the roll's and the restore's.
 	OnRoll        bool
 	RollState     runbook.State        `db:"roll_state"`
@@ -38,7 +39,8 @@ type position struct {
 
 const lockDevice = `
 select d.deleted_at is not null as deleted, coalesce(d.status -> 'lifecycle' ->> 'status', '') as lifecycle,
-    rollcall.device_state(d.annotations) as device_state, coalesce(d.annotations ->> $3, '') as annotated
+    rollcall.device_state(d.annotations) as device_state, coalesce(d.annotations ->> $3, '') as annotated,
+    coalesce(d.status -> 'config' ->> 'renderedVersion', '') as running
 from devices d where d.org_id = $1 and d.name = $2
 for no key update`
 

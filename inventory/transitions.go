@@ -9,6 +9,9 @@ import (
 // ActorService is the actor of what Rollcall does by itself.
 const ActorService = "service:rollcall"
 
+// ActorFlightctl is the actor of what Flight Control has done to a device, and the roll call only follows.
+const ActorFlightctl = "service:flightctl"
+
 // Transitioned says what a message did to a device and where the device stands now.
 type Transitioned struct {
 	// Applied tells that this message, or the same request before, moved the device or was stored. It is false where there

@@ -42,6 +42,7 @@ var examples = map[string]string{
 	SignalReconnect: `{"renderedVersion":"7"}`,
 	SignalResume:    `{"by":"alice","reason":"checked on site","expectVersion":"7"}`,
 	SignalWithdraw:  `{"by":"alice","reason":"scrapped"}`,
+	SignalLook:      `{}`,
 	SignalCancel:    `{"by":"alice","reason":"wrong backup"}`,
 }
 

@@ -23,6 +23,7 @@ const (
 	SignalResume    = "resume"    // DeviceWorkflow: a human's decision (ResumeRequest), without an answer
 	UpdateResume    = "resume"    // DeviceWorkflow: the same with an answer (ResumeDecision)
 	SignalWithdraw  = "withdraw"  // DeviceWorkflow: the device was deleted or decommissioned (WithdrawSignal)
+	SignalLook      = "look"      // DeviceWorkflow: another hand has moved the device in the database (LookSignal)
 	QueryState      = "state"     // DeviceWorkflow: DeviceStatus
 
 	SignalCancel           = "cancel"            // RestoreWorkflow: who cancels it and why (CancelSignal), before the cancellation itself
@@ -53,6 +54,9 @@ type RestoreInput struct {
 	By string `json:"by,omitempty"`
 	// BatchSize is how many devices one parent workflow holds; 0 is DefaultBatchSize.
 	BatchSize int `json:"batchSize,omitempty"`
+	// WatchInterval is how often the inventory watch looks, in the form of ParseWatchInterval; empty is
+	// DefaultWatchInterval, "0" is no watch.
+	WatchInterval string `json:"watchInterval,omitempty"`
 }
 
 // BatchInput starts a BatchWorkflow: the devices of one slice of a restore's roll.
@@ -164,6 +168,10 @@ type WithdrawSignal struct {
 
 // Check tells whether the withdrawal's texts can be stored; otherwise a *Refusal.
 func (w WithdrawSignal) Check() error { return checkTexts(w.By, w.Reason) }
+
+// LookSignal says that the device stands elsewhere in the database than where its workflow has put it. It tells nothing
+// more: what counts is what the database says when the signal is read.
+type LookSignal struct{}
 
 // CancelSignal says who cancels a restore and why.
 type CancelSignal struct {

@@ -21,6 +21,8 @@ type restoreOptions struct {
 	wait      bool
 	batchSize int
 	timeout   time.Duration
+	// watchInterval is how often the restore's inventory watch looks; 0 is never.
+	watchInterval time.Duration
 }
 
 func newRestoreCommand(g *globals) *cobra.Command {
@@ -41,6 +43,7 @@ until it reports. While another restore of the same devices runs, it is refused 
 	cmd.Flags().BoolVar(&o.supersede, "supersede", false, "take over from restores that still run")
 	cmd.Flags().BoolVar(&o.wait, "wait", false, "show progress, and return when every device is accounted for")
 	cmd.Flags().IntVar(&o.batchSize, "batch-size", 0, fmt.Sprintf("devices that one parent workflow holds (default %d, at most %d)", runbook.DefaultBatchSize, runbook.MaxBatchSize))
+	cmd.Flags().DurationVar(&o.watchInterval, "watch-interval", runbook.DefaultWatchInterval, "how often to look whether a live Flight Control has seen a device again, or moved it; 0 is never")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", openPatience, "how long to wait for a worker to open the restore or refuse it")
 	o.bindAs(cmd)
 	o.output = bindFormat(cmd, outputJSON, outputYAML)
@@ -62,6 +65,9 @@ func (o *restoreOptions) complete(cmd *cobra.Command) error {
 	}
 	if o.batchSize < 0 || o.batchSize > runbook.MaxBatchSize {
 		return usagef("--batch-size %d: use 1 to %d, or 0 for the default", o.batchSize, runbook.MaxBatchSize)
+	}
+	if _, err := runbook.ParseWatchInterval(o.watchInterval.String()); err != nil {
+		return usagef("--watch-interval: %w", err)
 	}
 	return o.operator.complete(o.io, cmd)
 }

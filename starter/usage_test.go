@@ -46,6 +46,8 @@ func TestUsageErrorsExitWith2AndSayWhatIsWrong(t *testing.T) {
 		"restore with an empty id":      {"restore --id=", "cannot be used"},
 		"restore in giant batches":      {"restore --batch-size 99999", "--batch-size 99999"},
 		"restore in negative batches":   {"restore --batch-size -1", "--batch-size -1"},
+		"restore with a hasty watch":    {"restore --watch-interval 1ms", "--watch-interval"},
+		"restore with an early watch":   {"restore --watch-interval -1s", "--watch-interval"},
 		"restore by nobody":             {"restore --as=", "--as is empty"},
 		"status of fewer than none":     {"status --longest -1", "--longest -1"},
 		"describe nothing":              {"describe", "requires at least 1 arg"},

@@ -10,7 +10,7 @@ import (
 // inbox is the signals that a device has been sent and nobody has read. They are received raw, so that a message that
 // cannot be decoded is refused on the timeline instead of being dropped by the SDK.
 type inbox struct {
-	reconnect, resume, withdraw workflow.ReceiveChannel
+	reconnect, resume, withdraw, look workflow.ReceiveChannel
 }
 
 func openInbox(ctx workflow.Context) inbox {
@@ -18,10 +18,13 @@ func openInbox(ctx workflow.Context) inbox {
 		reconnect: workflow.GetSignalChannel(ctx, runbook.SignalReconnect),
 		resume:    workflow.GetSignalChannel(ctx, runbook.SignalResume),
 		withdraw:  workflow.GetSignalChannel(ctx, runbook.SignalWithdraw),
+		look:      workflow.GetSignalChannel(ctx, runbook.SignalLook),
 	}
 }
 
-func (i inbox) empty() bool { return i.reconnect.Len()+i.resume.Len()+i.withdraw.Len() == 0 }
+func (i inbox) empty() bool {
+	return i.reconnect.Len()+i.resume.Len()+i.withdraw.Len()+i.look.Len() == 0
+}
 
 // next takes the oldest message off a channel and decodes it; ok is false when there is none. What cannot be decoded comes
 // as a refusal beside an empty message, and what cannot be stored as a refusal beside the message.

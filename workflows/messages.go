@@ -15,9 +15,9 @@ import (
 // before any resume, which then decides about the newest version.
 func (d *device) readMessages(ctx workflow.Context) error {
 	for !d.inbox.empty() {
-		steps := []func(workflow.Context) error{d.readReconnects, d.readWithdrawals, d.readResumes}
+		steps := []func(workflow.Context) error{d.readReconnects, d.readLooks, d.readWithdrawals, d.readResumes}
 		if d.status.State == runbook.StateAwaitingReconnect {
-			steps = []func(workflow.Context) error{d.readResumes, d.readReconnects, d.readWithdrawals}
+			steps = []func(workflow.Context) error{d.readResumes, d.readReconnects, d.readLooks, d.readWithdrawals}
 		}
 		for _, step := range steps {
 			if err := step(ctx); err != nil {
@@ -47,6 +47,18 @@ func (d *device) readWithdrawals(ctx workflow.Context) error {
 			return nil
 		}
 		if err := d.withdraw(ctx, message, refusal); err != nil {
+			return err
+		}
+	}
+}
+
+func (d *device) readLooks(ctx workflow.Context) error {
+	for {
+		_, refusal, ok := next[runbook.LookSignal](d.inbox.look, runbook.SignalLook)
+		if !ok {
+			return nil
+		}
+		if err := d.look(ctx, refusal); err != nil {
 			return err
 		}
 	}
@@ -115,6 +127,28 @@ func (d *device) withdraw(ctx workflow.Context, message runbook.WithdrawSignal, 
 		RestoreID: d.status.RestoreID, OrgID: d.status.OrgID, Name: d.status.Name,
 		By: message.By, Reason: message.Reason, Force: message.Force, RequestID: d.requestID(ctx),
 	}, &result)
+	return d.follow(ctx, entry, result, err)
+}
+
+// look follows the device to where another hand has put it in the database: Flight Control, answering the agents itself,
+// may have done T2, T3 or T4, and a device may be gone (T5).
+func (d *device) look(ctx workflow.Context, refusal *runbook.Refusal) error {
+	if err := d.turn.Lock(ctx); err != nil {
+		return err
+	}
+	defer d.turn.Unlock()
+	entry := runbook.TimelineEntry{Message: runbook.SignalLook}
+	switch {
+	case refusal != nil:
+		return d.refuse(ctx, entry, refusal)
+	case d.ended():
+		return d.note(ctx, entry, runbook.Refuse(runbook.CodeNotWaiting, "the device has left the roll call already"))
+	}
+	var result activities.TransitionResult
+	err := carryOut(ctx, "look where the device stands", acts.Look, activities.LookInput{
+		RestoreID: d.status.RestoreID, OrgID: d.status.OrgID, Name: d.status.Name, RequestID: d.requestID(ctx),
+	}, &result)
+	entry.By, entry.Version, entry.Reason = result.By, result.Reported, result.Reason
 	return d.follow(ctx, entry, result, err)
 }
 

@@ -43,6 +43,28 @@ func patient(ctx workflow.Context, summary string, deadline time.Duration) workf
 	})
 }
 
+// The inventory watch says that it lives at least every heartbeatTimeout, or another worker goes on with it; watchTurn is
+// when it is handed on in any case, which costs no event.
+const (
+	heartbeatTimeout = 30 * time.Second
+	watchTurn        = 24 * time.Hour
+)
+
+// watching is for the inventory watch, which runs as long as its restore: an attempt that ends, however, is followed by
+// the next without end. It is not waited for when it is cancelled, because it does nothing for a restore that has ended.
+func watching(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: watchTurn,
+		HeartbeatTimeout:    heartbeatTimeout,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    time.Second,
+			BackoffCoefficient: 2,
+			MaximumInterval:    10 * time.Second,
+		},
+		Summary: summary,
+	})
+}
+
 // predecessorPatience is how long a restore waits to hear that the one which it superseded has ended its waits, before it
 // starts its own and lets each device's start be tried again until the name is free.
 const predecessorPatience = time.Minute

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
@@ -30,6 +31,8 @@ type restore struct {
 	tally  runbook.RestoreStatus
 	inbox  restoreInbox
 	opened activities.OpenRestoreResult
+	// watchEvery is how often the inventory watch looks; 0 is never.
+	watchEvery time.Duration
 	// stop ends the roll call without ending the workflow, which has last words to say.
 	stop workflow.CancelFunc
 	log  log.Logger
@@ -39,8 +42,12 @@ func setUpRestore(ctx workflow.Context, in runbook.RestoreInput) (*restore, erro
 	if err := checkRestoreInput(ctx, in); err != nil {
 		return nil, err
 	}
+	every, err := runbook.ParseWatchInterval(in.WatchInterval)
+	if err != nil {
+		return nil, asFailure(runbook.AsRefusal(err))
+	}
 	r := &restore{
-		in:       in,
+		in: in, watchEvery: every,
 		progress: runbook.RestoreProgress{RestoreID: in.RestoreID, State: runbook.RestoreRunning, Ended: map[runbook.Outcome]int{}},
 		inbox:    openRestoreInbox(ctx),
 		log:      log.With(workflow.GetLogger(ctx), "restore", in.RestoreID),
@@ -100,7 +107,7 @@ func (r *restore) markSearchable(ctx workflow.Context) error {
 // another restore has taken over meanwhile.
 func (r *restore) callRoll(ctx workflow.Context) error {
 	for _, step := range []func(workflow.Context) error{
-		r.endPredecessors, r.putOnRoll, r.annotateRequests, r.finishRoll, r.callDevices,
+		r.endPredecessors, r.putOnRoll, r.annotateRequests, r.finishRoll, r.watchInventory, r.callDevices,
 	} {
 		if err := step(ctx); err != nil {
 			return err

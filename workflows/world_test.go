@@ -40,6 +40,9 @@ type world struct {
 	refuseAudit bool
 	closedBy    string
 	closedWhy   string
+	// watches is how the inventory watch was started, and watchFails what it ends with.
+	watches    []activities.WatchInput
+	watchFails error
 }
 
 type worldDevice struct {
@@ -48,6 +51,8 @@ type worldDevice struct {
 	resumedBy string
 	next      string
 	reason    string
+	// moved is where another hand has put the device, which nobody knows before they look.
+	moved runbook.State
 }
 
 func newWorld() *world {
@@ -74,6 +79,7 @@ func (w *world) register(env *testsuite.TestWorkflowEnvironment) {
 		"OpenRestore": w.openRestore, "PutOnRoll": w.putOnRoll, "AnnotateRequests": w.annotateRequests, "FinishRoll": w.finishRoll,
 		"Tally": w.tally, "CloseRestore": w.closeRestore, "OpenEntries": w.openEntries, "RestoreState": w.restoreState,
 		"Reconnect": w.reconnect, "Resume": w.resume, "Withdraw": w.withdraw, "RecordRefusal": w.recordRefusal,
+		"Look": w.look, "WatchInventory": w.watchInventory,
 	} {
 		env.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}
@@ -193,6 +199,44 @@ func (w *world) withdraw(_ context.Context, in activities.WithdrawInput) (activi
 		return result, nil
 	}
 	return w.leaveRoll(d), nil
+}
+
+func (w *world) look(_ context.Context, in activities.LookInput) (activities.TransitionResult, error) {
+	leave, err := w.enter("Look")
+	if err != nil {
+		return activities.TransitionResult{}, err
+	}
+	defer leave()
+	d := w.devices[in.Name]
+	if fenced := w.fence(in.RestoreID, d); fenced != nil {
+		return *fenced, nil
+	}
+	if d.gone && d.entry.State.Open() {
+		return w.leaveRoll(d), nil
+	}
+	if d.moved == "" || d.moved == d.entry.State {
+		return w.standing(d), nil
+	}
+	transition := runbook.T2
+	switch {
+	case d.entry.State == runbook.StateConflictPaused:
+		transition, d.resumedBy, d.next = runbook.T4, "service:flightctl", "8"
+	case d.moved == runbook.StateConflictPaused:
+		transition, d.entry.Reported = runbook.T3, "7"
+	}
+	d.entry.State = d.moved
+	result := w.standing(d)
+	result.Applied, result.Transition, result.By = true, transition, "service:flightctl"
+	return result, nil
+}
+
+// watchInventory does not block, as the real one does: time stands still while an activity runs. Tests that need it to run
+// on mock it.
+func (w *world) watchInventory(_ context.Context, in activities.WatchInput) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.watches = append(w.watches, in)
+	return w.watchFails
 }
 
 func (w *world) recordRefusal(_ context.Context, in activities.RefusalInput) error {

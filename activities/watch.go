@@ -1,0 +1,67 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+)
+
+// WatchInput says which restore to watch the inventory for, and how often to look.
+type WatchInput struct {
+	RestoreID string        `json:"restoreId"`
+	Every     time.Duration `json:"every"`
+}
+
+// WatchProgress is what the watch's heartbeats carry, so that another worker can go on with it.
+type WatchProgress struct {
+	// Until is up to when every change has been told, on the database's clock; zero if nothing was looked at yet.
+	Until time.Time `json:"until"`
+}
+
+// watchBeat is how often the watch says that it lives while it has nothing to do.
+const watchBeat = 5 * time.Second
+
+// errWorkerStops ends an attempt at once when its worker is stopped, and has the next worker go on.
+var errWorkerStops = errors.New("the worker stops; another one goes on watching")
+
+// WatchInventory sees in the database what a live Flight Control, whose own API server answers the agents, makes of the
+// devices that a restore waits for, and signals their workflows. It runs until it is cancelled or the restore no longer is
+// the current one. A failure ends the attempt, to be seen in the web UI; the next attempt goes on from the heartbeat.
+func (a *Activities) WatchInventory(ctx context.Context, in WatchInput) error {
+	w := newWatch(a, in.RestoreID)
+	if activity.HasHeartbeatDetails(ctx) {
+		if err := activity.GetHeartbeatDetails(ctx, &w.progress); err != nil {
+			activity.GetLogger(ctx).Warn("Heartbeat of the attempt before cannot be read; everybody is looked at again", "error", err)
+		}
+	}
+	for {
+		running, err := w.look(ctx)
+		if err != nil || !running {
+			return failure(err)
+		}
+		if err := w.pause(ctx, in.Every); err != nil {
+			return err
+		}
+	}
+}
+
+// pause waits for the next look, and meanwhile shows that the watch lives. The error ends the watch.
+func (w *watch) pause(ctx context.Context, every time.Duration) error {
+	next, beat := time.NewTimer(every), time.NewTicker(watchBeat)
+	defer next.Stop()
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-activity.GetWorkerStopChannel(ctx):
+			return errWorkerStops
+		case <-beat.C:
+			activity.RecordHeartbeat(ctx, w.progress)
+		case <-next.C:
+			return nil
+		}
+	}
+}

@@ -1,0 +1,256 @@
+package activities_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
+
+	"rollcall/activities"
+	"rollcall/devenv/devtest"
+	"rollcall/inventory"
+	"rollcall/runbook"
+)
+
+func TestMain(m *testing.M) { devtest.Main(m) }
+
+const (
+	patience = 30 * time.Second
+	// often makes a full look several times a second; seldom makes none while a test runs.
+	often, seldom = 10 * time.Millisecond, 2 * time.Second
+)
+
+// vigil is a watch of a restore r1 in a database of its own, with signals that go nowhere.
+type vigil struct {
+	t     *testing.T
+	store *inventory.Store
+	ctx   context.Context
+	stop  chan struct{}
+	ended chan error
+
+	mu   sync.Mutex
+	sent []string
+	// fails is what the next signals end with, in their order; nil, or none, is success.
+	fails []error
+	until activities.WatchProgress
+}
+
+func newVigil(t *testing.T, names ...string) *vigil {
+	t.Helper()
+	store, err := inventory.Open(t.Context(), devtest.Database(t))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	var docs []string
+	for _, name := range names {
+		docs = append(docs, fmt.Sprintf(`{"apiVersion":"flightctl.io/v1beta1","kind":"Device","metadata":{"name":%q,"annotations":{%q:"5"}},
+			"spec":{},"status":{"config":{"renderedVersion":"5"}}}`, name, runbook.AnnotationRenderedVersion))
+	}
+	_, err = store.Import(t.Context(), strings.NewReader(strings.Join(docs, "\n---\n")), inventory.ImportOptions{})
+	require.NoError(t, err)
+	_, err = store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: "r1"})
+	require.NoError(t, err)
+	_, err = store.PutOnRoll(t.Context(), inventory.RollInput{RestoreID: "r1"})
+	require.NoError(t, err)
+	return &vigil{t: t, store: store, ctx: t.Context()}
+}
+
+// SignalWorkflow is where the watch sends its signals.
+func (v *vigil) SignalWorkflow(_ context.Context, workflowID, _, signal string, arg any) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, name, _ := runbook.ParseDeviceWorkflowID(workflowID)
+	line := name + " " + signal
+	if r, ok := arg.(runbook.ReconnectSignal); ok {
+		line += " " + r.RenderedVersion
+	}
+	v.sent = append(v.sent, line)
+	if len(v.fails) == 0 {
+		return nil
+	}
+	err := v.fails[0]
+	v.fails = v.fails[1:]
+	return err
+}
+
+// start begins an attempt at watching; until is the heartbeat of the one before.
+func (v *vigil) start(every time.Duration, until time.Time) *vigil {
+	v.t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	env.SetTestTimeout(patience)
+	v.stop, v.ended = make(chan struct{}), make(chan error, 1)
+	env.SetWorkerStopChannel(v.stop)
+	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: v.ctx})
+	env.SetOnActivityHeartbeatListener(func(_ *activity.Info, details converter.EncodedValues) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		_ = details.Get(&v.until)
+	})
+	env.RegisterActivity(&activities.Activities{Inventory: v.store, Temporal: v})
+	if !until.IsZero() {
+		env.SetHeartbeatDetails(activities.WatchProgress{Until: until})
+	}
+	go func() {
+		_, err := env.ExecuteActivity("WatchInventory", activities.WatchInput{RestoreID: "r1", Every: every})
+		v.ended <- err
+	}()
+	return v
+}
+
+// end stops the worker, and returns what the attempt ended with.
+func (v *vigil) end() error {
+	v.t.Helper()
+	close(v.stop)
+	return v.outcome()
+}
+
+func (v *vigil) outcome() error {
+	v.t.Helper()
+	select {
+	case err := <-v.ended:
+		return err
+	case <-time.After(patience):
+		v.t.Fatal("the watch has not ended")
+		return nil
+	}
+}
+
+func (v *vigil) exec(statement string) {
+	v.t.Helper()
+	_, err := v.store.DB().ExecContext(v.t.Context(), statement)
+	require.NoError(v.t, err)
+}
+
+// heartbeat is the last that the server would have got.
+func (v *vigil) heartbeat() activities.WatchProgress {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.until
+}
+
+func (v *vigil) reported(name, version string) {
+	v.t.Helper()
+	_, err := v.store.DB().ExecContext(v.t.Context(), `with seen as (update device_timestamps set last_seen = now() where name = $1)
+		update devices set status = jsonb_build_object('config', jsonb_build_object('renderedVersion', cast($2 as text))), updated_at = now() where name = $1`, name, version)
+	require.NoError(v.t, err)
+}
+
+// reportedLongAgo is a report that a look finds only if it goes back to before the watch.
+func (v *vigil) reportedLongAgo(name, version string) {
+	v.t.Helper()
+	v.reported(name, version)
+	v.exec(`update device_timestamps set last_seen = now() - interval '2 hours' where last_seen is not null`)
+	v.exec(`update devices set updated_at = now() - interval '2 hours'`)
+	v.exec(`update rollcall.roll set since = now() - interval '3 hours'`)
+}
+
+func (v *vigil) signals() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.sent)
+}
+
+// awaits waits until these signals were sent, in any order, and no other.
+func (v *vigil) awaits(want ...string) {
+	v.t.Helper()
+	require.Eventually(v.t, func() bool { return len(v.signals()) >= len(want) }, patience, 5*time.Millisecond)
+	got := v.signals()
+	slices.Sort(got)
+	require.Equal(v.t, want, got)
+}
+
+func TestTheWatchSignalsOnce(t *testing.T) {
+	t.Parallel()
+	v := newVigil(t, "a", "b", "c")
+	v.reported("a", "7")
+	v.start(seldom, time.Time{}).awaits("a reconnect 7")
+	v.reported("b", "5")
+	v.awaits("a reconnect 7", "b reconnect 5")
+	v.reported("a", "8")
+	v.awaits("a reconnect 7", "a reconnect 8", "b reconnect 5")
+	v.exec(`delete from devices where name = 'c'`)
+	v.awaits("a reconnect 7", "a reconnect 8", "b reconnect 5", "c look")
+	require.ErrorContains(t, v.end(), "another one goes on")
+}
+
+func TestTheWatchTellsAgainWhoDoesNothing(t *testing.T) {
+	t.Parallel()
+	v := newVigil(t, "a")
+	v.reported("a", "7")
+	v.start(often, time.Time{})
+	require.Eventually(t, func() bool { return len(v.signals()) >= 2 }, patience, 5*time.Millisecond)
+	require.Error(t, v.end())
+}
+
+func TestTheWatchGoesOnFromTheHeartbeat(t *testing.T) {
+	t.Parallel()
+	v := newVigil(t, "told", "new")
+	v.reportedLongAgo("told", "7")
+	v.reported("new", "5")
+	v.start(often, time.Now()).awaits("new reconnect 5")
+	require.Eventually(t, func() bool { return slices.Contains(v.signals(), "told reconnect 7") }, patience, 5*time.Millisecond,
+		"a full look finds whom the attempt before has told in vain")
+	require.Error(t, v.end())
+}
+
+func TestAWorkflowThatIsNotThereYetIsToldAtTheNextLook(t *testing.T) {
+	t.Parallel()
+	v := newVigil(t, "a", "b")
+	v.fails = []error{serviceerror.NewNotFound("no such workflow")}
+	v.reportedLongAgo("a", "7")
+	v.start(seldom, time.Time{}).awaits("a reconnect 7", "a reconnect 7")
+	v.reported("b", "5")
+	v.awaits("a reconnect 7", "a reconnect 7", "b reconnect 5")
+	require.Error(t, v.end())
+}
+
+func TestASignalThatFailsEndsTheAttemptAndIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	v := newVigil(t, "a")
+	v.fails = []error{errors.New("connection refused")}
+	v.reported("a", "7")
+	require.ErrorContains(t, v.start(seldom, time.Time{}).outcome(), "signal reconnect to device a: connection refused")
+	require.Zero(t, v.heartbeat().Until, "the watermark has not moved past a signal that was not sent")
+	v.start(seldom, v.heartbeat().Until).awaits("a reconnect 7", "a reconnect 7")
+	require.Error(t, v.end())
+}
+
+func TestTheWatchEnds(t *testing.T) {
+	t.Parallel()
+	t.Run("with its restore", func(t *testing.T) {
+		t.Parallel()
+		v := newVigil(t, "a")
+		v.start(often, time.Time{})
+		_, err := v.store.CloseRestore(t.Context(), inventory.CloseRestoreInput{RestoreID: "r1", State: runbook.RestoreCancelled})
+		require.NoError(t, err)
+		v.reported("a", "7")
+		require.NoError(t, v.outcome())
+		require.Empty(t, v.signals())
+	})
+	t.Run("when it is cancelled", func(t *testing.T) {
+		t.Parallel()
+		v := newVigil(t, "a")
+		ctx, cancel := context.WithCancel(t.Context())
+		v.ctx = ctx
+		v.start(seldom, time.Time{})
+		cancel()
+		require.Error(t, v.outcome())
+	})
+	t.Run("with the database's failure, to be tried again", func(t *testing.T) {
+		t.Parallel()
+		v := newVigil(t, "a")
+		v.exec(`alter table rollcall.roll rename to elsewhere`)
+		require.ErrorContains(t, v.start(often, time.Time{}).outcome(), "look for whom restore r1 waits")
+	})
+}

@@ -1,0 +1,261 @@
+package e2e
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"rollcall/devenv/devtest"
+	"rollcall/host"
+	"rollcall/inventory"
+	"rollcall/runbook"
+)
+
+// What a live Flight Control does to a device, in the SQL of its API server. It moves a waiting device by itself only where
+// its own restore has prepared for that; otherwise it stores what the agent says, and keeps its summary.
+const (
+	fcPolls    = `update device_timestamps set last_seen = now() where name = $1`
+	fcReleases = `update devices set annotations = annotations - 'device-controller/awaitingReconnect',
+		status = jsonb_set(status, '{summary,status}', '"Online"'), resource_version = resource_version + 1, updated_at = now() where name = $1`
+	fcPauses = `update devices set annotations = annotations - 'device-controller/awaitingReconnect' || '{"device-controller/conflictPaused": "true"}',
+		status = jsonb_set(status, '{summary,status}', '"ConflictPaused"'), resource_version = resource_version + 1, updated_at = now() where name = $1`
+	fcResumes = `update devices set annotations = annotations - 'device-controller/conflictPaused',
+		status = jsonb_set(status, '{summary,status}', '"Online"'), resource_version = resource_version + 1, updated_at = now() where name = $1`
+	fcDeletes       = `update devices set deleted_at = now() where name = $1`
+	fcRemoves       = `delete from devices where name = $1`
+	fcDecommissions = `update devices set status = jsonb_set(status, '{lifecycle}', '{"status": "Decommissioning"}'),
+		resource_version = resource_version + 1, updated_at = now() where name = $1`
+)
+
+// fcReports is a status as an agent that runs a version puts it.
+func (s *site) fcReports(name, version string) {
+	s.t.Helper()
+	_, err := s.store.DB().ExecContext(s.t.Context(), `update devices set
+		status = jsonb_set(status, '{config}', jsonb_build_object('renderedVersion', cast($2 as text))),
+		resource_version = resource_version + 1, updated_at = now() where name = $1`, name, version)
+	require.NoError(s.t, err)
+	s.flightControl(fcPolls, name)
+}
+
+func (s *site) flightControl(statement, name string) {
+	s.t.Helper()
+	_, err := s.store.DB().ExecContext(s.t.Context(), statement, name)
+	require.NoError(s.t, err)
+}
+
+// newFlightctlSite is a site on a database that Flight Control's own migration made.
+func newFlightctlSite(t *testing.T) *site {
+	t.Helper()
+	tables, err := os.ReadFile(filepath.Join("..", "inventory", "testdata", "flightctl.sql"))
+	require.NoError(t, err)
+	s := &site{t: t, database: devtest.EmptyDatabase(t), server: devtest.Temporal(t), taskQueue: devtest.TaskQueue(t)}
+	store, err := inventory.Open(t.Context(), s.database)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	_, err = store.DB().ExecContext(t.Context(), string(tables))
+	require.NoError(t, err)
+	_, err = inventory.Migrate(t.Context(), s.database)
+	require.NoError(t, err)
+	s.store, s.client = store, s.server.Client(t)
+	return s
+}
+
+// watched is a Flight Control site whose devices, all at version 5, wait in a restore that watches the inventory.
+func watched(t *testing.T, names ...string) (*site, func() runbook.RestoreStatus) {
+	t.Helper()
+	versions := map[string]string{}
+	for _, name := range names {
+		versions[name] = "5"
+	}
+	s := newFlightctlSite(t).startWorker().fleet(versions)
+	run := s.restore(runbook.RestoreInput{RestoreID: "r1", BatchSize: 3, WatchInterval: "100ms"})
+	for _, name := range names {
+		s.await(name, runbook.StateAwaitingReconnect)
+	}
+	return s, func() runbook.RestoreStatus {
+		t.Helper()
+		status, err := s.result(run)
+		require.NoError(t, err)
+		require.Equal(t, runbook.RestoreCompleted, status.State)
+		require.Equal(t, status.Counts, s.tally("r1").Counts)
+		return status
+	}
+}
+
+// outcome waits for the end of a device's workflow.
+func (s *site) outcome(name string) runbook.DeviceResult {
+	s.t.Helper()
+	var result runbook.DeviceResult
+	require.NoError(s.t, s.client.GetWorkflow(s.t.Context(), deviceID(name), "").Get(s.t.Context(), &result))
+	return result
+}
+
+// audited is the transitions of a device, each with its actor, but for T1.
+func (s *site) audited(name string) []string {
+	s.t.Helper()
+	var lines []string
+	require.NoError(s.t, s.store.DB().SelectContext(s.t.Context(), &lines,
+		`select transition || ' ' || signal || ' ' || actor from rollcall.transitions where name = $1 and transition <> 'T1' order by id`, name))
+	return lines
+}
+
+func TestDevicesThatFlightControlAnswers(t *testing.T) {
+	t.Parallel()
+	const ours, theirs = "service:rollcall", "service:flightctl"
+	s, completed := watched(t, "equal", "newer", "unreadable", "polls", "released", "paused", "resumed", "deleted", "removed", "decommissioned")
+	s.flightControl(fcPolls, "polls")
+	s.fcReports("equal", "5")
+	s.fcReports("newer", "7")
+	s.fcReports("unreadable", "v7")
+	s.fcReports("released", "5")
+	s.flightControl(fcReleases, "released")
+	s.flightControl(fcPauses, "paused")
+	s.fcReports("resumed", "7")
+	s.flightControl(fcDeletes, "deleted")
+	s.flightControl(fcRemoves, "removed")
+	s.flightControl(fcDecommissions, "decommissioned")
+
+	require.Equal(t, runbook.OutcomeNormal, s.outcome("equal").Outcome)
+	require.Equal(t, runbook.OutcomeNormal, s.outcome("released").Outcome)
+	for _, name := range []string{"deleted", "removed", "decommissioned"} {
+		require.Equal(t, runbook.OutcomeWithdrawn, s.outcome(name).Outcome, name)
+		require.Equal(t, []string{"T5 look " + theirs}, s.audited(name))
+	}
+	for _, name := range []string{"newer", "paused", "resumed"} {
+		s.await(name, runbook.StateConflictPaused)
+	}
+	s.flightControl(fcResumes, "resumed")
+	require.Equal(t, runbook.OutcomeResumed, s.outcome("resumed").Outcome)
+	s.eventually("the refusal is seen", func() bool {
+		status, err := s.status("unreadable")
+		return err == nil && len(status.Timeline) == 1 && status.Timeline[0].Code == runbook.CodeInvalidVersion
+	})
+
+	// A device that Flight Control has paused by its poll alone says later what it runs, and a resume renders past that.
+	s.fcReports("paused", "9")
+	s.eventually("its report is seen", func() bool {
+		status, err := s.status("paused")
+		return err == nil && status.Reported == "9"
+	})
+	decision, err := s.resume("paused", "u1", runbook.ResumeRequest{By: "alice", ExpectVersion: "9"})
+	require.NoError(t, err)
+	require.Equal(t, "10", decision.Next)
+	_, err = s.resume("newer", "u1", runbook.ResumeRequest{By: "alice", ExpectVersion: "7"})
+	require.NoError(t, err)
+
+	polls, err := s.status("polls")
+	require.NoError(t, err)
+	require.Empty(t, polls.Timeline, "a poll says nothing of the version")
+	unreadable, err := s.status("unreadable")
+	require.NoError(t, err)
+	require.Len(t, unreadable.Timeline, 1)
+	require.LessOrEqual(t, unreadable.Timeline[0].Times, 1, "a version that was refused is not signalled again")
+	s.fcReports("polls", "4")
+	s.fcReports("unreadable", "5")
+	status := completed()
+	require.EqualValues(t, 7, status.Counts[runbook.StateNormal])
+	require.EqualValues(t, 3, status.Counts[runbook.StateWithdrawn])
+
+	require.Equal(t, []string{"T2 reconnect " + ours}, s.audited("equal"))
+	require.Equal(t, []string{"T2 look " + theirs}, s.audited("released"))
+	require.Equal(t, []string{"T3 reconnect " + ours, "T4 resume alice"}, s.audited("newer"))
+	require.Equal(t, []string{"T3 look " + theirs, "Reported reconnect " + ours, "T4 resume alice"}, s.audited("paused"))
+	require.Equal(t, []string{"T3 reconnect " + ours, "T4 look " + theirs}, s.audited("resumed"))
+}
+
+func TestTheWatchSurvivesItsWorker(t *testing.T) {
+	t.Parallel()
+	s, completed := watched(t, "before", "while-away", "after")
+	s.fcReports("before", "5")
+	require.Equal(t, runbook.OutcomeNormal, s.outcome("before").Outcome)
+	s.stopWorker()
+	s.fcReports("while-away", "5")
+	s.startWorker()
+	require.Equal(t, runbook.OutcomeNormal, s.outcome("while-away").Outcome)
+	s.fcReports("after", "5")
+	completed()
+}
+
+// A worker that is killed says nothing: only the missing heartbeat tells.
+func TestTheWatchSurvivesTheDeathOfItsWorker(t *testing.T) {
+	t.Parallel()
+	s := newFlightctlSite(t).fleet(map[string]string{"before": "5", "while-dead": "5", "after": "7"})
+	kill := s.startMortalWorker()
+	run := s.restore(runbook.RestoreInput{RestoreID: "r1", WatchInterval: "100ms"})
+	s.await("before", runbook.StateAwaitingReconnect)
+	s.fcReports("before", "5")
+	require.Equal(t, runbook.OutcomeNormal, s.outcome("before").Outcome)
+	kill()
+	s.fcReports("while-dead", "5")
+	s.startWorker()
+	require.Equal(t, runbook.OutcomeNormal, s.outcome("while-dead").Outcome)
+	s.fcReports("after", "5")
+	_, err := s.result(run)
+	require.NoError(t, err)
+	for _, name := range []string{"before", "while-dead", "after"} {
+		require.Equal(t, []string{"T2 reconnect service:rollcall"}, s.audited(name))
+	}
+}
+
+// mortalWorker is the variable by which this test binary becomes a worker: database, Temporal address, namespace, task queue.
+const mortalWorker = "ROLLCALL_E2E_WORKER"
+
+func TestHelperMortalWorker(t *testing.T) {
+	of := strings.Split(os.Getenv(mortalWorker), " ")
+	if len(of) != 4 {
+		return
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) // until the one who kills us is gone
+		os.Exit(1)
+	}()
+	store, err := inventory.Open(t.Context(), of[0])
+	require.NoError(t, err)
+	server := devtest.Server{Address: of[1], Namespace: of[2]}
+	h, err := host.New(t.Context(), host.Config{
+		Client: server.Client(t), Store: store, Namespace: server.Namespace, TaskQueue: of[3], Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	require.NoError(t, h.Run(t.Context()))
+}
+
+// startMortalWorker starts a worker in a process of its own; kill leaves it no time for anything.
+func (s *site) startMortalWorker() (kill func()) {
+	s.t.Helper()
+	cmd := exec.CommandContext(s.t.Context(), os.Args[0], "-test.run=^TestHelperMortalWorker$")
+	cmd.Env = append(os.Environ(), mortalWorker+"="+strings.Join([]string{s.database, s.server.Address, s.server.Namespace, s.taskQueue}, " "))
+	_, err := cmd.StdinPipe()
+	require.NoError(s.t, err)
+	require.NoError(s.t, cmd.Start())
+	return func() {
+		require.NoError(s.t, cmd.Process.Kill())
+		require.Error(s.t, cmd.Wait())
+	}
+}
+
+// A restore's history does not grow with the looks of its watch, and that of a device not at all.
+func TestTheWatchAddsAFewEventsOnly(t *testing.T) {
+	t.Parallel()
+	count := func(interval string) (restore, device int) {
+		s := newSite(t).startWorker().fleet(map[string]string{"a": "5"})
+		run := s.restore(runbook.RestoreInput{RestoreID: "r1", WatchInterval: interval})
+		s.await("a", runbook.StateAwaitingReconnect)
+		s.reports("a", "5")
+		_, err := s.result(run)
+		require.NoError(t, err)
+		restore, _ = s.history(runbook.RestoreWorkflowID("r1"))
+		device, _ = s.history(deviceID("a"))
+		return restore, device
+	}
+	without, device := count("0")
+	with, deviceWith := count("100ms")
+	require.Equal(t, device, deviceWith)
+	require.LessOrEqual(t, with-without, 8)
+	t.Logf("events of a restore: %d without a watch, %d with one", without, with)
+}
