@@ -123,6 +123,7 @@ func (r *restore) close(ctx workflow.Context, err error) (runbook.RestoreStatus,
 	if err != nil && !cancelled && runbook.AsRefusal(err) == nil {
 		return runbook.RestoreStatus{}, err
 	}
+	r.readSignals(ctx) // who cancelled it and why may wait beside the cancellation
 	in := activities.CloseRestoreInput{RestoreID: r.in.RestoreID, State: runbook.RestoreCompleted}
 	if err != nil {
 		in.State, in.By, in.Reason = runbook.RestoreCancelled, r.inbox.cancelledBy.By, r.inbox.cancelledBy.Reason
