@@ -14,8 +14,6 @@ import (
 	"rollcall/runbook"
 )
 
-func TestMain(m *testing.M) { devtest.Main(m) }
-
 func environment(t *testing.T) (*testsuite.TestActivityEnvironment, *activities.Activities) {
 	t.Helper()
 	store, err := inventory.Open(t.Context(), devtest.Database(t))
