@@ -6,4 +6,6 @@ import "rollcall/inventory"
 type Activities struct {
 	// Inventory is the database of devices and of the audit.
 	Inventory *inventory.Store
+	// Starter starts the workflows of enrollment requests.
+	Starter WorkflowStarter
 }

@@ -133,6 +133,8 @@ type EnrollmentStatus struct {
 type LateJoinerEndedSignal struct {
 	OrgID string `json:"orgId"`
 	Name  string `json:"name"`
+	// Outcome is how its part in the roll call ended, where the sender knows.
+	Outcome Outcome `json:"outcome,omitempty"`
 }
 
 // Enrollment is what a decision about a request is about, as it is when the decision is read.

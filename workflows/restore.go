@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
@@ -30,9 +31,16 @@ type restore struct {
 	tally  runbook.RestoreStatus
 	inbox  restoreInbox
 	opened activities.OpenRestoreResult
-	// stop ends the roll call without ending the workflow, which has last words to say.
-	stop workflow.CancelFunc
-	log  log.Logger
+	// stop ends the roll call without ending the workflow, which has last words to say; stopping tells that it has been told to.
+	stop     workflow.CancelFunc
+	stopping bool
+	// enrolls tells that this run started the workflows of pending enrollment requests, as one of an older release did not.
+	enrolls bool
+	// latePause is how long it waited last for a device that joined late.
+	latePause time.Duration
+	// heard is how many late joiners had ended when it tried to close.
+	heard int
+	log   log.Logger
 }
 
 func setUpRestore(ctx workflow.Context, in runbook.RestoreInput) (*restore, error) {
@@ -69,13 +77,27 @@ func (r *restore) run(ctx workflow.Context) (runbook.RestoreStatus, error) {
 	if err := r.open(ctx); err != nil {
 		return runbook.RestoreStatus{}, err
 	}
-	calling, stop := workflow.WithCancel(ctx)
-	r.stop = stop
 	r.listen(ctx)
+	err := r.during(ctx, r.callRoll)
+	for {
+		status, closing := r.close(ctx, err)
+		if refusal := runbook.AsRefusal(closing); refusal == nil || refusal.Code != runbook.CodeDevicesWaiting {
+			return status, closing
+		}
+		err = r.during(ctx, r.awaitLateJoiners)
+	}
+}
+
+// during carries out a part of the roll call that a cancellation or a successor may stop.
+func (r *restore) during(ctx workflow.Context, part func(workflow.Context) error) error {
+	calling, stop := workflow.WithCancel(ctx)
+	defer stop()
+	r.stop = stop
+	if r.stopping {
+		stop()
+	}
 	r.watchTally(calling)
-	err := r.callRoll(calling)
-	stop()
-	return r.close(ctx, err)
+	return part(calling)
 }
 
 func (r *restore) open(ctx workflow.Context) error {
@@ -102,7 +124,7 @@ func (r *restore) markSearchable(ctx workflow.Context) error {
 // another restore has taken over meanwhile.
 func (r *restore) callRoll(ctx workflow.Context) error {
 	for _, step := range []func(workflow.Context) error{
-		r.endPredecessors, r.putOnRoll, r.annotateRequests, r.finishRoll, r.callDevices,
+		r.endPredecessors, r.putOnRoll, r.annotateRequests, r.finishRoll, r.startEnrollments, r.callDevices,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -111,7 +133,8 @@ func (r *restore) callRoll(ctx workflow.Context) error {
 	return nil
 }
 
-// close says the restore's last words, which are its result.
+// close says the restore's last words, which are its result. A refusal with CodeDevicesWaiting is none: a device has joined
+// late, and the restore goes on.
 func (r *restore) close(ctx workflow.Context, err error) (runbook.RestoreStatus, error) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	cancelled := temporal.IsCanceledError(err)
@@ -122,11 +145,18 @@ func (r *restore) close(ctx workflow.Context, err error) (runbook.RestoreStatus,
 	if err != nil {
 		in.State, in.By, in.Reason = runbook.RestoreCancelled, r.inbox.cancelledBy.By, r.inbox.cancelledBy.Reason
 	}
+	r.heard = r.inbox.lateEnded
 	r.enterPhase(ctx, runbook.PhaseClosing)
 	if err := insist(ctx, "close the restore", acts.CloseRestore, in, &r.tally); err != nil {
-		return runbook.RestoreStatus{}, asFailure(runbook.AsRefusal(err))
+		if refusal := runbook.AsRefusal(err); refusal != nil && refusal.Code != runbook.CodeDevicesWaiting {
+			return runbook.RestoreStatus{}, asFailure(refusal)
+		}
+		return runbook.RestoreStatus{}, err
 	}
-	r.progress.State = r.tally.State
+	if r.tally.State == runbook.RestoreCancelled {
+		r.releaseLateJoiners(ctx)
+	}
+	r.progress.State, r.progress.Total = r.tally.State, r.tally.Total
 	r.enterPhase(ctx, runbook.PhaseEnded)
 	r.readSignals(ctx)
 	r.tellSuccessors(ctx)

@@ -10,11 +10,13 @@ import (
 
 // restoreInbox is what a restore has been told.
 type restoreInbox struct {
-	cancel, superseded, predecessorEnded workflow.ReceiveChannel
+	cancel, superseded, predecessorEnded, lateJoinerEnded workflow.ReceiveChannel
 
 	cancelledBy  runbook.CancelSignal
 	successors   []string
 	predecessors []string
+	// lateEnded counts the late joiners that wait no more.
+	lateEnded int
 }
 
 func openRestoreInbox(ctx workflow.Context) restoreInbox {
@@ -22,11 +24,12 @@ func openRestoreInbox(ctx workflow.Context) restoreInbox {
 		cancel:           workflow.GetSignalChannel(ctx, runbook.SignalCancel),
 		superseded:       workflow.GetSignalChannel(ctx, runbook.SignalSuperseded),
 		predecessorEnded: workflow.GetSignalChannel(ctx, runbook.SignalPredecessorEnded),
+		lateJoinerEnded:  workflow.GetSignalChannel(ctx, runbook.SignalLateJoinerEnded),
 	}
 }
 
 func (i *restoreInbox) empty() bool {
-	return i.cancel.Len()+i.superseded.Len()+i.predecessorEnded.Len() == 0
+	return i.cancel.Len()+i.superseded.Len()+i.predecessorEnded.Len()+i.lateJoinerEnded.Len() == 0
 }
 
 func (i *restoreInbox) haveEnded(ids []string) bool {
@@ -44,24 +47,33 @@ func (r *restore) listen(ctx workflow.Context) {
 
 // readSignals reads all that is there. A cancellation or a successor ends the roll call; a signal that cannot be read does
 // nothing but say so in the log.
-func (r *restore) readSignals(workflow.Context) {
+func (r *restore) readSignals(ctx workflow.Context) {
 	for !r.inbox.empty() {
 		if message, refusal, ok := next[runbook.CancelSignal](r.inbox.cancel, runbook.SignalCancel); ok {
 			if refusal != nil {
 				r.log.Warn("Message refused", "message", runbook.SignalCancel, "error", refusal)
 			} else {
 				r.inbox.cancelledBy = message
-				r.stop()
+				r.halt()
 			}
 		}
 		if message, refusal, ok := next[runbook.SupersededSignal](r.inbox.superseded, runbook.SignalSuperseded); ok && refusal == nil {
 			r.inbox.successors = append(r.inbox.successors, message.ByRestoreID)
-			r.stop()
+			r.halt()
 		}
 		if message, refusal, ok := next[runbook.PredecessorEndedSignal](r.inbox.predecessorEnded, runbook.SignalPredecessorEnded); ok && refusal == nil {
 			r.inbox.predecessors = append(r.inbox.predecessors, message.RestoreID)
 		}
+		if message, refusal, ok := next[runbook.LateJoinerEndedSignal](r.inbox.lateJoinerEnded, runbook.SignalLateJoinerEnded); ok && refusal == nil {
+			r.countLateJoiner(ctx, message)
+		}
 	}
+}
+
+// halt ends the roll call for good.
+func (r *restore) halt() {
+	r.stopping = true
+	r.stop()
 }
 
 // tellSuccessors answers the restores that superseded this one: its waits have ended. One that has itself gone needs no
