@@ -130,8 +130,8 @@ type enrollment struct {
 	annotations  map[string]string
 }
 
-const lockRequest = `
-select ` + requestState + ` as state, rollcall.object(e.annotations) as annotations,
+var lockRequest = `
+select ` + requestState("e") + ` as state, rollcall.object(e.annotations) as annotations,
     coalesce(e.spec ->> 'knownRenderedVersion', '') as known,
     coalesce(e.status #>> '{approval,approvedBy}', '') as decided_by,
     exists (select from devices d where d.org_id = e.org_id and d.name = e.name) as device_exists

@@ -3,6 +3,7 @@ package inventory
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"rollcall/runbook"
 )
@@ -13,19 +14,21 @@ type PendingRequest struct {
 	Name  string `db:"name" json:"name"`
 }
 
-// requestState is where the enrollment request e stands: what makes it approved is a JSON true, and what makes it denied
-// the condition that its agent is shown, or the word of whoever decided.
-const requestState = `case
-    when e.status @> '{"approval": {"approved": true}}' then 'Approved'
-    when e.status @> '{"approval": {"approved": false}}' then 'Denied'
-    when e.status @> '{"conditions": [{"type": "Denied", "status": "True"}]}' then 'Denied'
-    else 'Pending' end`
+// requestState is where an enrollment request of a table so called stands: what makes it approved is a JSON true, and what
+// makes it denied the condition that its agent is shown, or the word of whoever decided.
+func requestState(table string) string {
+	return strings.ReplaceAll(`case
+    when r.status @> '{"approval": {"approved": true}}' then 'Approved'
+    when r.status @> '{"approval": {"approved": false}}' then 'Denied'
+    when r.status @> '{"conditions": [{"type": "Denied", "status": "True"}]}' then 'Denied'
+    else 'Pending' end`, "r.", table+".")
+}
 
-const selectPending = `
+var selectPending = `
 select e.org_id, e.name
 from enrollment_requests e
 where (e.org_id, e.name) > (cast($1 as uuid), $2) and ($3 = '' or e.org_id = cast(nullif($3, '') as uuid))
-  and e.deleted_at is null and ` + requestState + ` = 'Pending'
+  and e.deleted_at is null and ` + requestState("e") + ` = 'Pending'
 order by e.org_id, e.name limit $4`
 
 // PendingRequests reads the next enrollment requests of a running restore's organisations that nobody has decided about,
@@ -52,4 +55,55 @@ func (s *Store) PendingRequests(ctx context.Context, in RollInput) ([]PendingReq
 		result.LastOrg, result.LastName = pending[n-1].OrgID, pending[n-1].Name
 	}
 	return pending, result, nil
+}
+
+// EnrollmentStanding is where an enrollment request stands: what an approval decides about.
+type EnrollmentStanding struct {
+	OrgID string
+	Name  string
+	runbook.Enrollment
+	// Begins is the state in which the device would begin if it were approved now; BeginsErr is the *Refusal that says why
+	// that cannot be told.
+	Begins    runbook.State
+	BeginsErr error
+}
+
+// Enrollments reads where enrollment requests stand, ordered by name; the field selector of q is one for enrollment requests.
+func (s *Store) Enrollments(ctx context.Context, q Query) ([]EnrollmentStanding, error) {
+	c, err := q.conditions("enrollmentrequests")
+	if err != nil {
+		return nil, err
+	}
+	var rows []enrollmentRow
+	query := `select r.org_id, r.name, ` + requestState("r") + ` as state, rollcall.object(r.annotations) as annotations,
+  coalesce(r.spec ->> 'knownRenderedVersion', '') as known, coalesce(r.status #>> '{approval,approvedBy}', '') as decided_by,
+  exists (select from devices d where d.org_id = r.org_id and d.name = r.name) as device_exists
+from enrollment_requests r
+where ` + c.where() + `
+order by r.name` + q.limit(c)
+	if err := s.db.SelectContext(ctx, &rows, query, c.args...); err != nil {
+		return nil, fmt.Errorf("read where enrollment requests stand: %w", err)
+	}
+	return convert(rows, "where enrollment requests stand", enrollmentRow.standing)
+}
+
+type enrollmentRow struct {
+	OrgID        string                  `db:"org_id"`
+	Name         string                  `db:"name"`
+	State        runbook.EnrollmentState `db:"state"`
+	Annotations  []byte                  `db:"annotations"`
+	Known        string                  `db:"known"`
+	DecidedBy    string                  `db:"decided_by"`
+	DeviceExists bool                    `db:"device_exists"`
+}
+
+func (r enrollmentRow) standing() (EnrollmentStanding, error) {
+	annotations, err := decodeStrings(r.Annotations)
+	if err != nil {
+		return EnrollmentStanding{}, fmt.Errorf("annotations of %s: %w", r.Name, err)
+	}
+	e := EnrollmentStanding{OrgID: r.OrgID, Name: r.Name}
+	e.Enrollment = runbook.Enrollment{Exists: true, DeviceExists: r.DeviceExists, State: r.State, DecidedBy: r.DecidedBy}
+	e.Begins, e.BeginsErr = runbook.EnrolledState(annotations, r.Known)
+	return e, nil
 }

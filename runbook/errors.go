@@ -28,7 +28,6 @@ const (
 	CodeAlreadyApproved  Code = "AlreadyApproved"  // a decision about an enrollment request that was approved
 	CodeAlreadyDenied    Code = "AlreadyDenied"    // a decision about an enrollment request that was denied
 	CodeDeviceExists     Code = "DeviceExists"     // an approval, but there is a device of that name
-	CodeNoEnrollment     Code = "NoEnrollment"     // no workflow waits for a decision about the enrollment request
 	CodeDevicesWaiting   Code = "DevicesWaiting"   // a restore cannot complete while devices on its roll wait
 	CodeFailed           Code = "Failed"           // the request could not be carried out
 )

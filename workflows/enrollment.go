@@ -73,6 +73,9 @@ func setUpEnrollment(ctx workflow.Context, in runbook.EnrollmentInput) (*enrollm
 
 // run is the story: a human decides, and the device that was let in is called like all the others.
 func (e *enrollment) run(ctx workflow.Context) (runbook.EnrollmentResult, error) {
+	if err := e.markSearchable(ctx); err != nil {
+		return runbook.EnrollmentResult{}, err
+	}
 	e.listen(ctx)
 	err := e.awaitDecision(ctx)
 	if err == nil && !e.decided() {
@@ -84,6 +87,14 @@ func (e *enrollment) run(ctx workflow.Context) (runbook.EnrollmentResult, error)
 		err = e.callDevice(ctx)
 	}
 	return e.farewell(ctx, err)
+}
+
+// markSearchable sets the device's name as a search attribute where whoever started the workflow has not.
+func (e *enrollment) markSearchable(ctx workflow.Context) error {
+	if _, ok := workflow.GetTypedSearchAttributes(ctx).GetKeyword(attributeDeviceName); ok {
+		return nil
+	}
+	return workflow.UpsertTypedSearchAttributes(ctx, attributeDeviceName.ValueSet(e.status.Name))
 }
 
 func (e *enrollment) decided() bool { return e.status.State != runbook.EnrollmentPending }
