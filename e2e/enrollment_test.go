@@ -29,7 +29,9 @@ func (s *site) request(name, known, status string) *site {
 
 const pending = `{"conditions": []}`
 
-func enrollmentID(name string) string { return runbook.EnrollmentWorkflowID(runbook.DefaultOrgID, name) }
+func enrollmentID(name string) string {
+	return runbook.EnrollmentWorkflowID(runbook.DefaultOrgID, name)
+}
 
 // enroll starts the workflow of a request that arrived after the restore, as whoever takes requests in does.
 func (s *site) enroll(name string) {

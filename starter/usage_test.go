@@ -115,7 +115,7 @@ func TestEveryCommandExplainsItselfWithAnExampleToPaste(t *testing.T) {
 		}
 	}
 	visit(root)
-	require.Len(t, root.Commands(), 12)
+	require.Len(t, root.Commands(), 14)
 }
 
 // TestExamplesAreUnderstood pastes the examples: what is wrong with them must not be the command line.
