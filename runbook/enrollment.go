@@ -64,10 +64,8 @@ func (r ApproveRequest) Check() error {
 	if err := checkBy(SignalApprove, r.By); err != nil {
 		return err
 	}
-	for key := range r.Labels {
-		if strings.TrimSpace(key) == "" {
-			return Refuse(CodeInvalidRequest, "a label has no name: use names and values, as in {\"site\":\"berlin\"}")
-		}
+	if _, nameless := r.Labels[""]; nameless {
+		return Refuse(CodeInvalidRequest, "a label has no name: use names and values, as in {\"site\":\"berlin\"}")
 	}
 	return nil
 }
