@@ -12,6 +12,8 @@ type Activities struct {
 	Inventory *inventory.Store
 	// Temporal is where the inventory watch sends its signals.
 	Temporal Signaller
+	// Starter starts the workflows of enrollment requests.
+	Starter WorkflowStarter
 }
 
 // Signaller is what the inventory watch needs of a Temporal client.

@@ -265,3 +265,86 @@ func TestRecordRestores(t *testing.T) {
 		s.record(runbook.RestoreWorkflowID("r1"), "restore-started-a-device-again")
 	})
 }
+
+func TestRecordEnrollments(t *testing.T) {
+	const r = "new"
+	approval := func(s *site) { s.approve(r, "alice"); s.await(r, runbook.StateAwaitingReconnect) }
+	for name, play := range map[string]func(*site){
+		"enrollment-pending": func(*site) {},
+		"enrollment-approved-on-the-roll": func(s *site) {
+			approval(s)
+			s.reports(r, "7")
+			s.await(r, runbook.StateConflictPaused)
+			_, err := s.resume(r, "u1", runbook.ResumeRequest{By: "alice"})
+			require.NoError(s.t, err)
+			s.enrolled(r)
+		},
+		"enrollment-device-waits": approval,
+		"enrollment-denied-by-signal": func(s *site) {
+			require.NoError(s.t, s.client.SignalWorkflow(s.t.Context(), enrollmentID(r), "", runbook.SignalDeny, runbook.DenyRequest{By: "alice"}))
+			s.enrolled(r)
+		},
+		"enrollment-two-approvals-in-one-task": func(s *site) {
+			s.stopWorker()
+			for _, by := range []string{"alice", "bob"} {
+				require.NoError(s.t, s.client.SignalWorkflow(s.t.Context(), enrollmentID(r), "", runbook.SignalApprove, runbook.ApproveRequest{By: by}))
+			}
+			require.NoError(s.t, s.client.SignalWorkflow(s.t.Context(), enrollmentID(r), "", runbook.SignalDeny, "unreadable"))
+			s.startWorker()
+			s.await(r, runbook.StateAwaitingReconnect)
+			s.reports(r, "0")
+			s.enrolled(r)
+		},
+		"enrollment-device-superseded": func(s *site) {
+			approval(s)
+			s.restore(runbook.RestoreInput{RestoreID: "r2", Supersede: true})
+			s.enrolled(r)
+		},
+		"enrollment-restore-cancelled": func(s *site) {
+			approval(s)
+			require.NoError(s.t, s.client.CancelWorkflow(s.t.Context(), runbook.RestoreWorkflowID("r1"), ""))
+			s.enrolled(r)
+			s.record(runbook.RestoreWorkflowID("r1"), "restore-cancelled-with-a-late-joiner")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t).startWorker().request(r, "7", pending).fleet(map[string]string{"web-1": "5"})
+			s.restore(runbook.RestoreInput{RestoreID: "r1"})
+			s.await("web-1", runbook.StateAwaitingReconnect)
+			s.eventually("the request has a workflow", func() bool { return s.runs(enrollmentID(r)) })
+			play(s)
+			s.record(enrollmentID(r), name)
+		})
+	}
+	t.Run("restore", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t).startWorker().request(r, "7", pending).fleet(map[string]string{"web-1": "5"})
+		run := s.restore(runbook.RestoreInput{RestoreID: "r1"})
+		s.await("web-1", runbook.StateAwaitingReconnect)
+		s.eventually("the request has a workflow", func() bool { return s.runs(enrollmentID(r)) })
+		approval(s)
+		s.reports("web-1", "5")
+		s.eventually("the restore was refused to close", func() bool { return s.refusedToClose("r1") })
+		s.record(runbook.RestoreWorkflowID("r1"), "restore-waiting-for-a-late-joiner")
+		s.reports(r, "0")
+		_, err := s.result(run)
+		require.NoError(t, err)
+		s.record(runbook.RestoreWorkflowID("r1"), "restore-completed-with-a-late-joiner")
+	})
+}
+
+// refusedToClose tells whether an activity of the restore has failed, of which only the close can.
+func (s *site) refusedToClose(id string) bool {
+	iterator := s.client.GetWorkflowHistory(s.t.Context(), runbook.RestoreWorkflowID(id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for iterator.HasNext() {
+		event, err := iterator.Next()
+		if err != nil {
+			return false
+		}
+		if event.GetEventType() == enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED {
+			return true
+		}
+	}
+	return false
+}

@@ -69,7 +69,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 		OnFatalError:      h.fail,
 	})
 	workflows.Register(h.worker)
-	h.worker.RegisterActivity(&activities.Activities{Inventory: cfg.Store, Temporal: cfg.Client})
+	h.worker.RegisterActivity(&activities.Activities{Inventory: cfg.Store, Temporal: cfg.Client, Starter: cfg.Client})
 	return h, nil
 }
 

@@ -19,8 +19,8 @@ type CloseRestoreInput struct {
 }
 
 // CloseRestore ends a running restore and returns its tally; of one that has ended already it returns the tally and
-// changes nothing, however that ended. It completes only once its roll is made and nobody on it waits; otherwise the error
-// is a *Refusal with CodeFailed. Cancelling leaves the devices as they are, and the restore may be opened again.
+// changes nothing, however that ended. It completes only once its roll is made (else a *Refusal with CodeFailed) and nobody
+// on it waits (else one with CodeDevicesWaiting, until the last of those who joined late has ended). Cancelling leaves the devices as they are, and the restore may be opened again.
 func (s *Store) CloseRestore(ctx context.Context, in CloseRestoreInput) (runbook.RestoreStatus, error) {
 	if in.State != runbook.RestoreCompleted && in.State != runbook.RestoreCancelled {
 		return runbook.RestoreStatus{}, runbook.Refuse(runbook.CodeInvalidRequest, "a restore is closed as %s or %s, not as %q", runbook.RestoreCompleted, runbook.RestoreCancelled, in.State)
@@ -70,7 +70,7 @@ func (r restore) mayComplete(ctx context.Context, tx *sqlx.Tx) error {
 		return fmt.Errorf("count who waits: %w", err)
 	}
 	if waiting > 0 {
-		return runbook.Refuse(runbook.CodeFailed, "%d devices of restore %s still wait", waiting, r.ID)
+		return runbook.Refuse(runbook.CodeDevicesWaiting, "%d devices of restore %s still wait", waiting, r.ID)
 	}
 	return nil
 }

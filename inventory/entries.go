@@ -41,3 +41,21 @@ func (s *Store) OpenEntries(ctx context.Context, restoreID string, slice runbook
 	}
 	return entries, nil
 }
+
+// WaitingEntry reads a device's place on the roll while it holds that restore open; nil where it does not: it has left the
+// roll call, a newer restore has it, or the restore has ended.
+func (s *Store) WaitingEntry(ctx context.Context, restoreID, orgID, name string) (*RollEntry, error) {
+	var entries []RollEntry
+	err := s.db.SelectContext(ctx, &entries, selectEntries+`
+		join rollcall.restores t on t.id = r.restore_id and t.state = $6
+		where r.restore_id = $1 and r.org_id = $2 and r.name = $3 and r.state in ($4, $5) and not r.superseded`,
+		restoreID, orgID, name, runbook.StateAwaitingReconnect, runbook.StateConflictPaused, runbook.RestoreRunning)
+	if err != nil {
+		return nil, fmt.Errorf("read the place of device %s on the roll of restore %s: %w", name, restoreID, err)
+	}
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	entries[0].Since = entries[0].Since.UTC()
+	return &entries[0], nil
+}

@@ -142,10 +142,10 @@ func TestCloseRestore(t *testing.T) {
 	require.Equal(t, runbook.CodeFailed, refusal(t, err), "its roll is not made")
 	putAll(t, store, "r1")
 	_, err = finish(runbook.RestoreCompleted)
-	require.Equal(t, runbook.CodeFailed, refusal(t, err), "a device awaits its reconnect")
+	require.Equal(t, runbook.CodeDevicesWaiting, refusal(t, err), "a device awaits its reconnect")
 	send(t, store, reconnectOf("d", "7"))
 	_, err = finish(runbook.RestoreCompleted)
-	require.Equal(t, runbook.CodeFailed, refusal(t, err), "a device is paused")
+	require.Equal(t, runbook.CodeDevicesWaiting, refusal(t, err), "a device is paused")
 	_, err = finish(runbook.RestoreSuperseded)
 	require.Equal(t, runbook.CodeInvalidRequest, refusal(t, err))
 

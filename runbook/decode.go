@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -13,7 +14,7 @@ import (
 // not have: {"version":"7"} must not be taken for a device that reports none, and neither must null. Only a message that
 // needs no content may come without a payload.
 func DecodeMessage(name string, payload []byte, out any) error {
-	if len(payload) == 0 && name != SignalReconnect && name != SignalResume {
+	if len(payload) == 0 && !slices.Contains(decisive, name) {
 		return nil
 	}
 	if err := decodeObject(payload, out); err != nil {
@@ -38,12 +39,17 @@ func decodeObject(text []byte, out any) error {
 	return nil
 }
 
+// decisive are the messages that say nothing without content.
+var decisive = []string{SignalReconnect, SignalResume, SignalApprove, SignalDeny}
+
 var examples = map[string]string{
 	SignalReconnect: `{"renderedVersion":"7"}`,
 	SignalResume:    `{"by":"alice","reason":"checked on site","expectVersion":"7"}`,
 	SignalWithdraw:  `{"by":"alice","reason":"scrapped"}`,
 	SignalLook:      `{}`,
 	SignalCancel:    `{"by":"alice","reason":"wrong backup"}`,
+	SignalApprove:   `{"by":"alice","reason":"known device","labels":{"site":"berlin"}}`,
+	SignalDeny:      `{"by":"alice","reason":"unknown device"}`,
 }
 
 // MaxText is how many bytes a name or reason that somebody gives may have; it is kept in histories, audit and events.

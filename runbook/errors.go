@@ -25,6 +25,10 @@ const (
 	CodeScopeMismatch    Code = "ScopeMismatch"    // the restore's organisations do not fit the one it meets
 	CodeOutcomeUnknown   Code = "OutcomeUnknown"   // no answer came in time; ask again with the same request id
 	CodeNotFound         Code = "NotFound"         // there is no such thing
+	CodeAlreadyApproved  Code = "AlreadyApproved"  // a decision about an enrollment request that was approved
+	CodeAlreadyDenied    Code = "AlreadyDenied"    // a decision about an enrollment request that was denied
+	CodeDeviceExists     Code = "DeviceExists"     // an approval, but there is a device of that name
+	CodeDevicesWaiting   Code = "DevicesWaiting"   // a restore cannot complete while devices on its roll wait
 	CodeFailed           Code = "Failed"           // the request could not be carried out
 )
 

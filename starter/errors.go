@@ -13,8 +13,8 @@ const (
 	exitOK       = 0
 	exitFailed   = 1 // could not be done
 	exitUsage    = 2 // the command line cannot be understood
-	exitNothing  = 3 // resume: nothing matched, or nothing was paused
-	exitRefusals = 4 // resume: some were refused
+	exitNothing  = 3 // resume, approve, deny: nothing matched, or nothing was there to decide
+	exitRefusals = 4 // resume, approve, deny: some were refused
 )
 
 // exitError is the end of a command that was understood: its exit code, and what to say on stderr. An err of nil says

@@ -108,11 +108,21 @@ func approval(status json.RawMessage) []string {
 			ApprovedBy string            `json:"approvedBy"`
 			Labels     map[string]string `json:"labels"`
 		} `json:"approval"`
+		Conditions []struct {
+			Type   string `json:"type"`
+			Status string `json:"status"`
+		} `json:"conditions"`
 	}
 	if len(status) > 0 {
 		_ = json.Unmarshal(status, &s)
 	}
+	denied := false
+	for _, c := range s.Conditions {
+		denied = denied || c.Type == "Denied" && c.Status == "True"
+	}
 	switch {
+	case s.Approval == nil && denied:
+		return []string{"Denied", none, none}
 	case s.Approval == nil:
 		return []string{"Pending", none, none}
 	case s.Approval.Approved:

@@ -116,6 +116,18 @@ func (a *asker) update(ctx context.Context, d inventory.DeviceStanding) (decisio
 // explain says what an update's error means for the human who decided. Only an error that Temporal or the workflow gave as
 // its answer is a "no"; after any other the decision may have been carried out, or may yet be.
 func (a *asker) explain(ctx context.Context, d inventory.DeviceStanding, err error) *runbook.Refusal {
+	if refusal := answerOf(err); refusal != nil {
+		return refusal
+	}
+	if isNotFound(err) {
+		return whyNobodyWaits(ctx, a.store, d.OrgID, d.Name)
+	}
+	return runbook.Refuse(runbook.CodeOutcomeUnknown, "outcome unknown: no answer within %s (is a worker running?); the decision may yet be carried out. Ask again with `%s`",
+		a.timeout, a.again(d))
+}
+
+// answerOf is the "no" that Temporal or the workflow gave as its answer; nil where the error is none.
+func answerOf(err error) *runbook.Refusal {
 	var (
 		app       *temporal.ApplicationError
 		invalid   *serviceerror.InvalidArgument
@@ -127,13 +139,10 @@ func (a *asker) explain(ctx context.Context, d inventory.DeviceStanding, err err
 		return runbook.Refuse(runbook.Code(app.Type()), "%s", app.Message())
 	case errors.As(err, &app):
 		return runbook.Refuse(runbook.CodeFailed, "%s", app.Message())
-	case isNotFound(err):
-		return whyNobodyWaits(ctx, a.store, d.OrgID, d.Name)
 	case errors.As(err, &invalid), errors.As(err, &denied), errors.As(err, &exhausted):
 		return runbook.Refuse(runbook.CodeFailed, "Temporal refused the question: %v", err)
 	}
-	return runbook.Refuse(runbook.CodeOutcomeUnknown, "outcome unknown: no answer within %s (is a worker running?); the decision may yet be carried out. Ask again with `%s`",
-		a.timeout, a.again(d))
+	return nil
 }
 
 // again is the command that asks the same question once more.

@@ -20,7 +20,7 @@ const rootExample = `  starter restore --wait
   starter resume device web-7 --reason "checked on site"`
 
 // Execute runs one command line, without the program's name, and returns the exit code of the process: 0 done, 1 failed,
-// 2 the command line cannot be understood; 3 and 4 are `resume`'s. It never exits by itself.
+// 2 the command line cannot be understood; 3 and 4 are those of `resume`, `approve` and `deny`. It never exits by itself.
 func Execute(ctx context.Context, streams IO, args []string) int {
 	root := newRootCommand(streams)
 	root.SetArgs(args)
@@ -52,6 +52,8 @@ func newRootCommand(streams IO) *cobra.Command {
 		newDescribeCommand(g),
 		newReconnectCommand(g),
 		newResumeCommand(g),
+		newApproveCommand(g),
+		newDenyCommand(g),
 		newWithdrawCommand(g),
 		newCancelCommand(g),
 		newDevCommand(streams),

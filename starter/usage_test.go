@@ -55,6 +55,14 @@ func TestUsageErrorsExitWith2AndSayWhatIsWrong(t *testing.T) {
 		"describe two":                  {"describe device a b", "name one device"},
 		"describe a fleet":              {"describe fleet web", `unknown kind "fleet": use one of devices`},
 		"reconnect without a version":   {"reconnect device a", `"rendered-version" not set`},
+		"approve nothing":               {"approve", "requires at least 1 arg"},
+		"approve everything unasked":    {"approve enrollmentrequests", "say which enrollment requests"},
+		"approve by empty selector":     {"approve er --selector= --as=alice", "--selector is empty"},
+		"approve a device":              {"approve device a", `unknown kind "device"`},
+		"approve with an odd label":     {"approve er a --label si/t/e=b", "--label si/t/e=b"},
+		"approve all of some":           {"approve er a --all", "but not both"},
+		"deny nothing":                  {"deny er", "name the enrollment requests to deny"},
+		"deny everything":               {"deny er --all", "unknown flag: --all"},
 		"resume nothing":                {"resume", "requires at least 1 arg"},
 		"resume everything unasked":     {"resume devices", "say which devices"},
 		"resume by empty selector":      {"resume device --selector=", "--selector is empty"},
@@ -109,7 +117,7 @@ func TestEveryCommandExplainsItselfWithAnExampleToPaste(t *testing.T) {
 		}
 	}
 	visit(root)
-	require.Len(t, root.Commands(), 12)
+	require.Len(t, root.Commands(), 14)
 }
 
 // TestExamplesAreUnderstood pastes the examples: what is wrong with them must not be the command line.

@@ -53,15 +53,15 @@ func (r *roster) list(ctx workflow.Context) ([]child, error) {
 }
 
 func (r *roster) child(entry activities.RollEntry) child {
-	id := runbook.DeviceWorkflowID(entry.OrgID, entry.Name)
 	return child{
 		key: entry.Seq,
-		id:  id,
+		id:  runbook.DeviceWorkflowID(entry.OrgID, entry.Name),
 		start: func(ctx workflow.Context) workflow.ChildWorkflowFuture {
-			return workflow.ExecuteChildWorkflow(r.deviceOptions(ctx, id, entry), runbook.DeviceWorkflowName, runbook.DeviceInput{
-				RestoreID: r.restoreID, OrgID: entry.OrgID, Name: entry.Name, Fleet: entry.Fleet,
-				State: entry.State, Restored: entry.Restored, Reported: entry.Reported, Since: entry.Since,
-			})
+			options := deviceOptions(r.restoreID, entry)
+			// Terminated with its parent: the run that takes the roll up again starts each device from the database, and can only
+			// do so when the name is free.
+			options.ParentClosePolicy = enumspb.PARENT_CLOSE_POLICY_TERMINATE
+			return workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options), runbook.DeviceWorkflowName, deviceInput(r.restoreID, entry))
 		},
 		ended: func(ctx workflow.Context, f workflow.Future) error {
 			var result runbook.DeviceResult
@@ -75,12 +75,17 @@ func (r *roster) child(entry activities.RollEntry) child {
 	}
 }
 
-func (r *roster) deviceOptions(ctx workflow.Context, id string, entry activities.RollEntry) workflow.Context {
-	return workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID: id,
-		// Terminated with its parent: the run that takes the roll up again starts each device from the database, and can only
-		// do so when the name is free.
-		ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_TERMINATE,
+func deviceInput(restoreID string, entry activities.RollEntry) runbook.DeviceInput {
+	return runbook.DeviceInput{
+		RestoreID: restoreID, OrgID: entry.OrgID, Name: entry.Name, Fleet: entry.Fleet,
+		State: entry.State, Restored: entry.Restored, Reported: entry.Reported, Since: entry.Since,
+	}
+}
+
+// deviceOptions are what every parent of a DeviceWorkflow asks for; each chooses its own parent close policy.
+func deviceOptions(restoreID string, entry activities.RollEntry) workflow.ChildWorkflowOptions {
+	return workflow.ChildWorkflowOptions{
+		WorkflowID: runbook.DeviceWorkflowID(entry.OrgID, entry.Name),
 		// A parent that is cancelled hears each child's last words before it closes.
 		WaitForCancellation:   true,
 		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
@@ -88,10 +93,10 @@ func (r *roster) deviceOptions(ctx workflow.Context, id string, entry activities
 			attributeDeviceStatus.ValueSet(string(entry.State)),
 			attributeDeviceName.ValueSet(entry.Name),
 			attributeFleet.ValueSet(entry.Fleet),
-			attributeRestoreID.ValueSet(r.restoreID),
+			attributeRestoreID.ValueSet(restoreID),
 		),
 		StaticSummary: deviceSummary(entry),
-	})
+	}
 }
 
 func deviceSummary(entry activities.RollEntry) string {

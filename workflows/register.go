@@ -11,5 +11,6 @@ import (
 func Register(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(RestoreWorkflow, workflow.RegisterOptions{Name: runbook.RestoreWorkflowName})
 	r.RegisterWorkflowWithOptions(BatchWorkflow, workflow.RegisterOptions{Name: runbook.BatchWorkflowName})
+	r.RegisterWorkflowWithOptions(EnrollmentWorkflow, workflow.RegisterOptions{Name: runbook.EnrollmentWorkflowName})
 	r.RegisterWorkflowWithOptions(DeviceWorkflow, workflow.RegisterOptions{Name: runbook.DeviceWorkflowName})
 }

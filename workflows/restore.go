@@ -33,9 +33,16 @@ type restore struct {
 	opened activities.OpenRestoreResult
 	// watchEvery is how often the inventory watch looks; 0 is never.
 	watchEvery time.Duration
-	// stop ends the roll call without ending the workflow, which has last words to say.
-	stop workflow.CancelFunc
-	log  log.Logger
+	// stop ends the roll call without ending the workflow, which has last words to say; stopping tells that it has been told to.
+	stop     workflow.CancelFunc
+	stopping bool
+	// enrolls tells that this run started the workflows of pending enrollment requests, as one of an older release did not.
+	enrolls bool
+	// latePause is how long it waited last for a device that joined late.
+	latePause time.Duration
+	// heard is how many late joiners had ended when it tried to close.
+	heard int
+	log   log.Logger
 }
 
 func setUpRestore(ctx workflow.Context, in runbook.RestoreInput) (*restore, error) {
@@ -74,16 +81,31 @@ func checkRestoreInput(ctx workflow.Context, in runbook.RestoreInput) error {
 // run is the story of a restore. Opening it cannot be cancelled: whether the database then holds an open restore would not
 // be known, and nothing would close it.
 func (r *restore) run(ctx workflow.Context) (runbook.RestoreStatus, error) {
-	calling, stop := workflow.WithCancel(ctx)
-	r.stop = stop
+	r.stop = func() {} // until there is a roll call to stop, halt is remembered
 	r.listen(ctx)
 	if err := r.open(ctx); err != nil {
 		return runbook.RestoreStatus{}, err
 	}
+	err := r.during(ctx, r.callRoll)
+	for {
+		status, closing := r.close(ctx, err)
+		if refusal := runbook.AsRefusal(closing); refusal == nil || refusal.Code != runbook.CodeDevicesWaiting {
+			return status, closing
+		}
+		err = r.during(ctx, r.callLateJoiners)
+	}
+}
+
+// during carries out a part of the roll call that a cancellation or a successor may stop.
+func (r *restore) during(ctx workflow.Context, part func(workflow.Context) error) error {
+	calling, stop := workflow.WithCancel(ctx)
+	defer stop()
+	r.stop = stop
+	if r.stopping {
+		stop()
+	}
 	r.watchTally(calling)
-	err := r.callRoll(calling)
-	stop()
-	return r.close(ctx, err)
+	return part(calling)
 }
 
 func (r *restore) open(ctx workflow.Context) error {
@@ -107,7 +129,7 @@ func (r *restore) markSearchable(ctx workflow.Context) error {
 // another restore has taken over meanwhile.
 func (r *restore) callRoll(ctx workflow.Context) error {
 	for _, step := range []func(workflow.Context) error{
-		r.endPredecessors, r.putOnRoll, r.annotateRequests, r.finishRoll, r.watchInventory, r.callDevices,
+		r.endPredecessors, r.putOnRoll, r.annotateRequests, r.finishRoll, r.watchInventory, r.startEnrollments, r.callDevices,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -116,7 +138,16 @@ func (r *restore) callRoll(ctx workflow.Context) error {
 	return nil
 }
 
-// close says the restore's last words, which are its result.
+// callLateJoiners goes on with what the waiting devices need once those of the roll's first list have ended.
+func (r *restore) callLateJoiners(ctx workflow.Context) error {
+	if err := r.watchInventory(ctx); err != nil {
+		return err
+	}
+	return r.awaitLateJoiners(ctx)
+}
+
+// close says the restore's last words, which are its result. A refusal with CodeDevicesWaiting is none: a device has joined
+// late, and the restore goes on.
 func (r *restore) close(ctx workflow.Context, err error) (runbook.RestoreStatus, error) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	cancelled := temporal.IsCanceledError(err)
@@ -131,11 +162,18 @@ func (r *restore) close(ctx workflow.Context, err error) (runbook.RestoreStatus,
 	if refusal := runbook.AsRefusal(err); refusal != nil {
 		in.Reason = refusal.Message
 	}
+	r.heard = r.inbox.lateEnded
 	r.enterPhase(ctx, runbook.PhaseClosing)
 	if err := insist(ctx, "close the restore", acts.CloseRestore, in, &r.tally); err != nil {
+		if refusal := runbook.AsRefusal(err); refusal != nil && refusal.Code == runbook.CodeDevicesWaiting {
+			return runbook.RestoreStatus{}, refusal
+		}
 		return runbook.RestoreStatus{}, asFailure(err)
 	}
-	r.progress.State = r.tally.State
+	if r.tally.State == runbook.RestoreCancelled {
+		r.releaseLateJoiners(ctx)
+	}
+	r.progress.State, r.progress.Total = r.tally.State, r.tally.Total
 	r.enterPhase(ctx, runbook.PhaseEnded)
 	r.readSignals(ctx)
 	r.tellSuccessors(ctx)

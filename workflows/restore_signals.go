@@ -10,11 +10,13 @@ import (
 
 // restoreInbox is what a restore has been told.
 type restoreInbox struct {
-	cancel, superseded, predecessorEnded workflow.ReceiveChannel
+	cancel, superseded, predecessorEnded, lateJoinerEnded workflow.ReceiveChannel
 
 	cancelledBy  runbook.CancelSignal
 	successors   []string
 	predecessors []string
+	// lateEnded counts the late joiners that wait no more.
+	lateEnded int
 }
 
 func openRestoreInbox(ctx workflow.Context) restoreInbox {
@@ -22,11 +24,12 @@ func openRestoreInbox(ctx workflow.Context) restoreInbox {
 		cancel:           workflow.GetSignalChannel(ctx, runbook.SignalCancel),
 		superseded:       workflow.GetSignalChannel(ctx, runbook.SignalSuperseded),
 		predecessorEnded: workflow.GetSignalChannel(ctx, runbook.SignalPredecessorEnded),
+		lateJoinerEnded:  workflow.GetSignalChannel(ctx, runbook.SignalLateJoinerEnded),
 	}
 }
 
 func (i *restoreInbox) empty() bool {
-	return i.cancel.Len()+i.superseded.Len()+i.predecessorEnded.Len() == 0
+	return i.cancel.Len()+i.superseded.Len()+i.predecessorEnded.Len()+i.lateJoinerEnded.Len() == 0
 }
 
 func (i *restoreInbox) haveEnded(ids []string) bool {
@@ -44,18 +47,21 @@ func (r *restore) listen(ctx workflow.Context) {
 
 // readSignals reads all that is there. A cancellation or a successor ends the roll call; a signal that cannot be read does
 // nothing but say so in the log.
-func (r *restore) readSignals(workflow.Context) {
+func (r *restore) readSignals(ctx workflow.Context) {
 	for !r.inbox.empty() {
 		if message, ok := readSignal[runbook.CancelSignal](r, r.inbox.cancel, runbook.SignalCancel); ok {
 			r.inbox.cancelledBy = message
-			r.stop()
+			r.halt()
 		}
 		if message, ok := readSignal[runbook.SupersededSignal](r, r.inbox.superseded, runbook.SignalSuperseded); ok {
 			r.inbox.successors = append(r.inbox.successors, message.ByRestoreID)
-			r.stop()
+			r.halt()
 		}
 		if message, ok := readSignal[runbook.PredecessorEndedSignal](r, r.inbox.predecessorEnded, runbook.SignalPredecessorEnded); ok {
 			r.inbox.predecessors = append(r.inbox.predecessors, message.RestoreID)
+		}
+		if message, ok := readSignal[runbook.LateJoinerEndedSignal](r, r.inbox.lateJoinerEnded, runbook.SignalLateJoinerEnded); ok {
+			r.countLateJoiner(ctx, message)
 		}
 	}
 }
@@ -68,6 +74,12 @@ func readSignal[T any](r *restore, ch workflow.ReceiveChannel, name string) (mes
 		return message, false
 	}
 	return message, ok
+}
+
+// halt ends the roll call for good.
+func (r *restore) halt() {
+	r.stopping = true
+	r.stop()
 }
 
 // tellSuccessors answers the restores that superseded this one: its waits have ended. One that has itself gone needs no

@@ -43,6 +43,10 @@ type world struct {
 	// watches is how the inventory watch was started, and watchFails what it ends with.
 	watches    []activities.WatchInput
 	watchFails error
+	// requests are the enrollment requests, with what is known of their versions; running is the restore that they join.
+	requests map[string]*worldRequest
+	running  string
+	started  []string
 }
 
 type worldDevice struct {
@@ -59,7 +63,7 @@ func newWorld() *world {
 	return &world{
 		restores: map[string]runbook.RestoreState{"r1": runbook.RestoreRunning},
 		devices:  map[string]*worldDevice{}, results: map[string]activities.TransitionResult{}, calls: map[string]int{},
-		now: time.Now, chunk: 2,
+		now: time.Now, chunk: 2, requests: map[string]*worldRequest{}, running: "r1",
 	}
 }
 
@@ -80,6 +84,7 @@ func (w *world) register(env *testsuite.TestWorkflowEnvironment) {
 		"Tally": w.tally, "CloseRestore": w.closeRestore, "OpenEntries": w.openEntries, "RestoreState": w.restoreState,
 		"Reconnect": w.reconnect, "Resume": w.resume, "Withdraw": w.withdraw, "RecordRefusal": w.recordRefusal,
 		"Look": w.look, "WatchInventory": w.watchInventory,
+		"Approve": w.approve, "Deny": w.deny, "WaitingEntry": w.waitingEntry, "StartEnrollments": w.startEnrollments,
 	} {
 		env.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}
@@ -341,6 +346,9 @@ func (w *world) closeRestore(_ context.Context, in activities.CloseRestoreInput)
 		return runbook.RestoreStatus{}, err
 	}
 	defer leave()
+	if waiting := w.status(in.RestoreID).Waiting(); waiting > 0 && in.State == runbook.RestoreCompleted && w.restores[in.RestoreID] == runbook.RestoreRunning {
+		return runbook.RestoreStatus{}, refused(runbook.Refuse(runbook.CodeDevicesWaiting, "%d devices still wait", waiting))
+	}
 	if w.restores[in.RestoreID] == runbook.RestoreRunning {
 		w.restores[in.RestoreID] = in.State
 		w.closedBy, w.closedWhy = in.By, in.Reason

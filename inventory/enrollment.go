@@ -1,0 +1,223 @@
+package inventory
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"rollcall/runbook"
+)
+
+// ApproveInput is a human's decision to let a device in.
+type ApproveInput struct {
+	OrgID string `json:"orgId"`
+	Name  string `json:"name"`
+	// By is who decides; it must not be empty.
+	By     string `json:"by"`
+	Reason string `json:"reason,omitempty"`
+	// Labels are all the labels that the device gets.
+	Labels map[string]string `json:"labels,omitempty"`
+	// RequestID makes a repetition return the first result; empty is a request of its own each time.
+	RequestID string `json:"requestId,omitempty"`
+}
+
+// DenyInput is a human's decision to keep a device out.
+type DenyInput struct {
+	OrgID     string `json:"orgId"`
+	Name      string `json:"name"`
+	By        string `json:"by"`
+	Reason    string `json:"reason,omitempty"`
+	RequestID string `json:"requestId,omitempty"`
+}
+
+// Decided says what a decision did to an enrollment request, and where the request stands now.
+type Decided struct {
+	// Applied tells that this decision, or the same request before, stands.
+	Applied bool                    `json:"applied"`
+	State   runbook.EnrollmentState `json:"state"`
+	// Device is the state in which the device began; empty unless this decision made it.
+	Device runbook.State `json:"deviceState,omitempty"`
+	// RestoreID is the restore on whose roll the device is; empty where it is on none.
+	RestoreID string `json:"restoreId,omitempty"`
+	// By, Reason and At are those of the decision that stands, as far as they are known.
+	By      string           `json:"by,omitempty"`
+	Reason  string           `json:"reason,omitempty"`
+	At      time.Time        `json:"at,omitzero"`
+	Refusal *runbook.Refusal `json:"refusal,omitempty"`
+}
+
+// Approve lets a device in if runbook.MayApprove says so: the device, the approval, and where the device begins
+// AwaitingReconnect while a restore of its organisation runs, its place on the roll, all in one transaction. A device that
+// joins late takes the next number of the roll and is in its total. Every refusal is kept in the audit. While a restore is
+// still putting devices on its roll the error is a failure, to be tried again: only after that are the requests of the
+// backup told from later ones.
+func (s *Store) Approve(ctx context.Context, in ApproveInput) (Decided, error) {
+	return s.decide(ctx, "approve", in.record(), func(tx *sqlx.Tx, e enrollment) (Decided, error) {
+		err := runbook.MayApprove(e.stands(), in.Name)
+		state := runbook.State("")
+		if err == nil {
+			state, err = runbook.EnrolledState(e.annotations, e.Known)
+		}
+		if refusal := runbook.AsRefusal(err); refusal != nil {
+			return e.refuse(ctx, tx, refusal)
+		}
+		return e.approve(ctx, tx, in, state)
+	})
+}
+
+// Deny keeps a device out if runbook.MayDeny says so. Every refusal is kept in the audit.
+func (s *Store) Deny(ctx context.Context, in DenyInput) (Decided, error) {
+	return s.decide(ctx, "deny", in.record(), func(tx *sqlx.Tx, e enrollment) (Decided, error) {
+		if refusal := runbook.AsRefusal(runbook.MayDeny(e.stands(), in.Name)); refusal != nil {
+			return e.refuse(ctx, tx, refusal)
+		}
+		return e.deny(ctx, tx, in)
+	})
+}
+
+func (in ApproveInput) record() record {
+	return record{target: target{"", in.OrgID, in.Name}, Signal: runbook.SignalApprove, Actor: in.By, Reason: in.Reason, RequestID: in.RequestID}
+}
+
+func (in DenyInput) record() record {
+	return record{target: target{"", in.OrgID, in.Name}, Signal: runbook.SignalDeny, Actor: in.By, Reason: in.Reason, RequestID: in.RequestID}
+}
+
+// decide runs choose on a locked enrollment request in one transaction, unless the decision was answered before: then that
+// answer is given again.
+func (s *Store) decide(ctx context.Context, verb string, asked record, choose func(*sqlx.Tx, enrollment) (Decided, error)) (result Decided, err error) {
+	err = s.inTx(ctx, func(tx *sqlx.Tx) error {
+		e, err := lockEnrollment(ctx, tx, asked)
+		if err != nil {
+			return err
+		}
+		first, err := readDecision(ctx, tx, asked)
+		if err != nil {
+			return err
+		}
+		if first != nil {
+			result = e.answered(*first)
+			return nil
+		}
+		if e.restore != nil && e.restore.RolledAt == nil {
+			return fmt.Errorf("restore %s is still putting devices on its roll", e.restore.ID)
+		}
+		result, err = choose(tx, e)
+		return err
+	})
+	if err != nil {
+		return Decided{}, fmt.Errorf("%s enrollment request %s: %w", verb, asked.Name, err)
+	}
+	return result, nil
+}
+
+// enrollment is where a request stands, its rows locked.
+type enrollment struct {
+	asked record
+	// restore is the running one that covers the organisation; nil where none does.
+	restore *restore
+
+	Exists       bool
+	State        runbook.EnrollmentState `db:"state"`
+	Annotations  []byte                  `db:"annotations"`
+	Known        string                  `db:"known"`
+	DecidedBy    string                  `db:"decided_by"`
+	DeviceExists bool                    `db:"device_exists"`
+	annotations  map[string]string
+}
+
+var lockRequest = `
+select ` + requestState("e") + ` as state, rollcall.object(e.annotations) as annotations,
+    coalesce(e.spec ->> 'knownRenderedVersion', '') as known,
+    coalesce(e.status #>> '{approval,approvedBy}', '') as decided_by,
+    exists (select from devices d where d.org_id = e.org_id and d.name = e.name) as device_exists
+from enrollment_requests e where e.org_id = $1 and e.name = $2 and e.deleted_at is null
+for no key update of e`
+
+// lockEnrollment locks first the restore that runs, then the request, in the order in which a restore marks requests. No
+// restore can open meanwhile: a device that is approved is either on the roll of the restore that runs, or there before
+// the next one makes its own.
+func lockEnrollment(ctx context.Context, tx *sqlx.Tx, asked record) (enrollment, error) {
+	e := enrollment{asked: asked}
+	if _, err := tx.ExecContext(ctx, `select pg_advisory_xact_lock_shared($1)`, restoreLock); err != nil {
+		return e, fmt.Errorf("wait for a restore that opens: %w", err)
+	}
+	var running restore
+	err := tx.GetContext(ctx, &running, selectRestore+`
+		where state = $1 and (org_id is null or org_id = $2) order by started_at desc limit 1 for no key update`, runbook.RestoreRunning, asked.OrgID)
+	switch {
+	case err == nil:
+		e.restore = &running
+		e.asked.RestoreID = running.ID
+	case !errors.Is(err, sql.ErrNoRows):
+		return e, fmt.Errorf("lock the restore that runs: %w", err)
+	}
+	err = tx.GetContext(ctx, &e, lockRequest, asked.OrgID, asked.Name)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return e, fmt.Errorf("lock the request: %w", err)
+	}
+	if e.Exists = err == nil; !e.Exists {
+		e.State = runbook.EnrollmentGone
+		return e, nil
+	}
+	if e.annotations, err = decodeStrings(e.Annotations); err != nil {
+		return e, fmt.Errorf("read its annotations: %w", err)
+	}
+	return e, nil
+}
+
+func (e enrollment) stands() runbook.Enrollment {
+	return runbook.Enrollment{Exists: e.Exists, DeviceExists: e.DeviceExists, State: e.State, DecidedBy: e.DecidedBy}
+}
+
+// readDecision finds what a request was answered with, whichever restore ran then.
+func readDecision(ctx context.Context, tx *sqlx.Tx, asked record) (*record, error) {
+	if asked.RequestID == "" {
+		return nil, nil
+	}
+	var r record
+	err := tx.GetContext(ctx, &r, `
+select restore_id, org_id, name, transition, from_state, to_state, signal, actor, reason, code, message, at
+from rollcall.transitions
+where org_id = $1 and name = $2 and request_id = $3 and signal = $4 order by id limit 1`, asked.OrgID, asked.Name, asked.RequestID, asked.Signal)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the audit: %w", err)
+	}
+	return &r, nil
+}
+
+// answered is the answer to a decision that was answered before.
+func (e enrollment) answered(first record) Decided {
+	if first.Code != "" {
+		return e.refused(&runbook.Refusal{Code: first.Code, Message: first.Message})
+	}
+	d := Decided{Applied: true, State: runbook.EnrollmentApproved, Device: first.To, By: first.Actor, Reason: first.Reason, At: first.At.UTC()}
+	switch first.Transition {
+	case runbook.T1:
+		d.RestoreID = first.RestoreID
+	case runbook.Denied:
+		d.State, d.Device = runbook.EnrollmentDenied, ""
+	}
+	return d
+}
+
+// refuse answers no, and keeps that in the audit.
+func (e enrollment) refuse(ctx context.Context, tx *sqlx.Tx, refusal *runbook.Refusal) (Decided, error) {
+	r := e.asked
+	r.Transition, r.Code, r.Message = runbook.Refused, refusal.Code, refusal.Message
+	if err := r.write(ctx, tx); err != nil {
+		return Decided{}, err
+	}
+	return e.refused(refusal), nil
+}
+
+func (e enrollment) refused(refusal *runbook.Refusal) Decided {
+	return Decided{State: e.State, By: e.DecidedBy, Refusal: refusal}
+}

@@ -1,0 +1,182 @@
+package runbook
+
+import (
+	"strings"
+	"time"
+)
+
+// EnrollmentWorkflowName is the type of the workflow of one enrollment request.
+const EnrollmentWorkflowName = "EnrollmentWorkflow"
+
+// Names of the signals and updates of an EnrollmentWorkflow; the query is QueryState and is answered with EnrollmentStatus.
+const (
+	SignalApprove = "approve" // a human's decision (ApproveRequest), without an answer
+	UpdateApprove = "approve" // the same with an answer (EnrollmentDecision)
+	SignalDeny    = "deny"    // a human's decision (DenyRequest), without an answer
+	UpdateDeny    = "deny"    // the same with an answer (EnrollmentDecision)
+
+	// SignalLateJoinerEnded tells a RestoreWorkflow that a device which joined late waits no more (LateJoinerEndedSignal).
+	SignalLateJoinerEnded = "late-joiner-ended"
+)
+
+// ChangeEnrollment is the id under which workflow.GetVersion tells restores that began before there was enrollment from
+// those that start a workflow for each pending request.
+const ChangeEnrollment = "enrollment"
+
+// EnrollmentWorkflowID is the id of an enrollment request's workflow; orgID is the organisation's UUID.
+func EnrollmentWorkflowID(orgID, name string) string {
+	return "enrollment/" + OrgName(orgID) + "/" + name
+}
+
+// EnrollmentState is where an enrollment request stands.
+type EnrollmentState string
+
+// The states of an enrollment request, and outcomes of its workflow.
+const (
+	EnrollmentPending  EnrollmentState = "Pending"  // nobody has decided
+	EnrollmentApproved EnrollmentState = "Approved" // the device is in the inventory
+	EnrollmentDenied   EnrollmentState = "Denied"   // a human said no
+	EnrollmentGone     EnrollmentState = "Gone"     // the request is no longer in the inventory
+)
+
+// EnrollmentInput starts an EnrollmentWorkflow.
+type EnrollmentInput struct {
+	OrgID string `json:"orgId"`
+	Name  string `json:"name"`
+	// RestoreID is the restore that found the request; empty for one that arrived otherwise.
+	RestoreID string `json:"restoreId,omitempty"`
+	// Since is when the workflow began to wait; zero is now. Timeline is what a run that continues as new hands on.
+	Since    time.Time       `json:"since,omitzero"`
+	Timeline []TimelineEntry `json:"timeline,omitempty"`
+}
+
+// ApproveRequest is a human's decision to let a device in.
+type ApproveRequest struct {
+	// By is who decides; it must not be empty.
+	By     string `json:"by"`
+	Reason string `json:"reason,omitempty"`
+	// Labels are all the labels that the device gets.
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// Check tells whether the request can be read at all. Otherwise a *Refusal with CodeInvalidRequest.
+func (r ApproveRequest) Check() error {
+	if err := checkBy(SignalApprove, r.By); err != nil {
+		return err
+	}
+	if _, nameless := r.Labels[""]; nameless {
+		return Refuse(CodeInvalidRequest, "a label has no name: use names and values, as in {\"site\":\"berlin\"}")
+	}
+	return nil
+}
+
+// DenyRequest is a human's decision to keep a device out.
+type DenyRequest struct {
+	// By is who decides; it must not be empty.
+	By     string `json:"by"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Check tells whether the request can be read at all. Otherwise a *Refusal with CodeInvalidRequest.
+func (r DenyRequest) Check() error { return checkBy(SignalDeny, r.By) }
+
+func checkBy(message, by string) error {
+	if strings.TrimSpace(by) == "" {
+		return Refuse(CodeInvalidRequest, "the message %q does not say who decides: set \"by\", as in %s", message, examples[message])
+	}
+	return nil
+}
+
+// EnrollmentDecision answers an ApproveRequest or a DenyRequest.
+type EnrollmentDecision struct {
+	// Accepted tells that this decision stands.
+	Accepted bool            `json:"accepted"`
+	Name     string          `json:"name"`
+	State    EnrollmentState `json:"state"`
+	// Device is the state in which the device begins; empty unless approved.
+	Device State `json:"deviceState,omitempty"`
+	// RestoreID is the restore on whose roll the device is; empty where it is on none.
+	RestoreID string `json:"restoreId,omitempty"`
+	// By, Reason and At are those of the decision that stands, which may be somebody else's.
+	By     string     `json:"by,omitempty"`
+	Reason string     `json:"reason,omitempty"`
+	At     *time.Time `json:"at,omitempty"`
+	// Code and Message say why it was refused; empty where accepted.
+	Code    Code   `json:"code,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// EnrollmentResult is what an EnrollmentWorkflow ends with.
+type EnrollmentResult struct {
+	Decision EnrollmentDecision `json:"decision"`
+	// Device is how the roll call of its device ended; nil where it was on no roll, or its restore ended before it.
+	Device *DeviceResult `json:"device,omitempty"`
+}
+
+// EnrollmentStatus answers QueryState.
+type EnrollmentStatus struct {
+	OrgID string `json:"orgId"`
+	Name  string `json:"name"`
+	// RestoreID is the restore that found the request, and once it is approved the one on whose roll the device is.
+	RestoreID string          `json:"restoreId,omitempty"`
+	State     EnrollmentState `json:"state"`
+	Since     time.Time       `json:"waitingSince"`
+	// Decision is the one that stands; nil while the request is pending.
+	Decision *EnrollmentDecision `json:"decision,omitempty"`
+	// Timeline is every message accepted or refused, oldest first.
+	Timeline []TimelineEntry `json:"timeline"`
+}
+
+// LateJoinerEndedSignal tells a restore which device waits no more.
+type LateJoinerEndedSignal struct {
+	OrgID string `json:"orgId"`
+	Name  string `json:"name"`
+	// Outcome is how its part in the roll call ended, where the sender knows.
+	Outcome Outcome `json:"outcome,omitempty"`
+}
+
+// Enrollment is what a decision about a request is about, as it is when the decision is read.
+type Enrollment struct {
+	// Exists tells that there is such a request, DeviceExists that there is a device of its name.
+	Exists       bool
+	DeviceExists bool
+	State        EnrollmentState
+	// DecidedBy is who approved or denied it, where that is known.
+	DecidedBy string
+}
+
+// MayApprove tells whether a request may be approved: it is there, nobody has decided about it, and there is no device of
+// its name. Otherwise a *Refusal: CodeNotFound, CodeAlreadyApproved, CodeAlreadyDenied or CodeDeviceExists. A denial stands,
+// because its agent has been told and has given up: a new request is a new decision.
+func MayApprove(e Enrollment, name string) error {
+	if err := e.open(name); err != nil {
+		return err
+	}
+	if e.DeviceExists {
+		return Refuse(CodeDeviceExists, "there is a device %s already; nothing was changed: delete it first if the request is to replace it", name)
+	}
+	return nil
+}
+
+// MayDeny tells whether a request may be denied: it is there, and nobody has decided about it. Otherwise a *Refusal:
+// CodeNotFound, CodeAlreadyApproved or CodeAlreadyDenied.
+func MayDeny(e Enrollment, name string) error { return e.open(name) }
+
+func (e Enrollment) open(name string) error {
+	switch {
+	case !e.Exists:
+		return Refuse(CodeNotFound, "there is no enrollment request %s", name)
+	case e.State == EnrollmentApproved:
+		return Refuse(CodeAlreadyApproved, "enrollment request %s has been approved already%s; nothing was changed", name, byWhom(e.DecidedBy))
+	case e.State == EnrollmentDenied:
+		return Refuse(CodeAlreadyDenied, "enrollment request %s has been denied already%s; nothing was changed: delete the request and let the device enroll anew to decide again", name, byWhom(e.DecidedBy))
+	}
+	return nil
+}
+
+func byWhom(by string) string {
+	if by == "" {
+		return ""
+	}
+	return " by " + by
+}

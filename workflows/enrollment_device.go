@@ -1,0 +1,115 @@
+package workflows
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/workflow"
+
+	"rollcall/activities"
+	"rollcall/runbook"
+)
+
+// callDevice runs the roll call of a device that joined late until the restore waits for it no more. A workflow of the
+// device that ended without a result is started again while the database says that it is waited for; where the restore,
+// taken up again, runs one itself, that one is left alone and its end awaited.
+func (e *enrollment) callDevice(ctx workflow.Context) error {
+	restoreID := e.status.Decision.RestoreID
+	if restoreID == "" {
+		return nil
+	}
+	defer e.tellRestore(ctx, restoreID)
+	var pause time.Duration
+	for {
+		entry, err := e.waitingEntry(ctx, restoreID)
+		if err != nil || entry == nil {
+			return err
+		}
+		err = e.runDevice(ctx, restoreID, *entry)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		e.log.Warn("The device's workflow ended without a result and is looked up again", "error", err)
+		pause = nextLook(pause, false, workflow.GetInfo(ctx).GetCurrentHistoryLength())
+		timer := workflow.NewTimerWithOptions(ctx, pause, workflow.TimerOptions{Summary: "start again what was interrupted"})
+		if err := timer.Get(ctx, nil); err != nil {
+			return err
+		}
+	}
+}
+
+func (e *enrollment) waitingEntry(ctx workflow.Context, restoreID string) (*activities.RollEntry, error) {
+	var found activities.WaitingEntryResult
+	in := activities.WaitingEntryInput{RestoreID: restoreID, OrgID: e.status.OrgID, Name: e.status.Name}
+	err := insist(ctx, "is the device waited for", acts.WaitingEntry, in, &found)
+	return found.Entry, err
+}
+
+func (e *enrollment) runDevice(ctx workflow.Context, restoreID string, entry activities.RollEntry) error {
+	options := deviceOptions(restoreID, entry)
+	// Abandoned, not terminated: the restore waits for the device and not for us, and whoever terminates an enrollment that
+	// is approved must not leave a device on the roll that nothing listens to.
+	options.ParentClosePolicy = enumspb.PARENT_CLOSE_POLICY_ABANDON
+	var result runbook.DeviceResult
+	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options), runbook.DeviceWorkflowName, deviceInput(restoreID, entry)).Get(ctx, &result)
+	if err == nil {
+		e.device = &result
+		e.showDetails(ctx)
+	}
+	return err
+}
+
+// tellRestore tells the restore that it need not wait for the device any more, so that it closes at once. One that has
+// itself gone needs no word.
+func (e *enrollment) tellRestore(ctx workflow.Context, restoreID string) {
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	ended := runbook.LateJoinerEndedSignal{OrgID: e.status.OrgID, Name: e.status.Name}
+	if e.device != nil {
+		ended.Outcome = e.device.Outcome
+	}
+	err := workflow.SignalExternalWorkflow(ctx, runbook.RestoreWorkflowID(restoreID), "", runbook.SignalLateJoinerEnded, ended).Get(ctx, nil)
+	if err != nil {
+		e.log.Info("Restore is not there to be told", "error", err)
+	}
+}
+
+// showDetails sets what the web UI shows of the request: first what it waits for and the commands that decide, then what was
+// said so far.
+func (e *enrollment) showDetails(ctx workflow.Context) {
+	workflow.SetCurrentDetails(ctx, enrollmentDetails(e.status, e.device))
+}
+
+func enrollmentDetails(s runbook.EnrollmentStatus, device *runbook.DeviceResult) string {
+	var b strings.Builder
+	switch {
+	case s.State == runbook.EnrollmentPending:
+		writePending(&b, s)
+	case s.State == runbook.EnrollmentGone:
+		b.WriteString("**The enrollment request is gone.** There is nothing left to decide.")
+	default:
+		fmt.Fprintf(&b, "**%s by %s.**", s.State, cell(orNone(s.Decision.By)))
+		if s.Decision.Reason != "" {
+			fmt.Fprintf(&b, " Reason: %s", cell(s.Decision.Reason))
+		}
+	}
+	switch {
+	case device != nil:
+		fmt.Fprintf(&b, " Its device has left the roll call of restore %s: %s.", s.RestoreID, device.Outcome)
+	case s.Decision != nil && s.Decision.RestoreID != "":
+		fmt.Fprintf(&b, " Its device is on the roll of restore %s:\n\n```\nstarter describe device %s%s\n```\n", s.RestoreID, s.Name, orgFlag(s.OrgID))
+	case s.Decision != nil && s.Decision.Device == runbook.StateAwaitingReconnect:
+		b.WriteString(" No restore runs; the device awaits its reconnect until the next one has it on its roll.")
+	}
+	writeTimeline(&b, s.Timeline)
+	return b.String()
+}
+
+func writePending(b *strings.Builder, s runbook.EnrollmentStatus) {
+	id := runbook.EnrollmentWorkflowID(s.OrgID, s.Name)
+	b.WriteString("**Waits for a human** to let the device in, or to keep it out:\n\n")
+	fmt.Fprintf(b, "```\nstarter get enrollmentrequest %s -o yaml%s\nstarter approve enrollmentrequest %s%s --label site=SITE --reason \"…\"\nstarter deny enrollmentrequest %s%s --reason \"…\"\n```\n",
+		s.Name, orgFlag(s.OrgID), s.Name, orgFlag(s.OrgID), s.Name, orgFlag(s.OrgID))
+	fmt.Fprintf(b, "\nor, with Temporal's own command line:\n\n```\ntemporal workflow signal --workflow-id %s --name approve --input '{\"by\":\"you\",\"reason\":\"…\",\"labels\":{\"site\":\"SITE\"}}'\n```\n", id)
+}
