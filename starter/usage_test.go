@@ -53,6 +53,7 @@ func TestUsageErrorsExitWith2AndSayWhatIsWrong(t *testing.T) {
 		"describe two":                  {"describe device a b", "name one device"},
 		"describe a fleet":              {"describe fleet web", `unknown kind "fleet": use one of devices`},
 		"reconnect without a version":   {"reconnect device a", `"rendered-version" not set`},
+		"reconnect with no version":     {"reconnect device a --rendered-version=", "write 0 for a device that runs none"},
 		"resume nothing":                {"resume", "requires at least 1 arg"},
 		"resume everything unasked":     {"resume devices", "say which devices"},
 		"resume by empty selector":      {"resume device --selector=", "--selector is empty"},
