@@ -73,20 +73,22 @@ func (o *cancelOptions) run(ctx context.Context, id string) error {
 	return o.outcome(ctx, store, id)
 }
 
-// send says first who cancels and why, then cancels: the workflow reads both at once.
+// send says who cancels and why, on which the workflow ends its waits. A cancellation of the workflow beside it could be
+// read first, and the restore then be closed without a name; and once the signal is read, there is nothing left to cancel.
 func (o *cancelOptions) send(ctx context.Context, c client.Client, id string, status runbook.RestoreStatus) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	workflowID := runbook.RestoreWorkflowID(id)
-	err := c.SignalWorkflow(ctx, workflowID, "", runbook.SignalCancel, runbook.CancelSignal{By: o.as, Reason: o.reason})
-	if err == nil {
-		err = c.CancelWorkflow(ctx, workflowID, "")
+	message := runbook.CancelSignal{By: o.as, Reason: o.reason}
+	if err := message.Check(); err != nil {
+		return err // the workflow would only log it
 	}
+	err := c.SignalWorkflow(ctx, workflowID, "", runbook.SignalCancel, message)
 	if isNotFound(err) && status.RestoreID == "" {
 		return runbook.Refuse(runbook.CodeNotFound, "there is no restore %s", id)
 	}
 	if isNotFound(err) {
-		return fmt.Errorf("restore %s is open, but no workflow runs it: take it up again with `starter restore --id %s`, then cancel it", id, id)
+		return fmt.Errorf("restore %s is open, but no workflow runs it: take it up again with `%s`, then cancel it", id, takeUp(id))
 	}
 	if err != nil {
 		return fmt.Errorf("cancel restore %s: %w", id, err)
@@ -105,7 +107,7 @@ func (o *cancelOptions) outcome(ctx context.Context, store *inventory.Store, id 
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("outcome unknown: restore %s was told, and ends when a worker reads it (is one running?); see `starter status %s`", id, id)
+			return fmt.Errorf("outcome unknown: restore %s was told, and ends when a worker reads it (is one running?); see `%s`", id, command("", "status", id))
 		case <-time.After(watchInterval):
 		}
 	}
@@ -117,8 +119,8 @@ func (o *cancelOptions) print(status runbook.RestoreStatus) error {
 	}
 	fmt.Fprintf(o.io.Stdout, "restore %s is cancelled\n", status.RestoreID)
 	if n := status.Waiting(); n > 0 {
-		fmt.Fprintf(o.io.Stderr, "warning: %s still wait or are paused, and nothing is rendered for them; `starter restore --id %s` takes the roll call up again\n",
-			count(n, "device"), status.RestoreID)
+		fmt.Fprintf(o.io.Stderr, "warning: %s still wait or are paused, and nothing is rendered for them; `%s` takes the roll call up again\n",
+			count(n, "device"), takeUp(status.RestoreID))
 	}
 	return nil
 }

@@ -99,17 +99,7 @@ func (o *describeOptions) ask(ctx context.Context, workflowID string) (status ru
 }
 
 func query(ctx context.Context, c client.Client, workflowID, name string, out any) error {
-	value, err := c.QueryWorkflow(ctx, workflowID, "", name)
-	if err == nil {
-		err = value.Get(out)
-	}
-	if err != nil && expired(ctx, err) {
-		err = context.DeadlineExceeded
-	}
-	if err != nil {
-		return fmt.Errorf("ask %s for its %s: %w", workflowID, name, err)
-	}
-	return nil
+	return queryRun(ctx, c, workflowID, "", name, out)
 }
 
 // expired tells whether a call failed because ctx's time was over. The server gives up a little before us, and the words

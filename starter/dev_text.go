@@ -61,8 +61,8 @@ func (o *devOptions) explainDemo(ctx context.Context, stack *devStack, d *demo) 
 func (d *demo) commandsFor(self string, entry inventory.RollEntry) []string {
 	if entry.State == runbook.StateConflictPaused {
 		return []string{
-			self + " describe device " + entry.Name,
-			self + " resume device " + entry.Name + " --expect-version " + entry.Reported + ` --reason "checked on site"`,
+			self + " describe device " + quote(entry.Name),
+			self + " resume device " + quote(entry.Name) + " --expect-version " + quote(zero(entry.Reported)) + ` --reason "checked on site"`,
 		}
 	}
 	version := zero(entry.Restored)
@@ -71,7 +71,7 @@ func (d *demo) commandsFor(self string, entry inventory.RollEntry) []string {
 			version = r.RenderedVersion
 		}
 	}
-	return []string{self + " reconnect device " + entry.Name + " --rendered-version " + quote(version)}
+	return []string{self + " reconnect device " + quote(entry.Name) + " --rendered-version " + quote(version)}
 }
 
 func (o *devOptions) say(stack *devStack, ui string, commands []string) error {

@@ -58,24 +58,6 @@ func (d *namedDevice) close() {
 
 func (d *namedDevice) workflowID() string { return runbook.DeviceWorkflowID(d.orgID, d.name) }
 
-// signal sends a message to the device's workflow. Where none waits for the device, the error is a *runbook.Refusal that
-// says where the device stands instead.
-func (d *namedDevice) signal(ctx context.Context, signal string, message any) error {
-	sending, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	err := d.client.SignalWorkflow(sending, d.workflowID(), "", signal, message)
-	for isNotFound(err) && startsSoon(sending, d.store, d.orgID, d.name) {
-		err = d.client.SignalWorkflow(sending, d.workflowID(), "", signal, message)
-	}
-	switch {
-	case isNotFound(err):
-		return whyNobodyWaits(ctx, d.store, d.orgID, d.name)
-	case err != nil:
-		return fmt.Errorf("send %q to device %q: %w", signal, d.name, err)
-	}
-	return nil
-}
-
 // startsSoon waits a moment and tells whether a device that has no workflow ought to have one: it is on the roll of a
 // restore that runs, which may still be starting the workflows of a large fleet.
 func startsSoon(ctx context.Context, store *inventory.Store, orgID, name string) bool {
@@ -110,7 +92,7 @@ func whyNobodyWaits(ctx context.Context, store *inventory.Store, orgID, name str
 	refusal := runbook.Refuse(runbook.CodeNoRollCall, "no roll call waits for device %q: it is %s%s", name, standing.State, lastDecision(ctx, store, orgID, name))
 	switch {
 	case standing.State.Open() && standing.RestoreID != "":
-		refusal.Message += fmt.Sprintf("; if restore %s has stopped, take it up again with `starter restore --id %s`", standing.RestoreID, standing.RestoreID)
+		refusal.Message += fmt.Sprintf("; if restore %s has stopped, take it up again with `%s`", standing.RestoreID, takeUp(standing.RestoreID))
 	case standing.State.Open():
 		refusal.Message += "; no restore runs that has it on its roll: start one with `starter restore`, or take a cancelled one up again with `starter restore --id RESTORE`"
 	}
@@ -128,3 +110,6 @@ func standingOf(ctx context.Context, store *inventory.Store, orgID, name string)
 	}
 	return &found[0], nil
 }
+
+// takeUp is the command that takes a restore up again.
+func takeUp(restoreID string) string { return command("", "restore", "--id", restoreID) }

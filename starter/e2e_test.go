@@ -237,7 +237,8 @@ func TestWithdrawingADevice(t *testing.T) {
 
 	o := b.run("withdraw", "device", "web-1")
 	require.Equal(t, 1, o.code)
-	require.Contains(t, o.stderr, "neither deleted nor decommissioned")
+	require.Contains(t, o.stderr, "refused (StillManaged): the device is neither deleted nor decommissioned")
+	require.Contains(t, b.ok("describe", "device", "web-1"), "refused: StillManaged", "the device's story tells of it")
 	require.Equal(t, "device/web-1: withdrawn\n", b.ok("withdraw", "device", "web-1", "--force", "--reason", "lost at sea"))
 
 	_, err := b.store.DB().ExecContext(t.Context(), `update devices set status = jsonb_set(status, '{lifecycle}', '{"status":"Decommissioned"}') where name = 'web-2'`)
@@ -270,15 +271,17 @@ func TestReconnectRefusesWhatIsNoVersionAndWhoIsNotWaitedFor(t *testing.T) {
 	require.Equal(t, 1, o.code)
 	require.Contains(t, o.stderr, `no roll call waits for device "web-1": it is Normal`)
 	b.restored("first")
-	for _, version := range []string{"07", "-1", "7 ", "x", "9223372036854775808", "+7"} {
+	for _, version := range []string{"07", "-1", "7 ", "x", "x", "9223372036854775808", "+7"} {
 		o := b.run("reconnect", "device", "web-1", "--rendered-version="+version)
 		require.Equal(t, 1, o.code, version)
-		require.Contains(t, o.stderr, fmt.Sprintf("%q is not a version", version))
+		require.Contains(t, o.stderr, fmt.Sprintf("refused (InvalidVersion): rendered version %q is not a version", version))
+		require.Empty(t, o.stdout)
 	}
 	o = b.run("reconnect", "device", "nosuch", "--rendered-version", "5")
 	require.Equal(t, 1, o.code)
 	require.Contains(t, o.stderr, `there is no device "nosuch"`)
-	require.NotContains(t, b.ok("describe", "device", "web-1"), "reconnect  ", "what was refused here was never sent")
-	b.ok("reconnect", "device", "web-1", "--rendered-version=")
-	b.until("web-1", runbook.StateNormal)
+	require.Contains(t, b.ok("describe", "device", "web-1"), "refused: InvalidVersion", "the device's story tells of it")
+	require.Equal(t, 1, b.run("reconnect", "device", "nosuch", "--rendered-version", "x").code)
+	require.Equal(t, "device/web-1: back to normal, reported version 0 (restored 5)\n", b.ok("reconnect", "device", "web-1", "--rendered-version=0"))
+	require.Equal(t, runbook.StateNormal, mustState(t, b, "web-1"))
 }

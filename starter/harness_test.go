@@ -30,6 +30,8 @@ type bench struct {
 	store  *inventory.Store
 	queue  string
 	dir    string
+	// hooks change what commands see of Temporal; nil is nothing.
+	hooks *hooks
 	// terminal tells commands that a person watches.
 	terminal bool
 }
@@ -111,9 +113,13 @@ func (b *bench) runWith(ctx context.Context, stdin string, args ...string) outco
 	streams.IsTerminal = func(io.Writer) bool { return b.terminal }
 	if b.client != nil {
 		streams.Dial = func(ctx context.Context, opts host.DialOptions) (client.Client, error) {
-			return client.DialContext(ctx, client.Options{
+			c, err := client.DialContext(ctx, client.Options{
 				HostPort: b.server.Address, Namespace: b.server.Namespace, Logger: opts.Logger,
 			})
+			if err != nil || b.hooks == nil {
+				return c, err
+			}
+			return hookedClient{Client: c, hooks: b.hooks}, nil
 		}
 	}
 	code := Execute(ctx, streams, args)

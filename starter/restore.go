@@ -90,7 +90,7 @@ func (o *restoreOptions) run(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	started, err := o.start(ctx, c, orgID)
+	started, err := o.startOrTakeUp(ctx, store, c, orgID)
 	if err != nil {
 		return err
 	}

@@ -109,7 +109,7 @@ func (w *watch) failure(ended error) error {
 	case errors.As(ended, &app):
 		return fmt.Errorf("restore %s: %w", w.id, runbook.Refuse(runbook.Code(app.Type()), "%s", app.Message()))
 	case errors.As(ended, &gone):
-		return fmt.Errorf("the workflow of restore %s was terminated: take it up again with `starter restore --id %s`", w.id, w.id)
+		return fmt.Errorf("the workflow of restore %s was terminated: take it up again with `%s`", w.id, takeUp(w.id))
 	case errors.As(ended, &cancel):
 		return nil
 	}
@@ -124,7 +124,7 @@ func isEnd(ended error) bool {
 
 // left is the error of an operator who stopped watching.
 func (w *watch) left(ctx context.Context) error {
-	return fmt.Errorf("stopped watching; restore %s goes on: see `starter status %s` (%w)", w.id, w.id, context.Cause(ctx))
+	return fmt.Errorf("stopped watching; restore %s goes on: see `%s` (%w)", w.id, command("", "status", w.id), context.Cause(ctx))
 }
 
 // asItStands waits a little until the roll is complete, and prints what is on it.
@@ -133,7 +133,7 @@ func (o *restoreOptions) asItStands(ctx context.Context, w *watch, answered bool
 		return o.printStarted()
 	}
 	if complete := w.awaitRoll(ctx); !complete {
-		fmt.Fprintf(o.io.Stderr, "restore %s still puts devices on its roll: watch it with `starter status %s`\n", o.id, o.id)
+		fmt.Fprintf(o.io.Stderr, "restore %s still puts devices on its roll: watch it with `%s`\n", o.id, command("", "status", o.id))
 	}
 	status, err := w.store.RestoreStatus(ctx, o.id)
 	if err != nil {

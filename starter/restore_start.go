@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
@@ -29,10 +30,36 @@ func (o *restoreOptions) precheck(ctx context.Context, store *inventory.Store, o
 	for _, r := range restores {
 		// Whether one of a single organisation is in the way of another's is not seen here.
 		if r.RestoreID != o.id && r.State == runbook.RestoreRunning && orgID == "" && !o.supersede {
-			return runbook.Refuse(runbook.CodeRestoreRunning, "restore %s still runs (%d of %d devices wait): watch it with `starter status %s`, or take over from it with --supersede", r.RestoreID, r.Waiting(), r.Total, r.RestoreID)
+			return runbook.Refuse(runbook.CodeRestoreRunning, "restore %s still runs (%d of %d devices wait): watch it with `%s`, or take over from it with --supersede", r.RestoreID, r.Waiting(), r.Total, command("", "status", r.RestoreID))
 		}
 	}
 	return nil
+}
+
+// endPatience is how long the workflow of a restore that is over may take to end, before the restore is taken up again.
+const endPatience = 10 * time.Second
+
+// errRuns is that a workflow of the restore runs already.
+var errRuns = errors.New("runs already")
+
+// startOrTakeUp starts the restore's workflow. Where the restore was cancelled a moment ago, its workflow may not quite have
+// ended yet, and is waited for.
+func (o *restoreOptions) startOrTakeUp(ctx context.Context, store *inventory.Store, c client.Client, orgID string) (client.WorkflowRun, error) {
+	deadline := time.Now().Add(endPatience)
+	for {
+		started, err := o.start(ctx, c, orgID)
+		if !errors.Is(err, errRuns) || time.Now().After(deadline) {
+			return started, err
+		}
+		if status, stateErr := store.RestoreStatus(ctx, o.id); stateErr != nil || status.State != runbook.RestoreCancelled {
+			return started, err
+		}
+		select {
+		case <-ctx.Done():
+			return started, err
+		case <-time.After(startInterval):
+		}
+	}
 }
 
 // start starts the restore's workflow.
@@ -50,7 +77,7 @@ func (o *restoreOptions) start(ctx context.Context, c client.Client, orgID strin
 	}
 	var running *serviceerror.WorkflowExecutionAlreadyStarted
 	if errors.As(err, &running) {
-		return nil, fmt.Errorf("restore %s runs already: watch it with `starter status %s`", o.id, o.id)
+		return nil, fmt.Errorf("restore %s %w: watch it with `%s`", o.id, errRuns, command("", "status", o.id))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("start restore %s: %w", o.id, err)

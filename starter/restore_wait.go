@@ -63,7 +63,7 @@ func (w *watch) verdict(ctx context.Context, status runbook.RestoreStatus, err e
 	case status.State != runbook.RestoreRunning:
 		return true, nil
 	case workflowEnded:
-		return true, fmt.Errorf("the workflow of restore %s has ended, but the restore has not: take it up again with `starter restore --id %s`", w.id, w.id)
+		return true, fmt.Errorf("the workflow of restore %s has ended, but the restore has not: take it up again with `%s`", w.id, takeUp(w.id))
 	}
 	return false, nil
 }

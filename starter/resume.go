@@ -33,6 +33,10 @@ func newResumeCommand(g *globals) *cobra.Command {
 conflict that you saw, and is recorded with your name and reason; a device that is not paused is left alone. By name,
 selector or --all; every device gets its own answer.
 
+With selectors or --all, "matched" counts the paused devices that match, and "skipped" those that match but are not paused.
+Each is then resumed only if it has still reported the version that was read when it was selected; a device that reports
+another meanwhile is refused (VersionChanged).
+
 Exit code 0: all that matched were resumed. 3: nothing matched, or nothing was paused. 4: some were refused, or it is not
 known whether they were resumed.`,
 		Example: `  starter resume device web-7 --reason "checked on site" --expect-version 7
@@ -119,7 +123,11 @@ func (o *resumeOptions) run(ctx context.Context) error {
 	}
 	report := newResumeReport(orgID, skipped)
 	if o.dryRun {
-		report.plan(targets, o.expectVersion)
+		lifecycles, err := readLifecycles(ctx, store, orgID, targets)
+		if err != nil {
+			return err
+		}
+		report.plan(targets, lifecycles, o.expectVersion)
 	} else if err := o.askAll(ctx, store, report, targets); err != nil {
 		return err
 	}

@@ -20,6 +20,9 @@ import (
 // that the workers answer each well within its time-out.
 const asksAtOnce = 32
 
+// whyNoAnswer says where to look when a workflow does not answer.
+const whyNoAnswer = "is a worker running? A pending activity in the web UI may be the reason as well"
+
 // startPatience is how long a whole resume waits for workflows that a restore is still starting.
 const startPatience = 5 * time.Second
 
@@ -29,7 +32,9 @@ type asker struct {
 	store     *inventory.Store
 	request   runbook.ResumeRequest
 	requestID string
-	timeout   time.Duration
+	// asSelected lets the decision count only for the reported versions with which the devices were selected.
+	asSelected bool
+	timeout    time.Duration
 	// startUntil is how long devices whose workflow has not been started yet are asked again.
 	startUntil time.Time
 	// answered and unanswered count devices, so that a fleet whose workers are all away is not asked to its last device:
@@ -48,7 +53,7 @@ func (o *resumeOptions) askAll(ctx context.Context, store *inventory.Store, repo
 	}
 	defer c.Close()
 	a := &asker{
-		client: c, store: store, requestID: o.requestID, timeout: o.timeout, startUntil: time.Now().Add(startPatience),
+		client: c, store: store, requestID: o.requestID, asSelected: len(o.names) == 0, timeout: o.timeout, startUntil: time.Now().Add(startPatience),
 		request: runbook.ResumeRequest{By: o.as, Reason: o.reason, ExpectVersion: o.expectVersion},
 	}
 	meter := newMeter(o.io, len(targets))
@@ -77,7 +82,7 @@ func (a *asker) ask(ctx context.Context, d inventory.DeviceStanding) runbook.Res
 		return refusedBy(runbook.Refuse(runbook.CodeFailed, "not asked: interrupted"))
 	}
 	if a.unanswered.Load() > 0 && a.answered.Load() == 0 {
-		return refusedBy(runbook.Refuse(runbook.CodeFailed, "not asked: none of the devices asked before has answered; is a worker running?"))
+		return refusedBy(runbook.Refuse(runbook.CodeFailed, "not asked: none of the devices asked before has answered; "+whyNoAnswer))
 	}
 	decision, err := a.update(ctx, d)
 	for isNotFound(err) && time.Now().Before(a.startUntil) && startsSoon(ctx, a.store, d.OrgID, d.Name) {
@@ -96,6 +101,16 @@ func (a *asker) ask(ctx context.Context, d inventory.DeviceStanding) runbook.Res
 	return refusedBy(refusal)
 }
 
+// requestFor is the decision about one device. Of a device that nobody named, its human saw no other conflict than the one
+// that was selected.
+func (a *asker) requestFor(d inventory.DeviceStanding) runbook.ResumeRequest {
+	request := a.request
+	if a.asSelected {
+		request.ExpectVersion = zero(d.Reported)
+	}
+	return request
+}
+
 func (a *asker) update(ctx context.Context, d inventory.DeviceStanding) (decision runbook.ResumeDecision, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
@@ -104,7 +119,7 @@ func (a *asker) update(ctx context.Context, d inventory.DeviceStanding) (decisio
 		UpdateName: runbook.UpdateResume,
 		// One id for the decision: asked again after a time-out, the workflow answers as it did the first time.
 		UpdateID:     a.requestID,
-		Args:         []any{a.request},
+		Args:         []any{a.requestFor(d)},
 		WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
 	if err == nil {
@@ -122,8 +137,8 @@ func (a *asker) explain(ctx context.Context, d inventory.DeviceStanding, err err
 	if isNotFound(err) {
 		return whyNobodyWaits(ctx, a.store, d.OrgID, d.Name)
 	}
-	return runbook.Refuse(runbook.CodeOutcomeUnknown, "outcome unknown: no answer within %s (is a worker running?); the decision may yet be carried out. Ask again with `%s`",
-		a.timeout, a.again(d))
+	return runbook.Refuse(runbook.CodeOutcomeUnknown, "outcome unknown: no answer within %s; the decision may yet be carried out. Ask again with `%s`; %s",
+		a.timeout, a.again(d), whyNoAnswer)
 }
 
 // answerOf is the "no" that Temporal or the workflow gave as its answer; nil where the error is none.
@@ -147,12 +162,13 @@ func answerOf(err error) *runbook.Refusal {
 
 // again is the command that asks the same question once more.
 func (a *asker) again(d inventory.DeviceStanding) string {
-	args := []string{"resume", "device", d.Name, "--request-id", a.requestID, "--as", a.request.By}
-	if a.request.Reason != "" {
-		args = append(args, "--reason", a.request.Reason)
+	request := a.requestFor(d)
+	args := []string{"resume", "device", d.Name, "--request-id", a.requestID, "--as", request.By}
+	if request.Reason != "" {
+		args = append(args, "--reason", request.Reason)
 	}
-	if a.request.ExpectVersion != "" {
-		args = append(args, "--expect-version", a.request.ExpectVersion)
+	if request.ExpectVersion != "" {
+		args = append(args, "--expect-version", request.ExpectVersion)
 	}
 	return command(d.OrgID, args...)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -55,11 +56,11 @@ func (r *resumeReport) add(d inventory.DeviceStanding, answer runbook.ResumeDeci
 }
 
 // plan puts into the report what the rules say now about a resume that nobody asks for.
-func (r *resumeReport) plan(targets []inventory.DeviceStanding, expectVersion string) {
+func (r *resumeReport) plan(targets []inventory.DeviceStanding, lifecycles map[string]string, expectVersion string) {
 	r.DryRun = true
 	for _, d := range targets {
 		r.Matched++
-		next, err := mayResume(d, expectVersion)
+		next, err := mayResume(d, lifecycles[d.Name], expectVersion)
 		if err != nil {
 			refusal := runbook.AsRefusal(err)
 			r.Refused = append(r.Refused, refusedDevice{Name: d.Name, Code: refusal.Code, Message: refusal.Message})
@@ -71,13 +72,36 @@ func (r *resumeReport) plan(targets []inventory.DeviceStanding, expectVersion st
 	}
 }
 
-// mayResume asks the rules about a device that stands as the database says. The error is a *runbook.Refusal.
-func mayResume(d inventory.DeviceStanding, expectVersion string) (runbook.Version, error) {
+// readLifecycles reads the status.lifecycle.status of devices, by name.
+func readLifecycles(ctx context.Context, store *inventory.Store, orgID string, targets []inventory.DeviceStanding) (map[string]string, error) {
+	lifecycles := make(map[string]string, len(targets))
+	if len(targets) == 0 {
+		return lifecycles, nil
+	}
+	names := make([]string, len(targets))
+	for i, d := range targets {
+		names[i] = d.Name
+	}
+	devices, err := store.Devices(ctx, inventory.Query{OrgID: orgID, Names: names})
+	if err != nil {
+		return nil, fmt.Errorf("read the devices' lifecycles: %w", err)
+	}
+	for _, d := range devices {
+		lifecycles[d.Metadata.Name] = readDeviceStatus(d.Status).Lifecycle.Status
+	}
+	return lifecycles, nil
+}
+
+// mayResume asks the rules about a device that stands as the database says. lifecycle is its status.lifecycle.status. The
+// error is a *runbook.Refusal.
+func mayResume(d inventory.DeviceStanding, lifecycle, expectVersion string) (runbook.Version, error) {
 	switch {
 	case d.State == "":
 		return 0, runbook.Refuse(runbook.CodeNotFound, "there is no device %q in organisation %s", d.Name, runbook.OrgName(d.OrgID))
 	case d.State.Open() && d.RestoreID == "":
 		return 0, runbook.Refuse(runbook.CodeNoRollCall, "device %q is %s, but no restore runs that has it on its roll", d.Name, d.State)
+	case d.State.Open() && !runbook.Eligible(false, lifecycle):
+		return 0, runbook.Refuse(runbook.CodeNotWaiting, "device %q is %s; it is withdrawn from the roll call and not resumed", d.Name, lifecycle)
 	}
 	return runbook.MayResume(runbook.Conflict{State: d.State, Restored: d.Restored, Reported: d.Reported}, expectVersion)
 }

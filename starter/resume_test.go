@@ -206,8 +206,17 @@ func TestOtherVerbsSayThatTheirOutcomeIsUnknown(t *testing.T) {
 	t.Parallel()
 	b, stopWorker := pausedBench(t)
 	stopWorker()
-	refused := b.run("withdraw", "device", "web-4")
-	require.Contains(t, refused.stderr, "neither deleted nor decommissioned", "what is refused by the database needs no worker")
+	refused := b.run("withdraw", "device", "web-4", "--timeout", "1s")
+	require.Equal(t, 1, refused.code)
+	require.Contains(t, refused.stderr, "neither deleted nor decommissioned", "what the database says needs no worker")
+	refused = b.run("reconnect", "device", "web-4", "--rendered-version", "05", "--timeout", "1s")
+	require.Equal(t, 1, refused.code)
+	require.Contains(t, refused.stderr, `"05" is not a version`)
+	unknown := b.run("reconnect", "device", "web-4", "--rendered-version", "5", "--timeout", "1s")
+	require.Equal(t, 1, unknown.code)
+	require.Contains(t, unknown.stderr, "outcome unknown: the report is kept for the workflow")
+	require.Contains(t, unknown.stderr, "starter describe device web-4")
+	require.Empty(t, unknown.stdout)
 	var wait sync.WaitGroup
 	for _, line := range []string{"withdraw device web-4 --force --timeout 1s", "cancel first --reason x --timeout 1s"} {
 		wait.Go(func() {

@@ -59,7 +59,7 @@ func (r *review) readDevice(ctx context.Context, store *inventory.Store) (found 
 	r.Summary, r.Lifecycle = status.Summary, status.Lifecycle.Status
 	r.Restored, r.Reported, r.LastSeenBefore = zero(s.Restored), s.Reported, s.LastSeenBefore
 	r.Owner, r.Labels = d.Metadata.Owner, d.Metadata.Labels
-	if next, err := mayResume(s, ""); err == nil {
+	if next, err := mayResume(s, r.Lifecycle, ""); err == nil {
 		r.NextVersion = next.String()
 	}
 	r.Source, r.Spec, err = findSpec(ctx, store, d)
@@ -85,10 +85,7 @@ func (r *review) readAudit(ctx context.Context, store *inventory.Store) error {
 	}
 	r.Timeline = make([]runbook.TimelineEntry, len(rows))
 	for i, row := range rows {
-		r.Timeline[i] = runbook.TimelineEntry{
-			At: row.At, Accepted: row.Transition != runbook.Refused, Transition: row.Transition, From: row.From, To: row.To,
-			Version: row.Reported, By: row.Actor, Reason: row.Reason, Code: row.Code, Why: row.Message,
-		}
+		r.Timeline[i] = auditEntry(row)
 	}
 	return nil
 }

@@ -63,6 +63,7 @@ func TestUsageErrorsExitWith2AndSayWhatIsWrong(t *testing.T) {
 		"approve all of some":           {"approve er a --all", "but not both"},
 		"deny nothing":                  {"deny er", "name the enrollment requests to deny"},
 		"deny everything":               {"deny er --all", "unknown flag: --all"},
+		"reconnect with no version":     {"reconnect device a --rendered-version=", "write 0 for a device that runs none"},
 		"resume nothing":                {"resume", "requires at least 1 arg"},
 		"resume everything unasked":     {"resume devices", "say which devices"},
 		"resume by empty selector":      {"resume device --selector=", "--selector is empty"},

@@ -53,22 +53,30 @@ func (o *withdrawOptions) run(ctx context.Context, name string) error {
 		return err
 	}
 	defer d.close()
-	if err := o.precheck(ctx, d); err != nil {
+	a, err := d.tell(ctx, message{
+		entry:   runbook.TimelineEntry{Message: runbook.SignalWithdraw, By: o.as, Reason: o.reason},
+		payload: runbook.WithdrawSignal{By: o.as, Reason: o.reason, Force: o.force},
+	}, o.timeout)
+	switch {
+	case err != nil:
 		return err
+	case a == nil:
+		return o.unanswered(ctx, d)
 	}
-	before, err := d.transitions(ctx)
-	if err != nil {
-		return err
-	}
-	message := runbook.WithdrawSignal{By: o.as, Reason: o.reason, Force: o.force}
-	if err := d.signal(ctx, runbook.SignalWithdraw, message); err != nil {
-		return err
-	}
-	return o.outcome(ctx, d, len(before))
+	return o.print(d, a)
 }
 
-// precheck says at once what the workflow would refuse; the workflow decides.
-func (o *withdrawOptions) precheck(ctx context.Context, d *namedDevice) error {
+// unanswered is how the command ends where no worker answered in time. What the database says already is said as well.
+func (o *withdrawOptions) unanswered(ctx context.Context, d *namedDevice) error {
+	const unknown = "outcome unknown: device %q was told, and its workflow decides when a worker reads it (is one running?); see `%s`"
+	if err := o.foresee(ctx, d); err != nil {
+		return fmt.Errorf(unknown+"; as it stands it will be refused: %w", d.name, d.describe(), err)
+	}
+	return fmt.Errorf(unknown, d.name, d.describe())
+}
+
+// foresee says what the workflow would refuse; the workflow decides.
+func (o *withdrawOptions) foresee(ctx context.Context, d *namedDevice) error {
 	found, err := d.store.Devices(ctx, inventory.Query{OrgID: d.orgID, Names: []string{d.name}})
 	if err != nil {
 		return fmt.Errorf("read device %q: %w", d.name, err)
@@ -78,53 +86,16 @@ func (o *withdrawOptions) precheck(ctx context.Context, d *namedDevice) error {
 	if exists {
 		lifecycle = readDeviceStatus(found[0].Status).Lifecycle.Status
 	}
-	if err := runbook.MayWithdraw(exists, false, lifecycle, o.force); err != nil {
-		return fmt.Errorf("device %q: %w", d.name, err)
-	}
-	return nil
+	return runbook.MayWithdraw(exists, false, lifecycle, o.force)
 }
 
-// outcome waits until the audit tells what became of the withdrawal. seen is the number of entries before it was sent.
-func (o *withdrawOptions) outcome(ctx context.Context, d *namedDevice, seen int) error {
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
-	defer cancel()
-	for {
-		rows, err := d.transitions(ctx)
-		if err == nil {
-			for _, r := range rows[min(seen, len(rows)):] {
-				if done, err := o.judge(d.name, r); done {
-					return err
-				}
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("outcome unknown: device %q was told, and will be withdrawn when a worker reads it (is one running?); see `%s`",
-				d.name, command(d.orgID, "describe", "device", d.name))
-		case <-time.After(watchInterval):
-		}
+func (o *withdrawOptions) print(d *namedDevice, a *answer) error {
+	if refusal := a.refusal(); refusal != nil {
+		return d.refused(refusal)
 	}
-}
-
-// judge tells whether an entry of the audit answers the withdrawal, and how.
-func (o *withdrawOptions) judge(name string, r inventory.TransitionRow) (done bool, err error) {
-	switch {
-	case r.Transition == runbook.T5:
-		_, err := fmt.Fprintf(o.io.Stdout, "device/%s: withdrawn\n", oneLine(name))
-		return true, err
-	case r.Transition == runbook.Refused && r.Actor == o.as:
-		return true, fmt.Errorf("device %q: %w", name, runbook.Refuse(r.Code, "%s", r.Message))
-	case r.To != "" && !r.To.Open():
-		return true, fmt.Errorf("device %q: %w", name, runbook.Refuse(runbook.CodeNotWaiting, "it was %s before the withdrawal was read", r.To))
+	if a.entry.To != runbook.StateWithdrawn {
+		return d.refused(runbook.Refuse(runbook.CodeNotWaiting, "it was %s before the withdrawal was read", a.entry.To))
 	}
-	return false, nil
-}
-
-// transitions is the whole audit of the device.
-func (d *namedDevice) transitions(ctx context.Context) ([]inventory.TransitionRow, error) {
-	rows, err := d.store.Transitions(ctx, d.orgID, d.name, 0)
-	if err != nil {
-		return nil, fmt.Errorf("read the audit of device %q: %w", d.name, err)
-	}
-	return rows, nil
+	_, err := fmt.Fprintf(o.io.Stdout, "device/%s: withdrawn\n", oneLine(d.name))
+	return err
 }

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"context"
+
+	"go.temporal.io/sdk/client"
+)
+
+// hooks are what happens in the world just before a command's call reaches Temporal.
+type hooks struct {
+	update func(workflowID string)
+}
+
+type hookedClient struct {
+	client.Client
+	hooks *hooks
+}
+
+func (c hookedClient) UpdateWorkflow(ctx context.Context, options client.UpdateWorkflowOptions) (client.WorkflowUpdateHandle, error) {
+	if c.hooks.update != nil {
+		c.hooks.update(options.WorkflowID)
+	}
+	return c.Client.UpdateWorkflow(ctx, options)
+}
