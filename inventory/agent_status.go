@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 
 	"github.com/lib/pq"
 
@@ -80,5 +80,5 @@ func (s *Store) PutStatus(ctx context.Context, orgID, name string, status json.R
 // unstorable tells whether PostgreSQL complains about the data: classes "data exception" and "program limit exceeded".
 func unstorable(err error) bool {
 	var pqErr *pq.Error
-	return errors.As(err, &pqErr) && slices.Contains([]pq.ErrorClass{"22", "54"}, pqErr.Code.Class())
+	return errors.As(err, &pqErr) && (strings.HasPrefix(string(pqErr.Code), "22") || strings.HasPrefix(string(pqErr.Code), "54"))
 }
