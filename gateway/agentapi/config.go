@@ -61,6 +61,7 @@ type Config struct {
 // Limits on what a client may cost before it is known to be a good one.
 const (
 	maxBody       = 1 << 20
+	maxDrained    = 16 << 20
 	maxHeader     = 16 << 10
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute

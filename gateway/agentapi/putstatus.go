@@ -66,14 +66,16 @@ func aheadOf(version string, d inventory.AgentDevice) bool {
 
 // readBody reads a body that is neither too large nor too slow.
 func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.ContentLength > maxBody {
-		return nil, tooLarge()
-	}
 	// A server that cannot set one has read the body already.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.cfg.BodyTimeout))
+	if r.ContentLength > maxBody {
+		drain(r)
+		return nil, tooLarge()
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	switch {
 	case isTooLarge(err):
+		drain(r)
 		return nil, tooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, problemf(http.StatusRequestTimeout, "the body did not come within %s", g.cfg.BodyTimeout)
@@ -81,6 +83,14 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 		return nil, problemf(http.StatusBadRequest, "the body cannot be read: %v", err)
 	}
 	return body, nil
+}
+
+// drain reads what is left of a body, within bounds, and forgets it: a client that is still sending when the connection is
+// closed sees that, and not the answer. One that asks before it sends need not send.
+func drain(r *http.Request) {
+	if r.ContentLength <= maxDrained && r.Header.Get("Expect") == "" {
+		_, _ = io.CopyN(io.Discard, r.Body, maxDrained)
+	}
 }
 
 func tooLarge() *problem {

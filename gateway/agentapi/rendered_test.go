@@ -277,18 +277,14 @@ func (b *bench) restore(c client.Client, id string) {
 	_, err := c.ExecuteWorkflow(b.t.Context(), client.StartWorkflowOptions{ID: runbook.RestoreWorkflowID(id), TaskQueue: b.queue},
 		runbook.RestoreWorkflowName, runbook.RestoreInput{RestoreID: id})
 	require.NoError(b.t, err)
-	require.Eventually(b.t, func() bool {
-		devices, err := b.store.Standing(b.t.Context(), inventory.Query{})
-		if err != nil {
-			return false
-		}
-		for _, d := range devices {
-			if _, err := c.DescribeWorkflowExecution(b.t.Context(), runbook.DeviceWorkflowID(d.OrgID, d.Name), ""); err != nil {
-				return false
-			}
-		}
-		return true
-	}, patience, 50*time.Millisecond)
+	devices, err := b.store.Standing(b.t.Context(), inventory.Query{})
+	require.NoError(b.t, err)
+	for _, d := range devices {
+		require.Eventually(b.t, func() bool {
+			_, err := c.DescribeWorkflowExecution(b.t.Context(), runbook.DeviceWorkflowID(d.OrgID, d.Name), "")
+			return err == nil
+		}, patience, 10*time.Millisecond)
+	}
 }
 
 func (b *bench) timeline(c client.Client, name string) (entries []runbook.TimelineEntry) {

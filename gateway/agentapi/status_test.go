@@ -109,7 +109,7 @@ func deep(n int) string { return strings.Repeat(`[`, n) + strings.Repeat(`]`, n)
 
 func TestABodyThatIsTooLargeOrTooSlow(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, func(c *agentapi.Config) { c.BodyTimeout = 100 * time.Millisecond })
+	b := newBench(t)
 	b.give(map[string]string{"web-1": "5"})
 	a := b.agent("web-1")
 	const path = "/api/v1/devices/web-1/status"
@@ -119,6 +119,8 @@ func TestABodyThatIsTooLargeOrTooSlow(t *testing.T) {
 	require.NoError(t, err)
 	requireStatus(t, got, http.StatusRequestEntityTooLarge, "1048576")
 
+	b = newBench(t, func(c *agentapi.Config) { c.BodyTimeout = 100 * time.Millisecond })
+	a = b.agent("web-1")
 	slow, write := io.Pipe()
 	defer write.Close()
 	go func() { _, _ = write.Write([]byte(`{"status":`)) }()
