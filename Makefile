@@ -26,8 +26,8 @@ demo: tools build ## play the example roll call to its end; not 0 if a device is
 	@bin/starter dev --demo examples --until-done
 
 .PHONY: build
-build: ## build bin/starter and bin/worker
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./starter ./worker
+build: ## build bin/starter, bin/worker and bin/gateway
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./starter ./worker ./gateway
 
 .PHONY: test
 test: tools compiler ## run all tests with the race detector

@@ -26,6 +26,8 @@ type DialOptions struct {
 	Metrics client.MetricsHandler
 	// Identity is shown in the web UI beside what this client does; empty is the SDK's default.
 	Identity string
+	// Lazy connects at the first call, so that a process which can do without Temporal for a while starts without it.
+	Lazy bool
 }
 
 // Dial connects to Temporal as the SDK's envconfig says: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, profiles, TLS and API keys,
@@ -42,6 +44,13 @@ func Dial(ctx context.Context, opts DialOptions) (client.Client, error) {
 	options.Logger = log.NewStructuredLogger(opts.Logger)
 	options.MetricsHandler = opts.Metrics
 	options.Identity = opts.Identity
+	if opts.Lazy {
+		c, err := client.NewLazyClient(options)
+		if err != nil {
+			return nil, fmt.Errorf("make a Temporal client: %w", err)
+		}
+		return c, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	c, err := client.DialContext(ctx, options)

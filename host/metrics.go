@@ -35,6 +35,9 @@ func NewMetrics() (*Metrics, error) {
 	return &Metrics{registry: registry, provider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter))}, nil
 }
 
+// Registry is where a process adds what is its own.
+func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
+
 // ForTemporal is the handler to give to Dial, so that the SDK's own metrics are among them.
 func (m *Metrics) ForTemporal(logger *slog.Logger) client.MetricsHandler {
 	return opentelemetry.NewMetricsHandler(opentelemetry.MetricsHandlerOptions{

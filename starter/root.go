@@ -56,6 +56,7 @@ func newRootCommand(streams IO) *cobra.Command {
 		newDenyCommand(g),
 		newWithdrawCommand(g),
 		newCancelCommand(g),
+		newCertCommand(g),
 		newDevCommand(streams),
 		newVersionCommand(g),
 	)

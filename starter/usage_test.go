@@ -118,7 +118,7 @@ func TestEveryCommandExplainsItselfWithAnExampleToPaste(t *testing.T) {
 		}
 	}
 	visit(root)
-	require.Len(t, root.Commands(), 14)
+	require.Len(t, root.Commands(), 15)
 }
 
 // TestExamplesAreUnderstood pastes the examples: what is wrong with them must not be the command line.

@@ -33,18 +33,23 @@ var rules = map[string]rule{
 	"activities": {ours: []string{"runbook", "inventory"}, others: []string{"go.temporal.io"}},
 	"workflows":  {ours: []string{"runbook", "activities"}, others: []string{"go.temporal.io"}, notStd: []string{"net", "os", "database", "math/rand"}},
 	"host":       {ours: []string{"runbook", "inventory", "activities", "workflows"}, others: []string{"*"}},
+	"authority":  {notStd: []string{"net/http", "database"}},
 	"devenv":     {others: []string{"*"}},
+
+	"gateway":          {ours: []string{"runbook", "inventory", "authority", "host", "devenv"}, others: []string{"*"}},
+	"gateway/agentapi": {ours: []string{"runbook", "inventory", "authority"}, others: []string{"*"}},
 }
 
 // onlyFrom names packages that few or none may import. Tests of any package may import what somebody may, and the helpers
 // for tests.
 var onlyFrom = map[string][]string{
-	"starter":        {},
-	"worker":         {},
-	"gateway":        {},
-	"workflows":      {"host"},
-	"devenv":         {"starter", "worker", "devenv/devtest"},
-	"devenv/devtest": {},
+	"starter":          {},
+	"worker":           {},
+	"gateway":          {},
+	"gateway/agentapi": {"gateway", "starter"}, // starter dev runs it inside
+	"workflows":        {"host"},
+	"devenv":           {"starter", "worker", "gateway", "devenv/devtest"},
+	"devenv/devtest":   {},
 }
 
 func TestArrowsPointTowardsTheRunbook(t *testing.T) {
@@ -74,6 +79,9 @@ func TestAWrongArrowIsSeen(t *testing.T) {
 		"rollcall/starter is not for the tests of x":                {ImportPath: "rollcall/x", XTestImports: []string{"rollcall/starter"}},
 		"workflows/fixtures must not import rollcall/devenv":        {ImportPath: "rollcall/workflows/fixtures", Imports: []string{"rollcall/devenv"}},
 		"rollcall/gateway/pages is not for inventory":               {ImportPath: "rollcall/inventory", Imports: []string{"rollcall/gateway/pages"}},
+		"rollcall/gateway/agentapi is not for host":                 {ImportPath: "rollcall/host", Imports: []string{"rollcall/gateway/agentapi"}},
+		"rollcall/gateway is not for starter":                       {ImportPath: "rollcall/starter", Imports: []string{"rollcall/gateway"}},
+		"gateway/agentapi must not import rollcall/host":            {ImportPath: "rollcall/gateway/agentapi", Imports: []string{"rollcall/host"}},
 		"workflows must do without math/rand":                       {ImportPath: "rollcall/workflows", Imports: []string{"math/rand/v2"}},
 		"activities must not import github.com/prometheus/whatever": {ImportPath: "rollcall/activities", Imports: []string{"github.com/prometheus/whatever"}},
 	} {

@@ -1,0 +1,113 @@
+package agentapi
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"rollcall/inventory"
+	"rollcall/runbook"
+)
+
+// Signaler sends signals to workflows; a Temporal client is one.
+type Signaler interface {
+	SignalWorkflow(ctx context.Context, workflowID, runID, signal string, message any) error
+}
+
+// Config is what a Gateway needs. Durations and counts of 0 are the defaults.
+type Config struct {
+	// Store is the inventory, and Temporal the way to the roll call; the caller closes both.
+	Store    *inventory.Store
+	Temporal Signaler
+	// OrgID is the organisation whose devices are served; empty is the default one.
+	OrgID string
+	// Logger must be set.
+	Logger *slog.Logger
+
+	// Listen is the address for agents.
+	Listen string
+	// Certificate is the gateway's own, and ClientCAs trusts those of agents.
+	Certificate *tls.Certificate
+	ClientCAs   *x509.CertPool
+	// PlainHTTP serves without TLS, where anybody may speak for any device; on a loopback address only.
+	PlainHTTP bool
+	// MetricsListen is the address for /metrics, /healthz and /readyz; empty serves none. Metrics is what is served there; nil
+	// is the gateway's own only.
+	MetricsListen string
+	Metrics       *prometheus.Registry
+
+	// Render makes the gateway render specs. A live Flight Control renders them itself.
+	Render bool
+	// PollFor is how long a poll is held where there is nothing newer: 3 minutes, as agents give up after four.
+	PollFor time.Duration
+	// RecheckEvery is how often a held poll looks by itself, for what is no transition, such as another spec: 30 seconds.
+	RecheckEvery time.Duration
+	// WatchEvery is how often the database is asked which devices have moved, once for all polls: 200 ms.
+	WatchEvery time.Duration
+	// BodyTimeout is how long a body may take to come: 15 seconds.
+	BodyTimeout time.Duration
+	// OpenPerDevice is how many requests a device may have open at once: 4.
+	OpenPerDevice int
+}
+
+// Limits on what a client may cost before it is known to be a good one.
+const (
+	maxBody       = 1 << 20
+	maxDrained    = 16 << 20
+	maxHeader     = 16 << 10
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	// answerTimeout bounds one call of the database or of Temporal.
+	answerTimeout = 5 * time.Second
+	// writeTimeout is for an answer, from the end of a held poll on.
+	writeTimeout = 30 * time.Second
+	// endTimeout is how long a graceful end may take; held polls are answered at once.
+	endTimeout = 10 * time.Second
+)
+
+func (c Config) withDefaults() Config {
+	c.OrgID = cmp.Or(c.OrgID, runbook.DefaultOrgID)
+	c.PollFor = cmp.Or(c.PollFor, 3*time.Minute)
+	c.RecheckEvery = cmp.Or(c.RecheckEvery, 30*time.Second)
+	c.WatchEvery = cmp.Or(c.WatchEvery, 200*time.Millisecond)
+	c.BodyTimeout = cmp.Or(c.BodyTimeout, 15*time.Second)
+	c.OpenPerDevice = cmp.Or(c.OpenPerDevice, 4)
+	return c
+}
+
+// check joins everything that is wrong.
+func (c Config) check() error {
+	var errs []error
+	if min(c.PollFor, c.RecheckEvery, c.WatchEvery, c.BodyTimeout) < 0 || c.OpenPerDevice < 0 {
+		errs = append(errs, errors.New("a duration or a limit is below zero"))
+	}
+	switch {
+	case c.PlainHTTP && (c.Certificate != nil || c.ClientCAs != nil):
+		errs = append(errs, errors.New("plain HTTP does not go with certificates"))
+	case c.PlainHTTP:
+		errs = append(errs, onLoopback(c.Listen))
+	case c.Certificate == nil || c.ClientCAs == nil:
+		errs = append(errs, errors.New("a certificate, and an authority for those of agents, are needed"))
+	}
+	return errors.Join(errs...)
+}
+
+// onLoopback tells whether nobody beyond this machine can reach the address.
+func onLoopback(listen string) error {
+	address, err := net.ResolveTCPAddr("tcp", listen)
+	if err != nil {
+		return fmt.Errorf("read address %q: %w", listen, err)
+	}
+	if !address.IP.IsLoopback() {
+		return fmt.Errorf("plain HTTP on %q is refused: anybody could speak for any device there; listen on a loopback address such as 127.0.0.1:8080, or use certificates", listen)
+	}
+	return nil
+}

@@ -1,0 +1,56 @@
+package agentapi
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	reports  *prometheus.CounterVec
+	polls    prometheus.Gauge
+}
+
+func newMetrics(registry *prometheus.Registry) metrics {
+	if registry == nil {
+		registry = prometheus.NewRegistry()
+	}
+	m := metrics{
+		registry: registry,
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rollcall_gateway_requests_total", Help: "Requests of agents that were answered, by call and status code.",
+		}, []string{"call", "code"}),
+		reports: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rollcall_gateway_reports_total", Help: "Reports of devices that a roll call waits for: sent, failed, or repeated too soon to be sent again.",
+		}, []string{"result"}),
+		polls: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "rollcall_gateway_polls_open", Help: "Polls that are held.",
+		}),
+	}
+	registry.MustRegister(m.requests, m.reports, m.polls)
+	return m
+}
+
+// opsHandler answers /healthz (the process lives), /readyz (the database answers and has the schema) and /metrics. A
+// gateway without Temporal is ready: it serves all devices that no roll call waits for, and tells the others to come again.
+func (g *Gateway) opsHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", g.answerReady)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(g.metrics.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+func (g *Gateway) answerReady(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := bounded(r.Context())
+	defer cancel()
+	if err := g.cfg.Store.CheckSchema(ctx); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}

@@ -1,0 +1,78 @@
+package agentapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+
+	"go.temporal.io/api/serviceerror"
+
+	"rollcall/inventory"
+	"rollcall/runbook"
+)
+
+// errNobodyWaits says that no workflow waits for a device that is on a running roll: the roll call is starting, or the
+// device has left it just now.
+var errNobodyWaits = errors.New("no workflow waits for the device yet")
+
+// report tells the roll call that waits for the device which version it runs, readable or not, so that a refusal is on its
+// timeline. It returns once that is durable. Where no roll call waits, or the conflict is about this version already, there
+// is nothing to tell.
+func (g *Gateway) report(ctx context.Context, d inventory.AgentDevice, version string) error {
+	if d.RestoreID == "" || !d.State.Open() {
+		return nil
+	}
+	version = presentable(version)
+	if d.State == runbook.StateConflictPaused && sameVersion(version, d.Reported) {
+		return nil
+	}
+	news := report{d.RestoreID, d.State, version}
+	if g.courier.told(d.Name, news, time.Now()) {
+		g.metrics.reports.WithLabelValues("repeated").Inc()
+		return nil
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	err := g.cfg.Temporal.SignalWorkflow(ctx, g.workflowID(d.Name), "", runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: version})
+	var missing *serviceerror.NotFound
+	switch {
+	case errors.As(err, &missing):
+		g.metrics.reports.WithLabelValues("failed").Inc()
+		return &problem{code: http.StatusServiceUnavailable, message: "the roll call is not ready for the device; try again", cause: errNobodyWaits}
+	case err != nil:
+		g.metrics.reports.WithLabelValues("failed").Inc()
+		return &problem{code: http.StatusServiceUnavailable, message: "the roll call cannot be reached now; try again", cause: err}
+	}
+	g.courier.keep(d.Name, news, time.Now())
+	g.metrics.reports.WithLabelValues("sent").Inc()
+	g.cfg.Logger.Info("Device reported", "device", d.Name, "restore", d.RestoreID, "version", version, "state", d.State)
+	return nil
+}
+
+// sameVersion compares a version with one in its stored form.
+func sameVersion(version, stored string) bool {
+	v, err := runbook.ParseVersion(version)
+	return err == nil && v.String() == stored
+}
+
+// longestVersion is how much of a version that cannot be read is passed on; one that can has 19 digits at most.
+const longestVersion = 60
+
+// presentable is a version as it may be stored, shown and sent on. One that can be read stays as it is, and one that
+// cannot still cannot: what a database or a terminal would stumble over is replaced by a sign that is no digit, and what is
+// cut off is past all that a version can have.
+func presentable(version string) string {
+	version = strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, version)
+	if len(version) <= longestVersion {
+		return version
+	}
+	return strings.ToValidUTF8(version[:longestVersion], "") + "…"
+}

@@ -1,0 +1,74 @@
+package agentapi
+
+import "sync"
+
+// waiters are the polls that are held, by the name of their device. Its zero value is empty.
+type waiters struct {
+	mu     sync.Mutex
+	byName map[string]map[chan struct{}]struct{}
+}
+
+// join makes a poll be woken when its device moves. It joins before it reads where the device stands, so that no move
+// falls between.
+func (w *waiters) join(name string) (woken <-chan struct{}, leave func()) {
+	ch := make(chan struct{}, 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.byName == nil {
+		w.byName = map[string]map[chan struct{}]struct{}{}
+	}
+	if w.byName[name] == nil {
+		w.byName[name] = map[chan struct{}]struct{}{}
+	}
+	w.byName[name][ch] = struct{}{}
+	return ch, func() { w.leave(name, ch) }
+}
+
+func (w *waiters) leave(name string, ch chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.byName[name], ch)
+	if len(w.byName[name]) == 0 {
+		delete(w.byName, name)
+	}
+}
+
+// wake wakes the polls of a device, each once however often it is called before they look.
+func (w *waiters) wake(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for ch := range w.byName[name] {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// openRequests counts the requests that each device has open. Its zero value is empty.
+type openRequests struct {
+	mu     sync.Mutex
+	byName map[string]int
+}
+
+// enter counts one more, unless the device has limit open; leave ends it.
+func (o *openRequests) enter(name string, limit int) (leave func(), ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.byName == nil {
+		o.byName = map[string]int{}
+	}
+	if o.byName[name] >= limit {
+		return nil, false
+	}
+	o.byName[name]++
+	return func() { o.leave(name) }, true
+}
+
+func (o *openRequests) leave(name string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.byName[name]--; o.byName[name] == 0 {
+		delete(o.byName, name)
+	}
+}

@@ -1,0 +1,148 @@
+package inventory_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"rollcall/devenv/devtest"
+	"rollcall/inventory"
+	"rollcall/runbook"
+)
+
+func agentDevice(t *testing.T, store *inventory.Store, name string) inventory.AgentDevice {
+	t.Helper()
+	d, found, err := store.AgentDevice(t.Context(), runbook.DefaultOrgID, name)
+	require.NoError(t, err)
+	require.True(t, found)
+	return d
+}
+
+func TestAgentDeviceIsWhereItStands(t *testing.T) {
+	t.Parallel()
+	for kind, open := range databases {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			store := restored(t, open(t), versioned("web-1", "5"), versioned("web-2", "5"))
+			d := agentDevice(t, store, "web-1")
+			require.Equal(t, runbook.StateAwaitingReconnect, d.State)
+			require.Equal(t, "r1", d.RestoreID)
+			require.Equal(t, "5", d.Restored)
+
+			_, err := store.Reconnect(t.Context(), reconnectOf("web-1", "7"))
+			require.NoError(t, err)
+			d = agentDevice(t, store, "web-1")
+			require.Equal(t, runbook.StateConflictPaused, d.State)
+			require.Equal(t, "7", d.Reported)
+			require.Equal(t, "7", d.Current)
+
+			_, err = store.Resume(t.Context(), resumeOf("web-1", "alice"))
+			require.NoError(t, err)
+			d = agentDevice(t, store, "web-1")
+			require.Equal(t, runbook.StateNormal, d.State)
+			require.Empty(t, d.RestoreID, "it is not waited for any more")
+
+			// Another hand took the annotation away: the roll still waits.
+			store.DB().MustExec(`update devices set annotations = '{}' where name = 'web-2'`)
+			require.Equal(t, runbook.StateAwaitingReconnect, agentDevice(t, store, "web-2").State)
+
+			// A cancelled restore waits for nobody, and the device still waits.
+			store.DB().MustExec(`update devices set annotations = '{"device-controller/awaitingReconnect": "true"}' where name = 'web-2'`)
+			_, err = store.CloseRestore(t.Context(), inventory.CloseRestoreInput{RestoreID: "r1", State: runbook.RestoreCancelled})
+			require.NoError(t, err)
+			d = agentDevice(t, store, "web-2")
+			require.Equal(t, runbook.StateAwaitingReconnect, d.State)
+			require.Empty(t, d.RestoreID)
+		})
+	}
+}
+
+func TestAgentDeviceIsAbsentOnlyWhereTheDatabaseSaysSo(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	versioned("gone", "5").create(t, store)
+	store.DB().MustExec(`update devices set deleted_at = now()`)
+	for _, name := range []string{"gone", "never-was", "'; drop table devices; --"} {
+		_, found, err := store.AgentDevice(t.Context(), runbook.DefaultOrgID, name)
+		require.NoError(t, err)
+		require.False(t, found)
+		_, found, err = store.PutStatus(t.Context(), runbook.DefaultOrgID, name, json.RawMessage(`{}`), nil)
+		require.NoError(t, err)
+		require.False(t, found)
+	}
+	empty := openStore(t, devtest.EmptyDatabase(t))
+	_, _, err := empty.AgentDevice(t.Context(), runbook.DefaultOrgID, "never-was")
+	require.Error(t, err, "a schema that is missing says nothing about a device")
+}
+
+func TestPutStatusKeepsWhatIsTheServices(t *testing.T) {
+	t.Parallel()
+	const agents = `{"summary": {"status": "Degraded", "info": "hot"}, "updated": {"status": "UpToDate"}, "lifecycle": {"status": "Decommissioned"},
+		"config": {"renderedVersion": "9", "more": 1.50}, "lastSeen": "2001-01-01T00:00:00Z", "applications": [], "big": 123456789012345678901234567890}`
+	const rest = `"lifecycle": {"status": "Enrolled"}, "applications": [], "big": 123456789012345678901234567890`
+	nine := "9"
+	for kind, open := range databases {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			store := restored(t, open(t), full())
+			put := func() {
+				t.Helper()
+				device, found, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1", json.RawMessage(agents), &nine)
+				require.NoError(t, err)
+				require.True(t, found)
+				require.Contains(t, string(device.Status), "lastSeen")
+				require.NotContains(t, string(device.Status), "2001-01-01")
+			}
+			status := func(want string) {
+				t.Helper()
+				requireSameJSON(t, store, want, *readDevice(t, store, runbook.DefaultOrgID, "web-1").Status)
+			}
+			put()
+			status(`{"summary": {"status": "AwaitingReconnect", "info": "old", "more": [1, 2]}, "updated": {"status": "Unknown", "info": "kept"}, "config": {"renderedVersion": "9", "more": 1.50}, ` + rest + `}`)
+			require.Equal(t, 1, count(t, store, `select count(*) from device_timestamps where last_seen > now() - interval '1 minute'`))
+
+			_, err := store.Reconnect(t.Context(), reconnectOf("web-1", "7"))
+			require.NoError(t, err)
+			put()
+			status(`{"summary": {"status": "ConflictPaused", "info": "Reported version 7 is newer than the restored version 5", "more": [1, 2]},
+				"updated": {"status": "OutOfDate", "info": "kept"}, "config": {"renderedVersion": "7", "more": 1.50}, ` + rest + `}`)
+
+			_, err = store.Resume(t.Context(), resumeOf("web-1", "alice"))
+			require.NoError(t, err)
+			put()
+			status(`{"summary": {"status": "Degraded", "info": "hot"}, "updated": {"status": "OutOfDate", "info": "kept"}, "config": {"renderedVersion": "9", "more": 1.50}, ` + rest + `}`)
+			before := readDevice(t, store, runbook.DefaultOrgID, "web-1")
+			require.NotContains(t, *before.Annotations, "Paused")
+			require.Equal(t, "Fleet/web", *before.Owner)
+		})
+	}
+}
+
+func TestPutStatusSaysWhetherTheDeviceIsUpToDate(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	versioned("web-1", "5").create(t, store)
+	for version, updated := range map[string]string{"5": "UpToDate", "4": "OutOfDate", "": "OutOfDate"} {
+		_, found, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1", json.RawMessage(`{"config": {"renderedVersion": "`+version+`"}}`), &version)
+		require.NoError(t, err)
+		require.True(t, found)
+		require.Equal(t, updated, *readString(t, store, `select status #>> '{updated,status}' from devices`))
+		require.Equal(t, "Online", *readString(t, store, `select status #>> '{summary,status}' from devices`), "a status without a summary says nothing of it")
+	}
+	// A state of the roll call is not the agent's to claim.
+	_, _, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1", json.RawMessage(`{"summary": {"status": "ConflictPaused"}}`), nil)
+	require.NoError(t, err)
+	require.Equal(t, "Online", *readString(t, store, `select status #>> '{summary,status}' from devices`))
+	require.Equal(t, "OutOfDate", *readString(t, store, `select status #>> '{updated,status}' from devices`), "it did not say what it runs")
+}
+
+func TestPutStatusRefusesWhatPostgreSQLCannotHold(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	versioned("web-1", "5").create(t, store)
+	for _, status := range []string{`{"a": "\u0000"}`, `{"a": "\ud800"}`, `{"a": 1e999999}`} {
+		_, _, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1", json.RawMessage(status), nil)
+		require.Equal(t, runbook.CodeInvalidRequest, refusal(t, err), status)
+	}
+}
