@@ -19,6 +19,7 @@ type devOptions struct {
 	io           IO
 	dir          string
 	port, uiPort int
+	gatewayPort  int
 	demo         string
 	untilDone    bool
 	restoreID    string
@@ -28,10 +29,10 @@ func newDevCommand(streams IO) *cobra.Command {
 	o := &devOptions{io: streams}
 	cmd := &cobra.Command{
 		Use:   "dev",
-		Short: "Run everything here: PostgreSQL, Temporal with its web UI, and the worker",
-		Long: `Runs a private PostgreSQL and a Temporal server with its web UI, on files that survive a restart, and the worker inside
-this process. Other commands in the same folder find them by themselves; for the temporal command and psql there is
-.rollcall/env to be sourced. Ctrl-C ends all of it.
+		Short: "Run everything here: PostgreSQL, Temporal with its web UI, the worker and the agents' gateway",
+		Long: `Runs a private PostgreSQL and a Temporal server with its web UI, on files that survive a restart, and the worker and
+the agents' gateway inside this process. Other commands in the same folder find them by themselves; for the temporal
+command, psql and curl there is .rollcall/env to be sourced. Ctrl-C ends all of it.
 
 With --demo the fleet of a directory is imported and restored, and its devices report over about half a minute. With
 --until-done as well the whole night is played in a directory that is thrown away: stragglers come back, paused devices
@@ -45,6 +46,7 @@ are resumed, and the exit code is 0 only if every device is accounted for.`,
 	flags.StringVar(&o.dir, "dir", devenv.DefaultDir, "`directory` for the servers' files")
 	flags.IntVar(&o.port, "port", devenv.DefaultPort, "Temporal's `port`; where it is taken, or 0, a free one is found")
 	flags.IntVar(&o.uiPort, "ui-port", devenv.DefaultUIPort, "the web UI's `port`; where it is taken, or 0, a free one is found")
+	flags.IntVar(&o.gatewayPort, "gateway-port", defaultGatewayPort, "the gateway's `port`; where it is taken, or 0, a free one is found")
 	flags.StringVar(&o.demo, "demo", "", "`directory` with a fleet.yaml to restore and a reports.yaml of what its devices do then")
 	flags.BoolVar(&o.untilDone, "until-done", false, "play the demo to its end, print the tally, and exit")
 	flags.StringVar(&o.restoreID, "restore-id", "", "`id` of the demo's restore (default the one that runs, else demo-YYYYMMDD-HHMMSS)")
@@ -66,7 +68,7 @@ func (o *devOptions) complete(cmd *cobra.Command) error {
 			return usagef("--%s does not go with dev, which brings a database of its own", name)
 		}
 	}
-	if min(o.port, o.uiPort) < 0 || max(o.port, o.uiPort) > 65535 {
+	if min(o.port, o.uiPort, o.gatewayPort) < 0 || max(o.port, o.uiPort, o.gatewayPort) > 65535 {
 		return usagef("a port is a number up to 65535, or 0 for any that is free")
 	}
 	if o.demo == "" && (o.untilDone || o.restoreID != "") {
@@ -97,8 +99,8 @@ func (o *devOptions) serve(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	fmt.Fprintln(o.io.Stderr, "starting PostgreSQL, Temporal and the worker")
-	stack, err := startDevStack(ctx, devConfig{Dir: o.dir, Port: o.port, UIPort: o.uiPort})
+	fmt.Fprintln(o.io.Stderr, "starting PostgreSQL, Temporal, the worker and the gateway")
+	stack, err := startDevStack(ctx, devConfig{Dir: o.dir, Port: o.port, UIPort: o.uiPort, GatewayPort: o.gatewayPort})
 	if err != nil {
 		return notStarted(ctx, err)
 	}
@@ -163,7 +165,7 @@ func (o *devOptions) lock() (*devenv.Lock, error) {
 // shutDown ends the servers in good order. A second Ctrl-C ends this process at once, and the kernel the others.
 func (o *devOptions) shutDown(stack *devStack) error {
 	signal.Reset(os.Interrupt, syscall.SIGTERM)
-	fmt.Fprintln(o.io.Stderr, "stopping the worker, Temporal and PostgreSQL")
+	fmt.Fprintln(o.io.Stderr, "stopping the gateway, the worker, Temporal and PostgreSQL")
 	err := os.Remove(o.envFile())
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil

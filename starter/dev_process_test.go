@@ -69,7 +69,7 @@ type devProcess struct {
 // startDev starts `starter dev` in dir and waits until it is up.
 func startDev(t *testing.T, dir string) *devProcess {
 	t.Helper()
-	p := &devProcess{cmd: program(t, dir, "dev", "--port", "0", "--ui-port", "0"), output: &lockedBuffer{}, done: make(chan struct{})}
+	p := &devProcess{cmd: program(t, dir, "dev", "--port", "0", "--ui-port", "0", "--gateway-port", "0"), output: &lockedBuffer{}, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	// A descendant that were left with our pipe in its hands must not keep the test from noticing the process's end.
 	p.cmd.WaitDelay = time.Second

@@ -97,23 +97,28 @@ func (s *devStack) startWorker(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start the worker: %w", err)
 	}
+	s.runUntilStop("the worker", worker.Run)
+	return nil
+}
+
+// runUntilStop runs a part inside this process until stop, and tells where it ends by itself.
+func (s *devStack) runUntilStop(part string, run func(context.Context) error) {
 	running, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		err := worker.Run(running)
+		err := run(running)
 		if running.Err() == nil {
-			s.ended <- &partEnded{part: "the worker", logs: s.logDir(), err: err}
+			s.ended <- &partEnded{part: part, logs: s.logDir(), err: err}
 		}
 		done <- err
 	}()
 	s.onStop(func() error {
 		cancel()
 		if err := <-done; err != nil {
-			return fmt.Errorf("stop the worker: %w", err)
+			return fmt.Errorf("stop %s: %w", part, err)
 		}
 		return nil
 	})
-	return nil
 }
 
 func (s *devStack) logDir() string { return filepath.Join(s.cfg.Dir, "logs") }

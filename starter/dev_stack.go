@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"rollcall/devenv"
+	"rollcall/gateway/agentapi"
 	"rollcall/host"
 	"rollcall/inventory"
 )
@@ -20,11 +21,14 @@ type devConfig struct {
 	Dir string
 	// Port and UIPort are Temporal's, as devenv takes them.
 	Port, UIPort int
+	// GatewayPort is the gateway's; where it is taken, or 0, a free one is found.
+	GatewayPort int
 	// Passing is for servers whose data nobody wants afterwards: it trades keeping it for speed.
 	Passing bool
 }
 
-// devStack is everything that `starter dev` runs: PostgreSQL and Temporal as child processes, and the worker inside.
+// devStack is everything that `starter dev` runs: PostgreSQL and Temporal as child processes, and the worker and the
+// gateway inside.
 type devStack struct {
 	cfg      devConfig
 	queue    string
@@ -32,7 +36,8 @@ type devStack struct {
 	temporal *devenv.Temporal
 	store    *inventory.Store
 	client   client.Client
-	// workerLog takes what the worker and the Temporal client say.
+	gateway  *agentapi.Gateway
+	// workerLog takes what the worker, the gateway and the Temporal client say.
 	workerLog *slog.Logger
 	// ended receives why the stack can go on no more, when a part of it ends that nobody asked to.
 	ended chan error
@@ -59,11 +64,11 @@ func (e *partEnded) Error() string {
 // Unwrap is what the part said.
 func (e *partEnded) Unwrap() error { return e.err }
 
-// startDevStack starts the servers, brings the schema up to date and starts the worker. Where a part fails, what was
+// startDevStack starts the servers, brings the schema up to date and starts the worker and the gateway. Where a part fails, what was
 // started before it is ended, and the error holds the last words of the one that failed.
 func startDevStack(ctx context.Context, cfg devConfig) (*devStack, error) {
 	s := &devStack{cfg: cfg, queue: host.TaskQueue(), ended: make(chan error, 4)}
-	for _, step := range []func(context.Context) error{s.startServers, s.connect, s.startWorker} {
+	for _, step := range []func(context.Context) error{s.startServers, s.connect, s.startWorker, s.startGateway} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.stop())
 		}
@@ -71,7 +76,7 @@ func startDevStack(ctx context.Context, cfg devConfig) (*devStack, error) {
 	return s, nil
 }
 
-// stop ends the parts in the reverse order of their start: the worker, then Temporal, then PostgreSQL. It may be called
+// stop ends the parts in the reverse order of their start: the gateway, the worker, then Temporal, then PostgreSQL. It may be called
 // again.
 func (s *devStack) stop() error {
 	var errs []error

@@ -21,6 +21,9 @@ func (o *devOptions) writeEnv(stack *devStack) error {
 		{Name: "TEMPORAL_NAMESPACE", Value: stack.temporal.Namespace()},
 		{Name: envDatabaseURL, Value: stack.postgres.URL()},
 		{Name: "ROLLCALL_UI_URL", Value: stack.temporal.UIURL()},
+		{Name: envGatewayURL, Value: stack.gatewayURL()},
+		{Name: envCACert, Value: stack.caCert()},
+		{Name: envCAKey, Value: stack.caKey()},
 	}
 	if stack.queue != runbook.DefaultTaskQueue {
 		vars = append(vars, devenv.Var{Name: "ROLLCALL_TASK_QUEUE", Value: stack.queue})
@@ -90,13 +93,14 @@ func (o *devOptions) say(stack *devStack, ui string, commands []string) error {
 Rollcall is up; Ctrl-C ends it, and its data stay.
 
   web UI   %s
+  gateway  %s
   logs     %s
 
 Try, in another terminal in this folder:
 
   %s
 
-`, ui, o.fromHere(stack.logDir()), strings.Join(commands, "\n  "))
+`, ui, stack.gatewayURL(), o.fromHere(stack.logDir()), strings.Join(commands, "\n  "))
 	if err != nil {
 		return fmt.Errorf("say what to do next: %w", err)
 	}

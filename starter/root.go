@@ -54,6 +54,7 @@ func newRootCommand(streams IO) *cobra.Command {
 		newResumeCommand(g),
 		newWithdrawCommand(g),
 		newCancelCommand(g),
+		newCertCommand(g),
 		newDevCommand(streams),
 		newVersionCommand(g),
 	)

@@ -107,7 +107,7 @@ func TestEveryCommandExplainsItselfWithAnExampleToPaste(t *testing.T) {
 		}
 	}
 	visit(root)
-	require.Len(t, root.Commands(), 12)
+	require.Len(t, root.Commands(), 13)
 }
 
 // TestExamplesAreUnderstood pastes the examples: what is wrong with them must not be the command line.

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"rollcall/devenv"
+	"rollcall/inventory"
+	"rollcall/runbook"
+)
+
+// TestAnAgentComesBackThroughTheGatewayOfDev is what the README shows with curl.
+func TestAnAgentComesBackThroughTheGatewayOfDev(t *testing.T) {
+	t.Parallel()
+	dir := passableDir(t)
+	dev := startDev(t, dir)
+	env := map[string]string{}
+	vars, err := devenv.ReadEnv(filepath.Join(dir, devenv.DefaultDir, devenv.EnvFile))
+	require.NoError(t, err)
+	for _, v := range vars {
+		env[v.Name] = v.Value
+	}
+	backup := filepath.Join(dir, "backup.yaml")
+	require.NoError(t, os.WriteFile(backup, []byte(device{name: "web-7", version: "5"}.document()), 0o600))
+	runProgram(t, dir, "import", "-f", backup)
+	runProgram(t, dir, "restore", "--id", "night")
+	require.Contains(t, runProgram(t, dir, "cert", "device", "web-7"), env[envGatewayURL])
+
+	agent := agentOf(t, dir, env[envCACert], "web-7")
+	var served inventory.Resource
+	require.Eventually(t, func() bool { // as agents do: the roll call may still be starting
+		answer, err := agent.Get(env[envGatewayURL] + "/api/v1/devices/web-7/rendered?knownRenderedVersion=4")
+		require.NoError(t, err)
+		defer answer.Body.Close()
+		return answer.StatusCode == http.StatusOK && json.NewDecoder(answer.Body).Decode(&served) == nil
+	}, devStartLimit, 50*time.Millisecond, "it is behind the backup, so that it is let back and served")
+	require.Equal(t, "6", served.Metadata.Annotations[runbook.AnnotationRenderedVersion])
+	require.Contains(t, runProgram(t, dir, "status", "-o", "json"), `"Normal": 1`)
+	require.Equal(t, exitOK, dev.end(t, syscall.SIGTERM), dev.output)
+}
+
+// agentOf is an HTTP client with the certificate that `starter cert` has written.
+func agentOf(t *testing.T, dir, caCert, name string) *http.Client {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
+	require.NoError(t, err)
+	text, err := os.ReadFile(caCert)
+	require.NoError(t, err)
+	roots := x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(text))
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: devStartLimit}
+}
