@@ -36,7 +36,7 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // bench is one test's world: a database, an authority, and a gateway that serves over TLS.
 type bench struct {
-	t       *testing.T
+	t       testing.TB
 	url     string
 	store   *inventory.Store
 	ca      *authority.CA
@@ -74,7 +74,7 @@ func (c *counter) versions() []string {
 	return versions
 }
 
-func newAuthority(t *testing.T) *authority.CA {
+func newAuthority(t testing.TB) *authority.CA {
 	t.Helper()
 	dir := t.TempDir()
 	ca, err := authority.LoadOrMake(filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key"))
@@ -83,12 +83,12 @@ func newAuthority(t *testing.T) *authority.CA {
 }
 
 // newBench is a world whose polls are held only for a moment, unless the test says otherwise.
-func newBench(t *testing.T, change ...func(*agentapi.Config)) *bench {
+func newBench(t testing.TB, change ...func(*agentapi.Config)) *bench {
 	t.Helper()
 	return newBenchOn(t, devtest.Database(t), change...)
 }
 
-func newBenchOn(t *testing.T, url string, change ...func(*agentapi.Config)) *bench {
+func newBenchOn(t testing.TB, url string, change ...func(*agentapi.Config)) *bench {
 	t.Helper()
 	store, err := inventory.Open(t.Context(), url)
 	require.NoError(t, err)

@@ -104,7 +104,7 @@ func TestAWaitingDeviceIsNeverServed(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, b.agent("web-2").poll("1").code)
 	// Nor where another hand took the annotation away while the roll call waits.
 	b.store.DB().MustExec(`update rollcall.restores set state = 'Running'`)
-	b.store.DB().MustExec(`update devices set annotations = '{}' where name = 'web-3'`)
+	b.store.DB().MustExec(`update devices set annotations = annotations - 'device-controller/awaitingReconnect' where name = 'web-3'`)
 	require.Equal(t, http.StatusNoContent, b.agent("web-3").poll("1").code)
 	require.Equal(t, []string{"3", "8", "1", "1"}, b.signals.versions())
 }
