@@ -43,6 +43,7 @@ func TestAnAgentComesBackThroughTheGatewayOfDev(t *testing.T) {
 		defer answer.Body.Close()
 		return answer.StatusCode == http.StatusOK && json.NewDecoder(answer.Body).Decode(&served) == nil
 	}, devStartLimit, 50*time.Millisecond, "it is behind the backup, so that it is let back and served")
+	require.Equal(t, "6", served.Metadata.Annotations[runbook.AnnotationRenderedVersion])
 	require.Contains(t, runProgram(t, dir, "status", "-o", "json"), `"Normal": 1`)
 	require.Equal(t, exitOK, dev.end(t, syscall.SIGTERM), dev.output)
 }

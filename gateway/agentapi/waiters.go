@@ -37,6 +37,19 @@ func (w *waiters) leave(name string, ch chan struct{}) {
 func (w *waiters) wake(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.wakeLocked(name)
+}
+
+// wakeAll wakes every poll.
+func (w *waiters) wakeAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name := range w.byName {
+		w.wakeLocked(name)
+	}
+}
+
+func (w *waiters) wakeLocked(name string) {
 	for ch := range w.byName[name] {
 		select {
 		case ch <- struct{}{}:

@@ -43,6 +43,7 @@ func (g *Gateway) look(ctx context.Context, at **cursor) error {
 		last, err := g.cfg.Store.LastMove(ctx)
 		if err == nil {
 			*at = &cursor{last: last}
+			g.waits.wakeAll() // what moved between a poll's own look and this first one is in no later one
 		}
 		return err
 	}
