@@ -9,6 +9,7 @@ import (
 // hooks are what happens in the world just before a command's call reaches Temporal.
 type hooks struct {
 	update func(workflowID string)
+	start  func()
 }
 
 type hookedClient struct {
@@ -21,4 +22,11 @@ func (c hookedClient) UpdateWorkflow(ctx context.Context, options client.UpdateW
 		c.hooks.update(options.WorkflowID)
 	}
 	return c.Client.UpdateWorkflow(ctx, options)
+}
+
+func (c hookedClient) ExecuteWorkflow(ctx context.Context, options client.StartWorkflowOptions, workflow any, args ...any) (client.WorkflowRun, error) {
+	if c.hooks.start != nil {
+		c.hooks.start()
+	}
+	return c.Client.ExecuteWorkflow(ctx, options, workflow, args...)
 }

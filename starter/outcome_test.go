@@ -2,6 +2,7 @@ package main
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,9 +131,11 @@ func TestARestoreIsTakenUpAgainAtOnce(t *testing.T) {
 	b.restored("first")
 	_, err := b.store.CloseRestore(t.Context(), inventory.CloseRestoreInput{RestoreID: "first", State: runbook.RestoreCancelled, By: "alice"})
 	require.NoError(t, err)
+	var starts atomic.Int32
+	b.hooks = &hooks{start: func() { starts.Add(1) }}
 	done := make(chan outcome, 1)
 	go func() { done <- b.run("restore", "--id", "first") }()
-	time.Sleep(time.Second)
+	require.Eventually(t, func() bool { return starts.Load() >= 2 }, time.Minute, 10*time.Millisecond, "it asks again after the first refusal")
 	require.NoError(t, b.client.CancelWorkflow(t.Context(), runbook.RestoreWorkflowID("first"), ""))
 	o := <-done
 	require.Equal(t, 0, o.code, o.stderr)

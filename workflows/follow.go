@@ -63,20 +63,13 @@ func (d *device) enter(ctx workflow.Context, result activities.TransitionResult)
 // refuseEarlyResumes empties the resume channel before the device becomes ConflictPaused: what is in it was sent before
 // there was a conflict to decide, and must not be found there when there is one.
 func (d *device) refuseEarlyResumes(ctx workflow.Context) error {
-	for d.inbox.resume.Len() > 0 {
-		message, refusal, ok := next[runbook.ResumeRequest](d.inbox.resume, runbook.SignalResume)
-		if !ok {
-			return nil
-		}
+	return each(ctx, d.inbox.resume, runbook.SignalResume, func(ctx workflow.Context, message runbook.ResumeRequest, refusal *runbook.Refusal) error {
 		if refusal == nil {
 			_, err := runbook.MayResume(runbook.Conflict{State: runbook.StateAwaitingReconnect}, "")
 			refusal = runbook.AsRefusal(err)
 		}
-		if err := d.refuse(ctx, resumeEntry(message), refusal); err != nil {
-			return err
-		}
-	}
-	return nil
+		return d.refuse(ctx, resumeEntry(message), refusal)
+	})
 }
 
 // learnOfSupersession asks the database whether the restore is still the current one, and ends the wait if a newer one has

@@ -42,3 +42,16 @@ func next[T any](ch workflow.ReceiveChannel, name string) (message T, refusal *r
 	}
 	return message, refusal, true
 }
+
+// each reads a channel until it is empty, and has every message dealt with. The error is handle's.
+func each[T any](ctx workflow.Context, ch workflow.ReceiveChannel, name string, handle func(workflow.Context, T, *runbook.Refusal) error) error {
+	for {
+		message, refusal, ok := next[T](ch, name)
+		if !ok {
+			return nil
+		}
+		if err := handle(ctx, message, refusal); err != nil {
+			return err
+		}
+	}
+}

@@ -29,57 +29,28 @@ func (d *device) readMessages(ctx workflow.Context) error {
 }
 
 func (d *device) readReconnects(ctx workflow.Context) error {
-	for {
-		message, refusal, ok := next[runbook.ReconnectSignal](d.inbox.reconnect, runbook.SignalReconnect)
-		if !ok {
-			return nil
-		}
-		if err := d.reconnect(ctx, message, refusal); err != nil {
-			return err
-		}
-	}
+	return each(ctx, d.inbox.reconnect, runbook.SignalReconnect, d.reconnect)
 }
 
 func (d *device) readWithdrawals(ctx workflow.Context) error {
-	for {
-		message, refusal, ok := next[runbook.WithdrawSignal](d.inbox.withdraw, runbook.SignalWithdraw)
-		if !ok {
-			return nil
-		}
-		if err := d.withdraw(ctx, message, refusal); err != nil {
-			return err
-		}
-	}
+	return each(ctx, d.inbox.withdraw, runbook.SignalWithdraw, d.withdraw)
 }
 
 func (d *device) readLooks(ctx workflow.Context) error {
-	for {
-		_, refusal, ok := next[runbook.LookSignal](d.inbox.look, runbook.SignalLook)
-		if !ok {
-			return nil
-		}
-		if err := d.look(ctx, refusal); err != nil {
-			return err
-		}
-	}
+	return each(ctx, d.inbox.look, runbook.SignalLook, d.look)
 }
 
 func (d *device) readResumes(ctx workflow.Context) error {
-	for {
-		message, refusal, ok := next[runbook.ResumeRequest](d.inbox.resume, runbook.SignalResume)
-		if !ok {
-			return nil
-		}
-		if refusal != nil {
-			if err := d.refuse(ctx, resumeEntry(message), refusal); err != nil {
-				return err
-			}
-			continue
-		}
-		if _, err := d.considerResume(ctx, message, d.requestID(ctx)); err != nil {
-			return err
-		}
+	return each(ctx, d.inbox.resume, runbook.SignalResume, d.resumeBySignal)
+}
+
+// resumeBySignal is a resume whose sender hears no answer: what it comes to is on the timeline.
+func (d *device) resumeBySignal(ctx workflow.Context, message runbook.ResumeRequest, refusal *runbook.Refusal) error {
+	if refusal != nil {
+		return d.refuse(ctx, resumeEntry(message), refusal)
 	}
+	_, err := d.considerResume(ctx, message, d.requestID(ctx))
+	return err
 }
 
 // reconnect is T2 or T3 for a device that is waited for; for a paused one it notes the newest version (T3 again).
@@ -132,7 +103,7 @@ func (d *device) withdraw(ctx workflow.Context, message runbook.WithdrawSignal, 
 
 // look follows the device to where another hand has put it in the database: Flight Control, answering the agents itself,
 // may have done T2, T3 or T4, and a device may be gone (T5).
-func (d *device) look(ctx workflow.Context, refusal *runbook.Refusal) error {
+func (d *device) look(ctx workflow.Context, _ runbook.LookSignal, refusal *runbook.Refusal) error {
 	if err := d.turn.Lock(ctx); err != nil {
 		return err
 	}
