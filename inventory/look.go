@@ -45,7 +45,7 @@ func (p position) adopt(ctx context.Context, tx *sqlx.Tx, r record) (Transitione
 	if p.DeviceState == p.RollState || p.DeviceState == runbook.StateAwaitingReconnect {
 		return p.stands(), nil
 	}
-	r.target, r.From, r.To, r.Restored, r.Reported = p.target, p.RollState, p.DeviceState, p.Restored, orZero(p.Running)
+	r.target, r.From, r.To, r.Restored, r.Reported = p.target, p.RollState, p.DeviceState, p.Restored, runbook.OrZero(p.Running)
 	switch {
 	case p.RollState == runbook.StateConflictPaused:
 		r.Transition, r.Reason, r.Next = runbook.T4, "Flight Control has resumed it", p.renderedNext()
@@ -89,11 +89,4 @@ func (p position) renderedNext() string {
 		return "" // a version that cannot be read, or none left above: there is nothing to tell
 	}
 	return next.String()
-}
-
-func orZero(version string) string {
-	if version == "" {
-		return "0"
-	}
-	return version
 }

@@ -84,8 +84,8 @@ func MayResume(c Conflict, expectVersion string) (Version, error) {
 		if err != nil {
 			return 0, err
 		}
-		if expected.String() != orZero(c.Reported) {
-			return 0, Refuse(CodeVersionChanged, "the device has reported version %s, not %s, since you looked; look again, then resume with the version that you saw", orZero(c.Reported), expected)
+		if expected.String() != OrZero(c.Reported) {
+			return 0, Refuse(CodeVersionChanged, "the device has reported version %s, not %s, since you looked; look again, then resume with the version that you saw", OrZero(c.Reported), expected)
 		}
 	}
 	return NextVersion(c.Restored, c.Reported)
@@ -117,7 +117,8 @@ func EnrolledState(annotations map[string]string, known string) (State, error) {
 	return StateNormal, nil
 }
 
-func orZero(version string) string {
+// OrZero is a version in its stored form: a missing one is 0, on either side.
+func OrZero(version string) string {
 	if version == "" {
 		return "0"
 	}

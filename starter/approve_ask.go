@@ -6,7 +6,6 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
-	"golang.org/x/sync/errgroup"
 
 	"rollcall/inventory"
 	"rollcall/runbook"
@@ -23,22 +22,8 @@ func (o *enrollOptions) askAll(ctx context.Context, report *enrollReport, target
 	}
 	defer c.Close()
 	a := &enrollAsker{enrollOptions: o, client: c}
-	meter := newMeter(o.io, len(targets))
-	answers := make([]runbook.EnrollmentDecision, len(targets))
-	var group errgroup.Group
-	group.SetLimit(asksAtOnce)
-	for i, e := range targets {
-		group.Go(func() error {
-			answers[i] = a.ask(ctx, e)
-			meter.step()
-			return nil
-		})
-	}
-	// The group's functions return no errors: what goes wrong with a request is its answer.
-	_ = group.Wait()
-	meter.close()
-	for i, e := range targets {
-		report.add(e.Name, answers[i])
+	for i, answer := range askEach(ctx, o.io, targets, a.ask) {
+		report.add(targets[i].Name, answer)
 	}
 	return nil
 }

@@ -65,10 +65,10 @@ func (d *demo) commandsFor(self string, entry inventory.RollEntry) []string {
 	if entry.State == runbook.StateConflictPaused {
 		return []string{
 			self + " describe device " + quote(entry.Name),
-			self + " resume device " + quote(entry.Name) + " --expect-version " + quote(zero(entry.Reported)) + ` --reason "checked on site"`,
+			self + " resume device " + quote(entry.Name) + " --expect-version " + quote(runbook.OrZero(entry.Reported)) + ` --reason "checked on site"`,
 		}
 	}
-	version := zero(entry.Restored)
+	version := runbook.OrZero(entry.Restored)
 	for _, r := range d.plan.Stragglers {
 		if r.Device == entry.Name {
 			version = r.RenderedVersion

@@ -52,7 +52,7 @@ func widenDevices(ctx context.Context, store *inventory.Store, q inventory.Query
 	}
 	for i, d := range devices {
 		s := byName[d.Metadata.Name]
-		rows[i] = append(rows[i], zero(d.Metadata.Annotations[runbook.AnnotationRenderedVersion]), orNone(s.Reported), orNone(s.RestoreID), pairs(d.Metadata.Labels))
+		rows[i] = append(rows[i], runbook.OrZero(d.Metadata.Annotations[runbook.AnnotationRenderedVersion]), orNone(s.Reported), orNone(s.RestoreID), pairs(d.Metadata.Labels))
 	}
 	return append(headers, "RENDERED", "REPORTED", "RESTORE", "LABELS"), rows, nil
 }

@@ -83,7 +83,7 @@ func (o *reconnectOptions) print(d *namedDevice, a *answer) error {
 		return d.refused(refusal)
 	}
 	name := oneLine(d.name)
-	versions := oneLine(fmt.Sprintf("reported version %s (restored %s)", zero(a.reported), zero(a.restored)))
+	versions := oneLine(fmt.Sprintf("reported version %s (restored %s)", runbook.OrZero(a.reported), runbook.OrZero(a.restored)))
 	var err error
 	switch a.entry.To {
 	case runbook.StateConflictPaused:

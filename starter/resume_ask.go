@@ -10,15 +10,10 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
-	"golang.org/x/sync/errgroup"
 
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
-
-// asksAtOnce is how many devices are asked at the same time: enough that a thousand are done in a moment, and few enough
-// that the workers answer each well within its time-out.
-const asksAtOnce = 32
 
 // whyNoAnswer says where to look when a workflow does not answer.
 const whyNoAnswer = "is a worker running? A pending activity in the web UI may be the reason as well"
@@ -56,22 +51,8 @@ func (o *resumeOptions) askAll(ctx context.Context, store *inventory.Store, repo
 		client: c, store: store, requestID: o.requestID, asSelected: len(o.names) == 0, timeout: o.timeout, startUntil: time.Now().Add(startPatience),
 		request: runbook.ResumeRequest{By: o.as, Reason: o.reason, ExpectVersion: o.expectVersion},
 	}
-	meter := newMeter(o.io, len(targets))
-	answers := make([]runbook.ResumeDecision, len(targets))
-	var group errgroup.Group
-	group.SetLimit(asksAtOnce)
-	for i, d := range targets {
-		group.Go(func() error {
-			answers[i] = a.ask(ctx, d)
-			meter.step()
-			return nil
-		})
-	}
-	// The group's functions return no errors: what goes wrong with a device is its answer.
-	_ = group.Wait()
-	meter.close()
-	for i, d := range targets {
-		report.add(d, answers[i])
+	for i, answer := range askEach(ctx, o.io, targets, a.ask) {
+		report.add(targets[i], answer)
 	}
 	return nil
 }
@@ -106,7 +87,7 @@ func (a *asker) ask(ctx context.Context, d inventory.DeviceStanding) runbook.Res
 func (a *asker) requestFor(d inventory.DeviceStanding) runbook.ResumeRequest {
 	request := a.request
 	if a.asSelected {
-		request.ExpectVersion = zero(d.Reported)
+		request.ExpectVersion = runbook.OrZero(d.Reported)
 	}
 	return request
 }

@@ -67,7 +67,7 @@ func (r *resumeReport) plan(targets []inventory.DeviceStanding, lifecycles map[s
 			continue
 		}
 		r.WouldResume = append(r.WouldResume, plannedDevice{
-			Name: d.Name, RestoredVersion: zero(d.Restored), ReportedVersion: zero(d.Reported), NextVersion: next.String(),
+			Name: d.Name, RestoredVersion: runbook.OrZero(d.Restored), ReportedVersion: runbook.OrZero(d.Reported), NextVersion: next.String(),
 		})
 	}
 }
@@ -134,7 +134,7 @@ func (o *resumeOptions) finish(r *resumeReport) error {
 
 func (r *resumeReport) text(w io.Writer) error {
 	for _, d := range r.done {
-		fmt.Fprintf(w, "device/%s: resumed, version %s is rendered next (restored %s, reported %s)\n", oneLine(d.Name), d.Next, zero(d.Restored), zero(d.Reported))
+		fmt.Fprintf(w, "device/%s: resumed, version %s is rendered next (restored %s, reported %s)\n", oneLine(d.Name), d.Next, runbook.OrZero(d.Restored), runbook.OrZero(d.Reported))
 	}
 	for _, d := range r.WouldResume {
 		fmt.Fprintf(w, "device/%s: would be resumed, version %s would be rendered next (restored %s, reported %s)\n", oneLine(d.Name), d.NextVersion, d.RestoredVersion, d.ReportedVersion)

@@ -57,7 +57,7 @@ func (r *review) readDevice(ctx context.Context, store *inventory.Store) (found 
 	status := readDeviceStatus(d.Status)
 	r.State, r.Since, r.RestoreID = s.State, s.Since, s.RestoreID
 	r.Summary, r.Lifecycle = status.Summary, status.Lifecycle.Status
-	r.Restored, r.Reported, r.LastSeenBefore = zero(s.Restored), s.Reported, s.LastSeenBefore
+	r.Restored, r.Reported, r.LastSeenBefore = runbook.OrZero(s.Restored), s.Reported, s.LastSeenBefore
 	r.Owner, r.Labels = d.Metadata.Owner, d.Metadata.Labels
 	if next, err := mayResume(s, r.Lifecycle, ""); err == nil {
 		r.NextVersion = next.String()
@@ -73,7 +73,7 @@ func (r *review) takeStory(status runbook.DeviceStatus, known bool) {
 		return
 	}
 	r.State, r.RestoreID, r.Since = status.State, status.RestoreID, &status.Since
-	r.Restored, r.Reported = zero(status.Restored), status.Reported
+	r.Restored, r.Reported = runbook.OrZero(status.Restored), status.Reported
 	r.Gone = true
 }
 
@@ -101,7 +101,7 @@ func (r *review) commands() []string {
 		return []string{with("reconnect", "--rendered-version", r.Restored), r.withdrawal()}
 	case runbook.StateConflictPaused:
 		return append(r.reviewFleet(),
-			with("resume", "--expect-version", zero(r.Reported), "--reason", "checked on site"),
+			with("resume", "--expect-version", runbook.OrZero(r.Reported), "--reason", "checked on site"),
 			r.withdrawal())
 	}
 	return []string{command(r.OrgID, "get", "events", "--field-selector=involvedObject.name="+r.Name), with("get", "-o", "yaml")}

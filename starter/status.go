@@ -122,7 +122,7 @@ func printWaiting(w io.Writer, now time.Time, status runbook.RestoreStatus, wait
 	fmt.Fprintf(w, "\nwaited longest (%d of %d):\n", len(waiting), status.Waiting())
 	rows := make([][]string, len(waiting))
 	for i, d := range waiting {
-		rows[i] = []string{d.Name, runbook.OrgName(d.OrgID), orNone(d.Fleet), string(d.State), ago(now, &d.Since), zero(d.Restored), d.Reported, ago(now, d.LastSeenBefore)}
+		rows[i] = []string{d.Name, runbook.OrgName(d.OrgID), orNone(d.Fleet), string(d.State), ago(now, &d.Since), runbook.OrZero(d.Restored), d.Reported, ago(now, d.LastSeenBefore)}
 	}
 	if err := table(w, []string{"NAME", "ORG", "FLEET", "STATE", "SINCE", "RESTORED", "REPORTED", "LAST SEEN BEFORE"}, rows); err != nil {
 		return err
@@ -133,11 +133,3 @@ func printWaiting(w io.Writer, now time.Time, status runbook.RestoreStatus, wait
 
 // lower is a state in the middle of a sentence.
 func lower[S ~string](state S) string { return strings.ToLower(string(state)) }
-
-// zero shows a missing version as what it counts as.
-func zero(version string) string {
-	if version == "" {
-		return "0"
-	}
-	return version
-}

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -28,13 +29,13 @@ func (i enrollmentInbox) empty() bool { return i.approve.Len()+i.deny.Len() == 0
 func (e *enrollment) readMessages(ctx workflow.Context) error {
 	for !e.inbox.empty() {
 		if message, refusal, ok := next[runbook.DenyRequest](e.inbox.deny, runbook.SignalDeny); ok {
-			if _, err := e.considerDeny(ctx, message, cmpRefusal(refusal, runbook.AsRefusal(message.Check())), e.requestID(ctx)); err != nil {
+			if _, err := e.considerDeny(ctx, message, cmp.Or(refusal, runbook.AsRefusal(message.Check())), e.requestID(ctx)); err != nil {
 				return err
 			}
 			continue
 		}
 		if message, refusal, ok := next[runbook.ApproveRequest](e.inbox.approve, runbook.SignalApprove); ok {
-			if _, err := e.considerApprove(ctx, message, cmpRefusal(refusal, runbook.AsRefusal(message.Check())), e.requestID(ctx)); err != nil {
+			if _, err := e.considerApprove(ctx, message, cmp.Or(refusal, runbook.AsRefusal(message.Check())), e.requestID(ctx)); err != nil {
 				return err
 			}
 		}
@@ -72,7 +73,7 @@ func (e *enrollment) considerApprove(ctx workflow.Context, request runbook.Appro
 	}
 	defer e.turn.Unlock()
 	entry := runbook.TimelineEntry{Message: runbook.SignalApprove, By: request.By, Reason: request.Reason}
-	if refusal = cmpRefusal(refusal, runbook.AsRefusal(runbook.MayApprove(e.stands(), e.status.Name))); refusal != nil {
+	if refusal = cmp.Or(refusal, runbook.AsRefusal(runbook.MayApprove(e.stands(), e.status.Name))); refusal != nil {
 		return e.refuse(ctx, entry, refusal, requestID)
 	}
 	var result activities.DecidedResult
@@ -88,7 +89,7 @@ func (e *enrollment) considerDeny(ctx workflow.Context, request runbook.DenyRequ
 	}
 	defer e.turn.Unlock()
 	entry := runbook.TimelineEntry{Message: runbook.SignalDeny, By: request.By, Reason: request.Reason}
-	if refusal = cmpRefusal(refusal, runbook.AsRefusal(runbook.MayDeny(e.stands(), e.status.Name))); refusal != nil {
+	if refusal = cmp.Or(refusal, runbook.AsRefusal(runbook.MayDeny(e.stands(), e.status.Name))); refusal != nil {
 		return e.refuse(ctx, entry, refusal, requestID)
 	}
 	var result activities.DecidedResult
@@ -109,7 +110,7 @@ func (e *enrollment) stands() runbook.Enrollment {
 
 // follow brings the workflow to where the database says that the request stands now, whoever decided about it, and answers.
 func (e *enrollment) follow(ctx workflow.Context, entry runbook.TimelineEntry, result activities.DecidedResult, err error) (runbook.EnrollmentDecision, error) {
-	refusal := cmpRefusal(runbook.AsRefusal(err), result.Refusal)
+	refusal := cmp.Or(runbook.AsRefusal(err), result.Refusal)
 	if err != nil && refusal == nil {
 		return runbook.EnrollmentDecision{}, err
 	}

@@ -1,6 +1,8 @@
 package workflows
 
 import (
+	"cmp"
+
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -47,7 +49,7 @@ func (d *device) considerResume(ctx workflow.Context, request runbook.ResumeRequ
 	if err := d.follow(ctx, resumeEntry(request), result, err); err != nil {
 		return runbook.ResumeDecision{}, err
 	}
-	if refusal := cmpRefusal(result.Refusal, runbook.AsRefusal(err)); refusal != nil {
+	if refusal := cmp.Or(result.Refusal, runbook.AsRefusal(err)); refusal != nil {
 		return d.refusedDecision(refusal), nil
 	}
 	return d.resume, nil
@@ -74,13 +76,4 @@ func resumeEntry(request runbook.ResumeRequest) runbook.TimelineEntry {
 	return runbook.TimelineEntry{
 		Message: runbook.SignalResume, By: request.By, Reason: request.Reason, Version: request.ExpectVersion,
 	}
-}
-
-func cmpRefusal(refusals ...*runbook.Refusal) *runbook.Refusal {
-	for _, r := range refusals {
-		if r != nil {
-			return r
-		}
-	}
-	return nil
 }
