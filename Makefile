@@ -33,6 +33,10 @@ build: ## build bin/starter, bin/worker and bin/gateway
 test: tools compiler ## run all tests with the race detector
 	CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) ./...
 
+.PHONY: bench
+bench: tools ## build bin/bench, which measures what a restore costs; see bin/bench --help
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./bench
+
 .PHONY: lint
 lint: bin/.linters ## check with workflowcheck, go vet, staticcheck and gofumpt
 	bin/workflowcheck -config tools/lint/workflowcheck.yaml ./workflows/...

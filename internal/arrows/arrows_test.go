@@ -35,6 +35,7 @@ var rules = map[string]rule{
 	"host":       {ours: []string{"runbook", "inventory", "activities", "workflows"}, others: []string{"*"}},
 	"authority":  {notStd: []string{"net/http", "database"}},
 	"devenv":     {others: []string{"*"}},
+	"simulator":  {ours: []string{"authority"}, others: []string{"*"}},
 
 	"gateway":          {ours: []string{"runbook", "inventory", "authority", "host", "devenv"}, others: []string{"*"}},
 	"gateway/agentapi": {ours: []string{"runbook", "inventory", "authority"}, others: []string{"*"}},
@@ -46,9 +47,11 @@ var onlyFrom = map[string][]string{
 	"starter":          {},
 	"worker":           {},
 	"gateway":          {},
-	"gateway/agentapi": {"gateway", "starter"}, // starter dev runs it inside
+	"gateway/agentapi": {"gateway", "starter", "bench"}, // starter dev runs it inside
 	"workflows":        {"host"},
-	"devenv":           {"starter", "worker", "gateway", "devenv/devtest"},
+	"bench":            {},
+	"simulator":        {"starter", "bench"},
+	"devenv":           {"starter", "worker", "gateway", "bench", "devenv/devtest"},
 	"devenv/devtest":   {},
 }
 

@@ -1,0 +1,43 @@
+// Bench measures what a restore costs, side by side with the floor: the least that Temporal and PostgreSQL themselves
+// cost for the same shape of work, on the same servers, in the same run. It is never part of the tests.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the build.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := newRoot().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "bench",
+		Short:         "Measure what a restore costs against what Temporal and PostgreSQL themselves cost",
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.PersistentFlags().StringP("output", "o", outputTable, "output format: table or json")
+	root.AddCommand(commands()...)
+	return root
+}
+
+// commands are the benches, one for each file that measures something.
+func commands() []*cobra.Command {
+	return []*cobra.Command{}
+}

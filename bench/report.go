@@ -1,0 +1,147 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// The values of --output.
+const (
+	outputTable = "table"
+	outputJSON  = "json"
+)
+
+// report is what one bench has measured.
+type report struct {
+	Bench   string    `json:"bench"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	CPUs    int       `json:"cpus"`
+	// Parameters are the flags that matter for the figures.
+	Parameters map[string]any `json:"parameters"`
+	Figures    []figure       `json:"figures"`
+}
+
+// figure is one measured value.
+type figure struct {
+	// Name says what was measured, as in "T2 at 16 connections".
+	Name string `json:"name"`
+	// Devices is the size at which it was measured; 0 where there is none.
+	Devices int     `json:"devices,omitempty"`
+	Value   float64 `json:"value"`
+	// Unit is that of Value, of Floor and of the target, as in "devices/s", "s", "MiB".
+	Unit string `json:"unit"`
+	// Floor is the same measured for the floor, in the same run; 0 where there is none.
+	Floor float64 `json:"floor,omitempty"`
+	// Target is what the value must reach; nil where nothing is asked.
+	Target *target `json:"target,omitempty"`
+	// Met tells whether the target was reached; nil without one.
+	Met *bool `json:"met,omitempty"`
+}
+
+// target is a bound: on the value, or where OfFloor is set on the value divided by the floor.
+type target struct {
+	AtLeast float64 `json:"atLeast,omitempty"`
+	AtMost  float64 `json:"atMost,omitempty"`
+	OfFloor bool    `json:"ofFloor,omitempty"`
+}
+
+func atLeast(v float64) *target        { return &target{AtLeast: v} }
+func atMost(v float64) *target         { return &target{AtMost: v} }
+func atLeastOfFloor(v float64) *target { return &target{AtLeast: v, OfFloor: true} }
+func atMostOfFloor(v float64) *target  { return &target{AtMost: v, OfFloor: true} }
+
+func (t target) String() string {
+	var text string
+	switch {
+	case t.AtLeast != 0:
+		text = fmt.Sprintf("≥ %g", t.AtLeast)
+	default:
+		text = fmt.Sprintf("≤ %g", t.AtMost)
+	}
+	if t.OfFloor {
+		text += " of the floor"
+	}
+	return text
+}
+
+func newReport(bench string, parameters map[string]any) *report {
+	return &report{Bench: bench, Version: version, Started: time.Now().UTC(), CPUs: runtime.NumCPU(), Parameters: parameters}
+}
+
+// add appends a figure, and judges it where it has a target.
+func (r *report) add(f figure) {
+	if f.Target != nil {
+		value := f.Value
+		if f.Target.OfFloor {
+			value = f.ratio()
+		}
+		met := (f.Target.AtLeast == 0 || value >= f.Target.AtLeast) && (f.Target.AtMost == 0 || value <= f.Target.AtMost)
+		f.Met = &met
+	}
+	r.Figures = append(r.Figures, f)
+}
+
+// ratio is the value divided by the floor; 0 without one.
+func (f figure) ratio() float64 {
+	if f.Floor == 0 {
+		return 0
+	}
+	return f.Value / f.Floor
+}
+
+// print writes the report as --output says.
+func (r *report) print(cmd *cobra.Command) error {
+	output, err := cmd.Flags().GetString("output")
+	if err != nil {
+		return err
+	}
+	switch output {
+	case outputTable:
+		return r.table(cmd.OutOrStdout())
+	case outputJSON:
+		enc := json.NewEncoder(cmd.OutOrStdout())
+		enc.SetIndent("", "  ")
+		return enc.Encode(r)
+	}
+	return fmt.Errorf("unknown output format %q: use one of %s, %s", output, outputTable, outputJSON)
+}
+
+func (r *report) table(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s\t\n", strings.ToUpper(r.Bench))
+	fmt.Fprintln(w, "MEASURED\tDEVICES\tOURS\tFLOOR\tRATIO\tUNIT\tTARGET\tMET")
+	for _, f := range r.Figures {
+		row := []string{f.Name, "", number(f.Value), "", "", f.Unit, "", ""}
+		if f.Devices > 0 {
+			row[1] = fmt.Sprint(f.Devices)
+		}
+		if f.Floor != 0 {
+			row[3], row[4] = number(f.Floor), fmt.Sprintf("%.2f", f.ratio())
+		}
+		if f.Target != nil {
+			row[6], row[7] = f.Target.String(), map[bool]string{true: "yes", false: "NO"}[*f.Met]
+		}
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	return w.Flush()
+}
+
+// number writes a value with as many digits as a reader can use.
+func number(v float64) string {
+	switch {
+	case v == 0 || v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 1:
+		return fmt.Sprintf("%.1f", v)
+	default:
+		return fmt.Sprintf("%.3f", v)
+	}
+}
