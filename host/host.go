@@ -34,8 +34,15 @@ type Config struct {
 	MetricsListen string
 	// Metrics is where the client's SDK metrics go; nil serves the process's own without the SDK's.
 	Metrics *Metrics
+	// Worker is how it works; nil is WorkerOptions().
+	Worker *worker.Options
 	// SkipSearchAttributes leaves the registration of search attributes to somebody else.
 	SkipSearchAttributes bool
+}
+
+// WorkerOptions are how every worker of a roll call works.
+func WorkerOptions() worker.Options {
+	return worker.Options{WorkerStopTimeout: stopTimeout}
 }
 
 // Host is one worker process.
@@ -64,10 +71,12 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 		}
 	}
 	h := &Host{cfg: cfg, fatal: make(chan error, 1)}
-	h.worker = worker.New(cfg.Client, cfg.TaskQueue, worker.Options{
-		WorkerStopTimeout: stopTimeout,
-		OnFatalError:      h.fail,
-	})
+	options := WorkerOptions()
+	if cfg.Worker != nil {
+		options = *cfg.Worker
+	}
+	options.OnFatalError = h.fail
+	h.worker = worker.New(cfg.Client, cfg.TaskQueue, options)
 	workflows.Register(h.worker)
 	h.worker.RegisterActivity(&activities.Activities{Inventory: cfg.Store, Temporal: cfg.Client, Starter: cfg.Client})
 	return h, nil

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// laps takes the time, and the CPU time of servers and workers, of one phase after the other.
+type laps struct {
+	stack         *stack
+	workers       *workers
+	at            time.Time
+	worker, serve usage
+}
+
+func (l *laps) begin() (err error) {
+	l.at = time.Now()
+	l.worker, l.serve, err = l.used()
+	return err
+}
+
+func (l *laps) end(devices int) (lap, error) {
+	took := time.Since(l.at)
+	worker, serve, err := l.used()
+	return lap{
+		Seconds: took.Seconds(), Devices: devices,
+		WorkerCPU: worker.CPUSeconds - l.worker.CPUSeconds, ServCPU: serve.CPUSeconds - l.serve.CPUSeconds,
+	}, err
+}
+
+func (l *laps) used() (worker, server usage, err error) {
+	if worker, err = usageOf(l.workers.pids()...); err != nil {
+		return worker, server, err
+	}
+	server, err = usageOf(l.stack.temporal.PID())
+	return worker, server, err
+}
+
+// until asks again and again whether it is so.
+func until(ctx context.Context, so func() (bool, error)) error {
+	for {
+		yes, err := so()
+		if err != nil || yes {
+			return err
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// sendAll calls send for 0 to n-1, so many at once.
+func sendAll(ctx context.Context, atOnce, n int, send func(i int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for i := range n {
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error { return send(i) })
+	}
+	return group.Wait()
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rollcall/runbook"
+)
+
+// rollcallOptions are the flags of `bench rollcall`.
+type rollcallOptions struct {
+	devices                             []int
+	batchSize, workers, rounds, senders int
+	ahead                               float64
+	kill, untilWaiting, skipFloor       bool
+	stderr                              io.Writer
+}
+
+func newRollcallCommand() *cobra.Command {
+	var o rollcallOptions
+	cmd := &cobra.Command{
+		Use:   "rollcall",
+		Short: "A whole roll call against the floor: throughput, histories, memory",
+		Long: `Runs a whole roll call, and beside it the floor: the same tree of workflows, each waiting for one signal, running one local
+activity of one UPDATE, and completing. Both run on the same servers, one after the other, and in the other order in the
+next round; figures are those of all rounds together.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.stderr = cmd.ErrOrStderr()
+			r, err := o.run(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return r.print(cmd)
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntSliceVar(&o.devices, "devices", []int{1000, 10000}, "sizes of the fleet")
+	flags.IntVar(&o.batchSize, "batch-size", runbook.DefaultBatchSize, "devices below one parent workflow")
+	flags.IntVar(&o.workers, "workers", 1, "worker processes")
+	flags.IntVar(&o.rounds, "rounds", 1, "how often each is run")
+	flags.IntVar(&o.senders, "senders", 64, "reports, or resumes, under way at once")
+	flags.Float64Var(&o.ahead, "ahead", 0.1, "share of devices that are ahead of the backup")
+	flags.BoolVar(&o.kill, "kill-workers", false, "kill the workers while all devices wait, and start others")
+	flags.BoolVar(&o.untilWaiting, "until-waiting", false, "end when all devices wait")
+	flags.BoolVar(&o.skipFloor, "skip-floor", false, "leave the floor out")
+	return cmd
+}
+
+func (o rollcallOptions) check() error {
+	for _, n := range o.devices {
+		if n < 1 {
+			return fmt.Errorf("--devices %d: a fleet has at least one device", n)
+		}
+	}
+	switch {
+	case o.batchSize < 1 || o.batchSize > runbook.MaxBatchSize:
+		return fmt.Errorf("--batch-size %d is not between 1 and %d", o.batchSize, runbook.MaxBatchSize)
+	case o.workers < 1, o.rounds < 1, o.senders < 1:
+		return errors.New("--workers, --rounds and --senders are at least 1")
+	case o.ahead < 0 || o.ahead > 1:
+		return fmt.Errorf("--ahead %g is not between 0 and 1", o.ahead)
+	}
+	return nil
+}
+
+func (o rollcallOptions) run(ctx context.Context) (r *report, err error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	r = newReport("rollcall", map[string]any{
+		"batchSize": o.batchSize, "workers": o.workers, "rounds": o.rounds, "senders": o.senders, "ahead": o.ahead, "killWorkers": o.kill,
+	})
+	s, err := startStack(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	slices.Sort(o.devices)
+	var all []pair
+	for _, n := range o.devices {
+		p, err := o.measure(ctx, s, n)
+		if err != nil {
+			return nil, err
+		}
+		p.report(r, o)
+		all = append(all, p)
+	}
+	reportGrowth(r, all)
+	return r, nil
+}
+
+// pair is what both have taken, over all rounds.
+type pair struct {
+	devices     int
+	ours, floor measured
+}
+
+func (o rollcallOptions) measure(ctx context.Context, s *stack, n int) (pair, error) {
+	p := pair{devices: n}
+	started := time.Now()
+	options := runOptions{
+		devices: n, batchSize: o.batchSize, workers: o.workers, senders: o.senders, ahead: o.ahead,
+		killWorkers: o.kill, untilWaiting: o.untilWaiting,
+		progress: func(format string, args ...any) {
+			fmt.Fprintf(o.stderr, "%4.0f s  "+format+"\n", append([]any{time.Since(started).Seconds()}, args...)...)
+		},
+	}
+	for round := range o.rounds {
+		// A server that has more in its database is slower: who comes second in one round comes first in the next.
+		order := []func() error{
+			func() error {
+				id := fmt.Sprintf("bench-%d-%d", n, round)
+				m, err := race(ctx, s, "ours", &ours{id: id, batchSize: o.batchSize, ahead: o.ahead, senders: o.senders}, options)
+				p.ours.add(m, o.rounds)
+				return err
+			},
+			func() error {
+				if o.skipFloor {
+					return nil
+				}
+				in := floorSlice{Run: fmt.Sprintf("%d-%d", n, round), BatchSize: o.batchSize}
+				m, err := race(ctx, s, "floor", &floorRunner{in: in}, options)
+				p.floor.add(m, o.rounds)
+				return err
+			},
+		}
+		if round%2 == 0 {
+			slices.Reverse(order)
+		}
+		for _, run := range order {
+			if err := run(); err != nil {
+				return p, err
+			}
+		}
+	}
+	return p, nil
+}
+
+// add puts one of so many rounds into the mean; of memory it keeps the most.
+func (m *measured) add(one measured, rounds int) {
+	part := 1 / float64(rounds)
+	for _, l := range []struct{ to, from *lap }{{&m.Roll, &one.Roll}, {&m.FanOut, &one.FanOut}, {&m.Storm, &one.Storm}, {&m.Resume, &one.Resume}} {
+		l.to.Seconds += part * l.from.Seconds
+		l.to.WorkerCPU += part * l.from.WorkerCPU
+		l.to.ServCPU += part * l.from.ServCPU
+		l.to.Devices = l.from.Devices
+	}
+	m.Whole += part * one.Whole
+	m.WorkerMiB = max(m.WorkerMiB, one.WorkerMiB)
+	m.WorkerPeakMiB = max(m.WorkerPeakMiB, one.WorkerPeakMiB)
+	m.ServerMiB = max(m.ServerMiB, one.ServerMiB)
+	for _, h := range []struct{ to, from *size }{{&m.Normal, &one.Normal}, {&m.Conflict, &one.Conflict}, {&m.Parents, &one.Parents}} {
+		h.to.Events += part * h.from.Events
+		h.to.Bytes += part * h.from.Bytes
+	}
+}

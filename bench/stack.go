@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+
+	"rollcall/devenv"
+	"rollcall/inventory"
+	"rollcall/runbook"
+)
+
+// temporalServer is a Temporal server that the bench has started.
+type temporalServer interface {
+	Address() string
+	PID() int
+	Stop() error
+}
+
+// stack is the servers of one bench run, in a directory that goes with it.
+type stack struct {
+	dir      string
+	postgres *devenv.Postgres
+	temporal temporalServer
+	client   client.Client
+	// inventories counts the databases that were made.
+	inventories int
+	stops       []func() error
+}
+
+func startStack(ctx context.Context) (*stack, error) {
+	dir, err := os.MkdirTemp("", "rollcall-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for the bench: %w", err)
+	}
+	s := &stack{dir: dir}
+	s.onStop(func() error { return os.RemoveAll(dir) })
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.stop())
+	}
+	return s, nil
+}
+
+func (s *stack) start(ctx context.Context) error {
+	// PostgreSQL's own user must be able to pass through.
+	if err := os.Chmod(s.dir, 0o711); err != nil {
+		return fmt.Errorf("make a directory for the bench: %w", err)
+	}
+	group, starting := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		s.postgres, err = devenv.StartPostgres(starting, devenv.PostgresConfig{Dir: filepath.Join(s.dir, "postgres"), Durable: true})
+		return err
+	})
+	group.Go(func() error {
+		t, err := devenv.StartTemporal(starting, devenv.TemporalConfig{
+			Dir: filepath.Join(s.dir, "temporal"), UIPort: devenv.NoUI, SearchAttributes: runbook.SearchAttributes,
+		})
+		if err == nil {
+			s.temporal = t
+		}
+		return err
+	})
+	err := group.Wait()
+	if s.postgres != nil {
+		s.onStop(s.postgres.Stop)
+	}
+	if s.temporal != nil {
+		s.onStop(s.temporal.Stop)
+	}
+	if err != nil {
+		return err
+	}
+	s.client, err = client.DialContext(ctx, client.Options{HostPort: s.temporal.Address(), Logger: quiet{}})
+	if err != nil {
+		return fmt.Errorf("connect to Temporal: %w", err)
+	}
+	s.onStop(func() error { s.client.Close(); return nil })
+	return nil
+}
+
+func (s *stack) onStop(stop func() error) { s.stops = append(s.stops, stop) }
+
+// stop ends what was started, in reverse order.
+func (s *stack) stop() error {
+	var errs []error
+	for _, stop := range slices.Backward(s.stops) {
+		errs = append(errs, stop())
+	}
+	s.stops = nil
+	return errors.Join(errs...)
+}
+
+// newInventory makes a database of its own for a run.
+func (s *stack) newInventory(ctx context.Context) (*inventory.Store, string, error) {
+	s.inventories++
+	url, err := s.postgres.CreateDatabase(ctx, fmt.Sprintf("bench_%d", s.inventories), "")
+	if err != nil {
+		return nil, "", err
+	}
+	if _, err := inventory.Migrate(ctx, url); err != nil {
+		return nil, "", err
+	}
+	store, err := inventory.Open(ctx, url)
+	return store, url, err
+}
+
+// quiet is a logger for the bench's own client: what goes wrong comes back as an error.
+type quiet struct{}
+
+func (quiet) Debug(string, ...any) {}
+func (quiet) Info(string, ...any)  {}
+func (quiet) Warn(string, ...any)  {}
+func (quiet) Error(string, ...any) {}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+
+	"rollcall/host"
+	"rollcall/inventory"
+)
+
+// readyFile is inherited by a worker process, which writes its counter's address to it when it polls.
+const readyFile = 3
+
+// workerOptions say what a worker process works for.
+type workerOptions struct {
+	address, database, queue string
+	floor                    bool
+}
+
+// newWorkerCommand is one worker process, as a roll call starts it: the worker itself, or with --floor the floor's.
+func newWorkerCommand() *cobra.Command {
+	var o workerOptions
+	cmd := &cobra.Command{
+		Use: "worker", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
+	}
+	cmd.Flags().StringVar(&o.address, "address", "", "Temporal's host:port")
+	cmd.Flags().StringVar(&o.database, "database", "", "URL of the inventory")
+	cmd.Flags().StringVar(&o.queue, "queue", "", "task queue")
+	cmd.Flags().BoolVar(&o.floor, "floor", false, "work for the floor")
+	return cmd
+}
+
+func (o workerOptions) run(ctx context.Context) error {
+	store, err := inventory.Open(ctx, o.database)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	counter := newCounter()
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	c, err := client.DialContext(ctx, client.Options{
+		HostPort: o.address, Logger: log.NewStructuredLogger(logger),
+	})
+	if err != nil {
+		return fmt.Errorf("connect to Temporal: %w", err)
+	}
+	defer c.Close()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("serve the counts: %w", err)
+	}
+	defer listener.Close()
+	server := &http.Server{Handler: counter, ReadHeaderTimeout: time.Second}
+	go server.Serve(listener) //nolint:errcheck // ends with the process
+	ready := os.NewFile(readyFile, "ready")
+	if _, err := fmt.Fprintln(ready, listener.Addr()); err != nil {
+		return fmt.Errorf("say that the worker is ready: %w", err)
+	}
+	ready.Close()
+	options := host.WorkerOptions()
+	options.Interceptors = []interceptor.WorkerInterceptor{counter}
+	if o.floor {
+		w := worker.New(c, o.queue, options)
+		registerFloor(w, store)
+		if err := w.Start(); err != nil {
+			return fmt.Errorf("start the floor's worker: %w", err)
+		}
+		<-ctx.Done()
+		w.Stop()
+		return nil
+	}
+	h, err := host.New(ctx, host.Config{Client: c, Store: store, TaskQueue: o.queue, Logger: logger, Worker: &options})
+	if err != nil {
+		return err
+	}
+	return h.Run(ctx)
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// workers are the worker processes of one run.
+type workers struct {
+	options   workerOptions
+	processes []*workerProcess
+}
+
+type workerProcess struct {
+	cmd     *exec.Cmd
+	counter string // its address
+}
+
+func startWorkers(ctx context.Context, n int, o workerOptions) (*workers, error) {
+	w := &workers{options: o}
+	for range n {
+		if err := w.startOne(ctx); err != nil {
+			return nil, errors.Join(err, w.stop())
+		}
+	}
+	return w, nil
+}
+
+func (w *workers) startOne(ctx context.Context) error {
+	binary, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the bench's own binary: %w", err)
+	}
+	o := w.options
+	args := []string{"worker", "--address", o.address, "--database", o.database, "--queue", o.queue}
+	if o.floor {
+		args = append(args, "--floor")
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("start a worker: %w", err)
+	}
+	defer read.Close()
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = time.Minute
+	cmd.Stderr = os.Stderr
+	cmd.ExtraFiles = []*os.File{write}
+	err = cmd.Start()
+	write.Close()
+	if err != nil {
+		return fmt.Errorf("start a worker: %w", err)
+	}
+	p := &workerProcess{cmd: cmd}
+	w.processes = append(w.processes, p)
+	address, err := bufio.NewReader(read).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("start a worker: it has ended: %w", err)
+	}
+	p.counter = strings.TrimSpace(address)
+	return nil
+}
+
+// counts adds up what the processes have counted.
+func (w *workers) counts(ctx context.Context) (counts, error) {
+	var sum counts
+	for _, p := range w.processes {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.counter, nil)
+		if err != nil {
+			return counts{}, err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return counts{}, fmt.Errorf("ask a worker what it has done: %w", err)
+		}
+		var one counts
+		err = json.NewDecoder(response.Body).Decode(&one)
+		response.Body.Close()
+		if err != nil {
+			return counts{}, fmt.Errorf("ask a worker what it has done: %w", err)
+		}
+		sum.Begun += one.Begun
+		sum.Ended += one.Ended
+	}
+	return sum, nil
+}
+
+func (w *workers) pids() []int {
+	var pids []int
+	for _, p := range w.processes {
+		pids = append(pids, p.cmd.Process.Pid)
+	}
+	return pids
+}
+
+// kill ends the processes as a crash does.
+func (w *workers) kill() {
+	for _, p := range w.processes {
+		_ = p.cmd.Process.Kill() // it may have ended already
+		_ = p.cmd.Wait()         // says that it was killed
+	}
+	w.processes = nil
+}
+
+// stop ends the processes in good order.
+func (w *workers) stop() error {
+	var errs []error
+	for _, p := range w.processes {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
+		errs = append(errs, p.cmd.Wait())
+	}
+	w.processes = nil
+	return errors.Join(errs...)
+}
