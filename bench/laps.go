@@ -26,7 +26,7 @@ func (l *laps) end(devices int) (lap, error) {
 	worker, serve, err := l.used()
 	return lap{
 		Seconds: took.Seconds(), Devices: devices,
-		WorkerCPU: worker.CPUSeconds - l.worker.CPUSeconds, ServCPU: serve.CPUSeconds - l.serve.CPUSeconds,
+		WorkerCPU: worker.CPUSeconds - l.worker.CPUSeconds, ServerCPU: serve.CPUSeconds - l.serve.CPUSeconds,
 	}, err
 }
 

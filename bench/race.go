@@ -43,9 +43,9 @@ type runOptions struct {
 
 // lap is what one phase took.
 type lap struct {
-	Seconds            float64
-	Devices            int
-	WorkerCPU, ServCPU float64 // seconds
+	Seconds              float64
+	Devices              int
+	WorkerCPU, ServerCPU float64 // seconds
 }
 
 func (l lap) perSecond() float64 {
@@ -55,10 +55,8 @@ func (l lap) perSecond() float64 {
 	return float64(l.Devices) / l.Seconds
 }
 
-// cpuPerDevice is the worker's and the servers' CPU time for a device, in milliseconds.
-func (l lap) cpuPerDevice() float64 {
-	return 1000 * (l.WorkerCPU + l.ServCPU) / float64(max(1, l.Devices))
-}
+// perDevice is a CPU time in milliseconds for a device.
+func (l lap) perDevice(seconds float64) float64 { return 1000 * seconds / float64(max(1, l.Devices)) }
 
 // measured is one whole run.
 type measured struct {

@@ -149,7 +149,7 @@ func (m *measured) add(one measured, rounds int) {
 	for _, l := range []struct{ to, from *lap }{{&m.Roll, &one.Roll}, {&m.FanOut, &one.FanOut}, {&m.Storm, &one.Storm}, {&m.Resume, &one.Resume}} {
 		l.to.Seconds += part * l.from.Seconds
 		l.to.WorkerCPU += part * l.from.WorkerCPU
-		l.to.ServCPU += part * l.from.ServCPU
+		l.to.ServerCPU += part * l.from.ServerCPU
 		l.to.Devices = l.from.Devices
 	}
 	m.Whole += part * one.Whole

@@ -20,7 +20,8 @@ func (p pair) report(r *report, o rollcallOptions) {
 	}
 	rate := func(name string, ours, floor lap) {
 		add(name, "devices/s", ours.perSecond(), floor.perSecond(), atLeastOfFloor(ofTheFloor))
-		add(name+": CPU of worker and server", "ms/device", ours.cpuPerDevice(), floor.cpuPerDevice(), nil)
+		add(name+": CPU of the workers", "ms/device", ours.perDevice(ours.WorkerCPU), floor.perDevice(floor.WorkerCPU), nil)
+		add(name+": CPU of the Temporal server", "ms/device", ours.perDevice(ours.ServerCPU), floor.perDevice(floor.ServerCPU), nil)
 	}
 	add("roll (T1)", "devices/s", p.ours.Roll.perSecond(), 0, nil)
 	rate("fan-out", p.ours.FanOut, p.floor.FanOut)

@@ -18,6 +18,11 @@ import (
 // stopTimeout is how long a stopping worker lets activities finish. They are writes of milliseconds, or reads.
 const stopTimeout = 10 * time.Second
 
+// stickyTimeout is how long a workflow's task waits for the worker that has the workflow in its cache. Under a flood of
+// reports the SDK's 5 s pass though that worker lives, which costs two events, a task more and a replay; the tasks of a
+// worker that has died are given to another at once where it has not polled for 10 s.
+const stickyTimeout = 20 * time.Second
+
 // Config is what a Host needs.
 type Config struct {
 	// Client is the process's only Temporal client; the caller closes it.
@@ -42,7 +47,7 @@ type Config struct {
 
 // WorkerOptions are how every worker of a roll call works.
 func WorkerOptions() worker.Options {
-	return worker.Options{WorkerStopTimeout: stopTimeout}
+	return worker.Options{WorkerStopTimeout: stopTimeout, StickyScheduleToStartTimeout: stickyTimeout}
 }
 
 // Host is one worker process.

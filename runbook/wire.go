@@ -29,6 +29,7 @@ const (
 	SignalCancel           = "cancel"            // RestoreWorkflow: who cancels it and why (CancelSignal), before the cancellation itself
 	SignalSuperseded       = "superseded"        // RestoreWorkflow: a newer restore has taken over (SupersededSignal)
 	SignalPredecessorEnded = "predecessor-ended" // RestoreWorkflow: the restore that it superseded has ended all its waits (PredecessorEndedSignal)
+	SignalBatchCalled      = "batch-called"      // RestoreWorkflow: a batch has asked for the workflow of each of its devices (BatchCalledSignal)
 	QueryTally             = "tally"             // RestoreWorkflow: RestoreProgress
 )
 
@@ -64,6 +65,11 @@ type BatchInput struct {
 	RestoreID string `json:"restoreId"`
 	Number    int    `json:"number"`
 	Slice     Slice  `json:"slice"`
+}
+
+// BatchCalledSignal tells a restore which of its batches has asked for all its devices, so that the next one can begin.
+type BatchCalledSignal struct {
+	Number int `json:"number"`
 }
 
 // BatchResult is what a BatchWorkflow ends with.

@@ -1,11 +1,20 @@
 package workflows
 
 import (
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 )
+
+// changeStartLittleByLittle marks the parents that start their children little by little; those of earlier releases asked
+// for all of them in one workflow task.
+const changeStartLittleByLittle = "start-little-by-little"
+
+func startsLittleByLittle(ctx workflow.Context) bool {
+	return workflow.GetVersion(ctx, changeStartLittleByLittle, workflow.DefaultVersion, 1) != workflow.DefaultVersion
+}
 
 // child is a workflow that a parent keeps running until it has ended with a result.
 type child struct {
@@ -24,6 +33,12 @@ type child struct {
 // and, if it is still wanted, started again.
 type children struct {
 	list func(workflow.Context) ([]child, error)
+	// atOnce is how many are started together, before it waits until each of them has begun. One has begun when begun says so,
+	// or when it has ended.
+	atOnce int
+	begun  func(child, workflow.ChildWorkflowFuture) bool
+	// called is called once, when all that are wanted have been asked for; nil is nobody to be told.
+	called func(workflow.Context)
 
 	running  map[int64]bool
 	selector workflow.Selector
@@ -45,10 +60,12 @@ func (c *children) run(ctx workflow.Context) error {
 			c.waitForAll(ctx)
 			return err
 		}
-		for _, one := range wanted {
-			if !c.running[one.key] {
-				c.startOne(ctx, one)
-			}
+		if err := c.startAll(ctx, wanted); err != nil {
+			break
+		}
+		if c.called != nil {
+			c.called(ctx)
+			c.called = nil
 		}
 		if len(c.running) == 0 {
 			return nil
@@ -59,9 +76,35 @@ func (c *children) run(ctx workflow.Context) error {
 	return ctx.Err()
 }
 
-func (c *children) startOne(ctx workflow.Context, one child) {
+// startAll starts those that do not run. The error is a cancellation.
+func (c *children) startAll(ctx workflow.Context, wanted []child) error {
+	littleByLittle := startsLittleByLittle(ctx)
+	type start struct {
+		child
+		workflow.ChildWorkflowFuture
+	}
+	var starting []start
+	for _, one := range wanted {
+		if c.running[one.key] {
+			continue
+		}
+		if littleByLittle && len(starting) >= c.atOnce {
+			if err := workflow.Await(ctx, func() bool {
+				starting = slices.DeleteFunc(starting, func(s start) bool { return s.IsReady() || c.begun(s.child, s.ChildWorkflowFuture) })
+				return len(starting) == 0
+			}); err != nil {
+				return err
+			}
+		}
+		starting = append(starting, start{one, c.startOne(ctx, one)})
+	}
+	return nil
+}
+
+func (c *children) startOne(ctx workflow.Context, one child) workflow.ChildWorkflowFuture {
 	c.running[one.key] = true
-	c.selector.AddFuture(one.start(ctx), func(f workflow.Future) {
+	future := one.start(ctx)
+	c.selector.AddFuture(future, func(f workflow.Future) {
 		delete(c.running, one.key)
 		err := one.ended(ctx, f)
 		if err == nil || ctx.Err() != nil {
@@ -74,6 +117,7 @@ func (c *children) startOne(ctx workflow.Context, one child) {
 			workflow.RequestCancelExternalWorkflow(ctx, one.id, "")
 		}
 	})
+	return future
 }
 
 // wait reads the ends of children until none runs, or until it is time to list again.

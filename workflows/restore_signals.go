@@ -10,13 +10,15 @@ import (
 
 // restoreInbox is what a restore has been told.
 type restoreInbox struct {
-	cancel, superseded, predecessorEnded, lateJoinerEnded workflow.ReceiveChannel
+	cancel, superseded, predecessorEnded, lateJoinerEnded, batchCalled workflow.ReceiveChannel
 
 	cancelledBy  runbook.CancelSignal
 	successors   []string
 	predecessors []string
 	// lateEnded counts the late joiners that wait no more.
 	lateEnded int
+	// called are the batches that have asked for each of their devices.
+	called map[int]bool
 }
 
 func openRestoreInbox(ctx workflow.Context) restoreInbox {
@@ -25,11 +27,13 @@ func openRestoreInbox(ctx workflow.Context) restoreInbox {
 		superseded:       workflow.GetSignalChannel(ctx, runbook.SignalSuperseded),
 		predecessorEnded: workflow.GetSignalChannel(ctx, runbook.SignalPredecessorEnded),
 		lateJoinerEnded:  workflow.GetSignalChannel(ctx, runbook.SignalLateJoinerEnded),
+		batchCalled:      workflow.GetSignalChannel(ctx, runbook.SignalBatchCalled),
+		called:           map[int]bool{},
 	}
 }
 
 func (i *restoreInbox) empty() bool {
-	return i.cancel.Len()+i.superseded.Len()+i.predecessorEnded.Len()+i.lateJoinerEnded.Len() == 0
+	return i.cancel.Len()+i.superseded.Len()+i.predecessorEnded.Len()+i.lateJoinerEnded.Len()+i.batchCalled.Len() == 0
 }
 
 func (i *restoreInbox) haveEnded(ids []string) bool {
@@ -62,6 +66,9 @@ func (r *restore) readSignals(ctx workflow.Context) {
 		}
 		if message, ok := readSignal[runbook.LateJoinerEndedSignal](r, r.inbox.lateJoinerEnded, runbook.SignalLateJoinerEnded); ok {
 			r.countLateJoiner(ctx, message)
+		}
+		if message, ok := readSignal[runbook.BatchCalledSignal](r, r.inbox.batchCalled, runbook.SignalBatchCalled); ok {
+			r.inbox.called[message.Number] = true
 		}
 	}
 }

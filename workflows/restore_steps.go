@@ -97,9 +97,13 @@ func (r *restore) callDevices(ctx workflow.Context) error {
 			}
 		}
 		return wanted, nil
-	}}
+	}, atOnce: batchesAtOnce, begun: func(batch child, _ workflow.ChildWorkflowFuture) bool { return r.inbox.called[int(batch.key)] }}
 	return c.run(ctx)
 }
+
+// batchesAtOnce is how many batches call their devices at a time. The fewer they are, the more of a batch's devices start
+// in one of its workflow tasks; the more they are, the more of a large cluster is used (docs/performance.md).
+const batchesAtOnce = 4
 
 func (r *restore) batch(n int, slice runbook.Slice, done *bool) child {
 	id := runbook.BatchWorkflowID(r.in.RestoreID, n)
