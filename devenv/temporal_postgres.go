@@ -25,7 +25,8 @@ type TemporalOnPostgresConfig struct {
 	Namespace string
 	// SearchAttributes are names to register with type Keyword.
 	SearchAttributes []string
-	// Shards is how many history shards the server has; 0 is its own default. The first start settles it.
+	// Shards is how many history shards the server has; 0 is its own default. A shard writes one transaction at a time, so
+	// few of them make the whole wait for the disk. The first start settles it.
 	Shards int
 	// Conns is how many connections each of the four services may hold to each of the two databases; 0 is the server's own
 	// default.
@@ -118,8 +119,7 @@ func (t *TemporalOnPostgres) run(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		stopErr := t.stopServer()
-		if stopErr != nil {
+		if stopErr := t.stopServer(); stopErr != nil {
 			return errors.Join(err, stopErr)
 		}
 		// Where the server has ended, what holds a port is somebody else.
