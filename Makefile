@@ -15,7 +15,7 @@ POSTGRES_PLACES := $(subst :, ,$(PATH)) /usr/lib/postgresql/*/bin /usr/pgsql-*/b
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: tools build ## restore the example fleet and watch its roll call, with the web UI, until Ctrl-C
@@ -36,6 +36,11 @@ test: tools compiler ## run all tests with the race detector
 .PHONY: bench
 bench: tools ## build bin/bench, which measures what a restore costs; see bin/bench --help
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./bench
+
+.PHONY: bench-server
+bench-server: ## build bin/temporal-postgres, a Temporal server on PostgreSQL for the benches; the first time takes minutes
+	@mkdir -p bin
+	cd tools/temporal-postgres && CGO_ENABLED=0 go build -trimpath -o ../../bin/temporal-postgres .
 
 .PHONY: lint
 lint: bin/.linters ## check with workflowcheck, go vet, staticcheck and gofumpt

@@ -21,6 +21,7 @@ type program struct {
 	lock   *os.File       // inherited, so that the lock is held as long as the process lives
 	log    *serverLog
 	ignore string // environment variables with this prefix are kept from it
+	env    []string
 }
 
 // child is a running program.
@@ -34,7 +35,7 @@ type child struct {
 func start(p program) (*child, error) {
 	c := &child{program: p, done: make(chan struct{})}
 	c.cmd = exec.Command(p.path, p.args...)
-	c.cmd.Env = environWithout(p.ignore)
+	c.cmd.Env = append(environWithout(p.ignore), p.env...)
 	c.cmd.Dir = "/"
 	c.cmd.SysProcAttr = asUser(p.user)
 	c.cmd.ExtraFiles = []*os.File{p.lock}

@@ -2,6 +2,8 @@
 // cluster and a Temporal development server, both child processes on files below one directory (".rollcall" for
 // `starter dev`).
 //
+// For benches there is also a Temporal server on a PostgreSQL of its own (TemporalOnPostgres), built by `make bench-server`.
+//
 // The files survive a restart; the processes never outlive ours. On Linux the kernel ends them when we die, by whatever
 // signal; on other Unix systems a small shell does, which waits on a pipe from us. Everything listens on 127.0.0.1 only.
 //

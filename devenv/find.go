@@ -53,7 +53,23 @@ func versionIn(path string) int {
 
 // FindTemporal finds the `temporal` command: on the PATH, else beside our own binary, else in bin/ of the working
 // directory or of the Go module around it. The error says how to get it.
-func FindTemporal() (string, error) {
+func FindTemporal() (string, error) { return findTemporal(os.Getenv("PATH"), ourDirs()) }
+
+func findTemporal(path string, dirs []string) (string, error) {
+	return findCommand("temporal", "make tools", path, dirs)
+}
+
+// FindTemporalPostgres finds the `temporal-postgres` command in the places of FindTemporal. The error says how to get it.
+func FindTemporalPostgres() (string, error) {
+	return findTemporalPostgres(os.Getenv("PATH"), ourDirs())
+}
+
+func findTemporalPostgres(path string, dirs []string) (string, error) {
+	return findCommand("temporal-postgres", "make bench-server", path, dirs)
+}
+
+// ourDirs is where make puts commands.
+func ourDirs() []string {
 	var dirs []string
 	if self, err := os.Executable(); err == nil {
 		dirs = append(dirs, filepath.Dir(self))
@@ -64,20 +80,20 @@ func FindTemporal() (string, error) {
 			dirs = append(dirs, filepath.Join(root, "bin"))
 		}
 	}
-	return findTemporal(os.Getenv("PATH"), dirs)
+	return dirs
 }
 
-func findTemporal(path string, dirs []string) (string, error) {
+func findCommand(name, install, path string, dirs []string) (string, error) {
 	for _, dir := range append(filepath.SplitList(path), dirs...) {
-		if file := filepath.Join(dir, "temporal"); dir != "" && isExecutable(file) {
+		if file := filepath.Join(dir, name); dir != "" && isExecutable(file) {
 			file, err := filepath.Abs(file)
 			if err != nil {
-				return "", fmt.Errorf("find the temporal command: %w", err)
+				return "", fmt.Errorf("find the %s command: %w", name, err)
 			}
 			return file, nil
 		}
 	}
-	return "", errors.New("the `temporal` command is not installed (not on the PATH and not in bin/): run `make tools`")
+	return "", fmt.Errorf("the `%s` command is not installed (not on the PATH and not in bin/): run `%s`", name, install)
 }
 
 func moduleRoot(dir string) (string, bool) {

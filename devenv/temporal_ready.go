@@ -12,13 +12,21 @@ import (
 )
 
 func (t *Temporal) waitUntilServing(ctx context.Context) error {
-	silent := log.NewStructuredLogger(slog.New(slog.DiscardHandler))
-	c, err := client.NewLazyClient(client.Options{HostPort: t.Address(), Namespace: t.cfg.Namespace, Logger: silent})
+	c, err := connect(t.Address(), t.cfg.Namespace)
 	if err != nil {
-		return fmt.Errorf("connect to Temporal: %w", err)
+		return err
 	}
 	defer c.Close()
 	return t.server.waitUntil(ctx, func(ctx context.Context) error { return t.serves(ctx, c) })
+}
+
+func connect(address, namespace string) (client.Client, error) {
+	silent := log.NewStructuredLogger(slog.New(slog.DiscardHandler))
+	c, err := client.NewLazyClient(client.Options{HostPort: address, Namespace: namespace, Logger: silent})
+	if err != nil {
+		return nil, fmt.Errorf("connect to Temporal: %w", err)
+	}
+	return c, nil
 }
 
 // serves asks for the search attributes, too: the server answers before it has registered them.
