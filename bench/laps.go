@@ -34,7 +34,7 @@ func (l *laps) used() (worker, server usage, err error) {
 	if worker, err = usageOf(l.workers.pids()...); err != nil {
 		return worker, server, err
 	}
-	server, err = usageOf(l.stack.temporal.PID())
+	server, err = usageOf(l.stack.serverPIDs...)
 	return worker, server, err
 }
 

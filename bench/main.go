@@ -25,13 +25,21 @@ func main() {
 }
 
 func newRoot() *cobra.Command {
+	var planned int
 	root := &cobra.Command{
 		Use:           "bench",
 		Short:         "Measure what a restore costs against what Temporal and PostgreSQL themselves cost",
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("plan") {
+				return cmd.Help()
+			}
+			return printPlan(cmd, planned, defaultPace)
+		},
 	}
+	root.Flags().IntVar(&planned, "plan", 0, "the same as bench plan, at the rates of this project's own measurements, for so many `devices`")
 	root.PersistentFlags().StringP("output", "o", outputTable, "output format: table or json")
 	root.AddCommand(commands()...)
 	return root
@@ -39,5 +47,5 @@ func newRoot() *cobra.Command {
 
 // commands are the benches, one for each file that measures something.
 func commands() []*cobra.Command {
-	return []*cobra.Command{newRollcallCommand(), newWorkerCommand()}
+	return []*cobra.Command{newRollcallCommand(), newPlanCommand(), newWorkerCommand()}
 }

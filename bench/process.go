@@ -2,61 +2,101 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
 
-// ticksPerSecond is the unit of CPU time in /proc, which Linux fixes for all programs.
-const ticksPerSecond = 100
+const (
+	// ticksPerSecond is the unit of CPU time in /proc, which Linux fixes for all programs.
+	ticksPerSecond = 100
+	mib            = 1 << 20
+)
 
 // usage is what a process holds and has used.
 type usage struct {
-	MiB        float64 // resident memory
+	MiB        float64 // resident memory of its own
 	CPUSeconds float64 // since it began
 }
 
-// usageOf adds up what these processes use; the error is that of a machine without /proc, or of a process that has gone.
+func (u *usage) add(other usage) {
+	u.MiB += other.MiB
+	u.CPUSeconds += other.CPUSeconds
+}
+
+// usageOf adds up what these processes and those that they have started use. Memory that several share is counted for
+// each. The error is that of a machine without /proc, or of a process that has gone.
 func usageOf(pids ...int) (usage, error) {
 	var sum usage
+	children, err := childrenOf()
+	if err != nil {
+		return sum, err
+	}
 	for _, pid := range pids {
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		one, err := readProcess(pid)
 		if err != nil {
-			return usage{}, fmt.Errorf("read what process %d uses: %w", pid, err)
+			return sum, fmt.Errorf("read what process %d uses: %w", pid, err)
 		}
-		for line := range strings.Lines(string(status)) {
-			if kb, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-				n, err := strconv.ParseFloat(strings.Fields(kb)[0], 64)
-				if err != nil {
-					return usage{}, fmt.Errorf("read what process %d uses: %w", pid, err)
-				}
-				sum.MiB += n / 1024
+		sum.add(one.usage)
+		sum.CPUSeconds += one.childrenCPU
+		for _, child := range children[pid] {
+			// One that has ended meanwhile is counted with its parent the next time.
+			if one, err := readProcess(child); err == nil {
+				sum.add(one.usage)
 			}
 		}
-		cpu, err := cpuSeconds(pid)
-		if err != nil {
-			return usage{}, err
-		}
-		sum.CPUSeconds += cpu
 	}
 	return sum, nil
 }
 
-func cpuSeconds(pid int) (float64, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, fmt.Errorf("read what process %d uses: %w", pid, err)
+func childrenOf() (map[int][]int, error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || len(stats) == 0 {
+		return nil, errors.Join(errors.New("read what processes there are: there is no /proc"), err)
 	}
-	// The name stands in parentheses and may hold blanks; user and system time are the 12th and 13th field after it.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	var ticks float64
-	for _, field := range fields[11:13] {
-		n, err := strconv.ParseFloat(field, 64)
+	children := map[int][]int{}
+	for _, path := range stats {
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		if err != nil {
-			return 0, fmt.Errorf("read what process %d uses: %w", pid, err)
+			continue
 		}
-		ticks += n
+		if one, err := readProcess(pid); err == nil {
+			children[one.parent] = append(children[one.parent], pid)
+		}
 	}
-	return ticks / ticksPerSecond, nil
+	return children, nil
+}
+
+type process struct {
+	usage
+	parent int
+	// childrenCPU is the CPU time of children that have ended, in seconds.
+	childrenCPU float64
+}
+
+func readProcess(pid int) (process, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return process{}, err
+	}
+	// The name stands in parentheses and may hold blanks; what follows is numbers, but for the state.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	const parent, user, system, childUser, childSystem, resident = 1, 11, 12, 13, 14, 21
+	numbers := make([]float64, len(fields))
+	for i, field := range fields[1:] {
+		if numbers[i+1], err = strconv.ParseFloat(field, 64); err != nil {
+			return process{}, err
+		}
+	}
+	return process{
+		usage: usage{
+			MiB:        numbers[resident] * float64(os.Getpagesize()) / mib,
+			CPUSeconds: (numbers[user] + numbers[system]) / ticksPerSecond,
+		},
+		parent:      int(numbers[parent]),
+		childrenCPU: (numbers[childUser] + numbers[childSystem]) / ticksPerSecond,
+	}, nil
 }

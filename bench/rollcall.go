@@ -19,6 +19,7 @@ type rollcallOptions struct {
 	batchSize, workers, rounds, senders int
 	ahead                               float64
 	kill, untilWaiting, skipFloor       bool
+	server                              string
 	stderr                              io.Writer
 }
 
@@ -43,6 +44,7 @@ next round; figures are those of all rounds together.`,
 	flags := cmd.Flags()
 	flags.IntSliceVar(&o.devices, "devices", []int{1000, 10000}, "sizes of the fleet")
 	flags.IntVar(&o.batchSize, "batch-size", runbook.DefaultBatchSize, "devices below one parent workflow")
+	flags.StringVar(&o.server, "server", serverDev, "Temporal server: dev (on SQLite) or postgres (make bench-server builds it)")
 	flags.IntVar(&o.workers, "workers", 1, "worker processes")
 	flags.IntVar(&o.rounds, "rounds", 1, "how often each is run")
 	flags.IntVar(&o.senders, "senders", 64, "reports, or resumes, under way at once")
@@ -62,6 +64,8 @@ func (o rollcallOptions) check() error {
 	switch {
 	case o.batchSize < 1 || o.batchSize > runbook.MaxBatchSize:
 		return fmt.Errorf("--batch-size %d is not between 1 and %d", o.batchSize, runbook.MaxBatchSize)
+	case o.server != serverDev && o.server != serverPostgres:
+		return fmt.Errorf("--server %q: use %s or %s", o.server, serverDev, serverPostgres)
 	case o.workers < 1, o.rounds < 1, o.senders < 1:
 		return errors.New("--workers, --rounds and --senders are at least 1")
 	case o.ahead < 0 || o.ahead > 1:
@@ -75,9 +79,9 @@ func (o rollcallOptions) run(ctx context.Context) (r *report, err error) {
 		return nil, err
 	}
 	r = newReport("rollcall", map[string]any{
-		"batchSize": o.batchSize, "workers": o.workers, "rounds": o.rounds, "senders": o.senders, "ahead": o.ahead, "killWorkers": o.kill,
+		"server": o.server, "batchSize": o.batchSize, "workers": o.workers, "rounds": o.rounds, "senders": o.senders, "ahead": o.ahead, "killWorkers": o.kill,
 	})
-	s, err := startStack(ctx)
+	s, err := startStack(ctx, o.server)
 	if err != nil {
 		return nil, err
 	}

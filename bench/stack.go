@@ -16,6 +16,12 @@ import (
 	"rollcall/runbook"
 )
 
+// The values of --server.
+const (
+	serverDev      = "dev"
+	serverPostgres = "postgres"
+)
+
 // temporalServer is a Temporal server that the bench has started.
 type temporalServer interface {
 	Address() string
@@ -29,25 +35,27 @@ type stack struct {
 	postgres *devenv.Postgres
 	temporal temporalServer
 	client   client.Client
+	// serverPIDs are the processes that make up the Temporal server, its database among them.
+	serverPIDs []int
 	// inventories counts the databases that were made.
 	inventories int
 	stops       []func() error
 }
 
-func startStack(ctx context.Context) (*stack, error) {
+func startStack(ctx context.Context, server string) (*stack, error) {
 	dir, err := os.MkdirTemp("", "rollcall-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the bench: %w", err)
 	}
 	s := &stack{dir: dir}
 	s.onStop(func() error { return os.RemoveAll(dir) })
-	if err := s.start(ctx); err != nil {
+	if err := s.start(ctx, server); err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
 	return s, nil
 }
 
-func (s *stack) start(ctx context.Context) error {
+func (s *stack) start(ctx context.Context, server string) error {
 	// PostgreSQL's own user must be able to pass through.
 	if err := os.Chmod(s.dir, 0o711); err != nil {
 		return fmt.Errorf("make a directory for the bench: %w", err)
@@ -57,15 +65,7 @@ func (s *stack) start(ctx context.Context) error {
 		s.postgres, err = devenv.StartPostgres(starting, devenv.PostgresConfig{Dir: filepath.Join(s.dir, "postgres"), Durable: true})
 		return err
 	})
-	group.Go(func() error {
-		t, err := devenv.StartTemporal(starting, devenv.TemporalConfig{
-			Dir: filepath.Join(s.dir, "temporal"), UIPort: devenv.NoUI, SearchAttributes: runbook.SearchAttributes,
-		})
-		if err == nil {
-			s.temporal = t
-		}
-		return err
-	})
+	group.Go(func() error { return s.startTemporal(starting, server) })
 	err := group.Wait()
 	if s.postgres != nil {
 		s.onStop(s.postgres.Stop)
@@ -81,6 +81,24 @@ func (s *stack) start(ctx context.Context) error {
 		return fmt.Errorf("connect to Temporal: %w", err)
 	}
 	s.onStop(func() error { s.client.Close(); return nil })
+	return nil
+}
+
+func (s *stack) startTemporal(ctx context.Context, server string) error {
+	dir := filepath.Join(s.dir, "temporal")
+	if server == serverPostgres {
+		t, err := devenv.StartTemporalOnPostgres(ctx, devenv.TemporalOnPostgresConfig{Dir: dir, SearchAttributes: runbook.SearchAttributes})
+		if err != nil {
+			return err
+		}
+		s.temporal, s.serverPIDs = t, []int{t.PID(), t.Postgres().PID()}
+		return nil
+	}
+	t, err := devenv.StartTemporal(ctx, devenv.TemporalConfig{Dir: dir, UIPort: devenv.NoUI, SearchAttributes: runbook.SearchAttributes})
+	if err != nil {
+		return err
+	}
+	s.temporal, s.serverPIDs = t, []int{t.PID()}
 	return nil
 }
 
