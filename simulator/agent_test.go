@@ -33,8 +33,12 @@ func TestAnAgentAppliesWhatIsNewerThanWhatItRuns(t *testing.T) {
 func TestAVersionThatIsNotNewerIsIgnoredAndMakesNoBusyLoop(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]func(w http.ResponseWriter){
-		"an older one":      func(w http.ResponseWriter) { serve(w, "web-7", map[string]string{"device-controller/renderedVersion": "4"}) },
-		"its own":           func(w http.ResponseWriter) { serve(w, "web-7", map[string]string{"device-controller/renderedVersion": "5"}) },
+		"an older one": func(w http.ResponseWriter) {
+			serve(w, "web-7", map[string]string{"device-controller/renderedVersion": "4"})
+		},
+		"its own": func(w http.ResponseWriter) {
+			serve(w, "web-7", map[string]string{"device-controller/renderedVersion": "5"})
+		},
 		"nothing new (204)": func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) },
 		"nothing new (409)": func(w http.ResponseWriter) { w.WriteHeader(http.StatusConflict) },
 	} {

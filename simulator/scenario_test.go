@@ -124,6 +124,23 @@ func TestFatesAreDealtAsTheScenarioSays(t *testing.T) {
 	require.LessOrEqual(t, last, 60.0)
 }
 
+func TestADevicesReportsAreMadeInTheOrderOfTime(t *testing.T) {
+	t.Parallel()
+	plans, err := simulator.Scenario{Reports: []simulator.Report{
+		{AfterSeconds: 9, Device: "a", RenderedVersion: "3"},
+		{AfterSeconds: 1, Device: "b", RenderedVersion: "5"},
+		{AfterSeconds: 2, Device: "a", RenderedVersion: "1"},
+		{AfterSeconds: 2, Device: "a", RenderedVersion: "2"},
+	}}.Plans(1, nil, 0)
+	require.NoError(t, err)
+	require.Len(t, plans, 2)
+	var versions []string
+	for _, r := range plans[0].Reports {
+		versions = append(versions, r.RenderedVersion)
+	}
+	require.Equal(t, []string{"1", "2", "3"}, versions)
+}
+
 func TestPlansDependOnTheSeedAlone(t *testing.T) {
 	t.Parallel()
 	s := simulator.DefaultScenario()
