@@ -93,21 +93,20 @@ func DefaultScenario() Scenario {
 	}
 }
 
-// ReadScenario reads a scenario from a YAML file. A field that does not belong there is an error, and so is what cannot
-// be; the error names the file.
-func ReadScenario(path string) (Scenario, error) {
-	var s Scenario
+// ReadScenario reads a scenario, or what has one embedded, from a YAML file. A field that does not belong there is an
+// error, and so is what its Check complains of; the error names the file.
+func ReadScenario(path string, into interface{ Check() error }) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return s, fmt.Errorf("read the scenario: %w", err)
+		return fmt.Errorf("read the scenario: %w", err)
 	}
-	if err := yaml.UnmarshalStrict(text, &s); err != nil {
-		return Scenario{}, fmt.Errorf("read scenario %s: %w", path, err)
+	if err := yaml.UnmarshalStrict(text, into); err != nil {
+		return fmt.Errorf("read scenario %s: %w", path, err)
 	}
-	if err := s.Check(); err != nil {
-		return Scenario{}, fmt.Errorf("read scenario %s: %w", path, err)
+	if err := into.Check(); err != nil {
+		return fmt.Errorf("read scenario %s: %w", path, err)
 	}
-	return s, nil
+	return nil
 }
 
 // Check joins everything that is wrong.

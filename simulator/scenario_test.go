@@ -17,7 +17,8 @@ func scenario(t *testing.T, text string) (simulator.Scenario, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "scenario.yaml")
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-	s, err := simulator.ReadScenario(path)
+	var s simulator.Scenario
+	err := simulator.ReadScenario(path, &s)
 	if err != nil {
 		require.ErrorContains(t, err, path)
 	}
@@ -55,7 +56,7 @@ func TestAScenarioIsReadStrictly(t *testing.T) {
 			require.ErrorContains(t, err, c.complaint)
 		})
 	}
-	_, err := simulator.ReadScenario(filepath.Join(t.TempDir(), "none.yaml"))
+	err := simulator.ReadScenario(filepath.Join(t.TempDir(), "none.yaml"), &simulator.Scenario{})
 	require.ErrorContains(t, err, "none.yaml")
 }
 

@@ -3,12 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
-
-	"sigs.k8s.io/yaml"
 
 	"rollcall/simulator"
 )
@@ -39,23 +36,16 @@ type demoDecommission struct {
 // loadDemoPlan reads the plan of the demo in dir. A field that does not belong there is an error, as is an entry without a
 // device, or with a time that cannot be.
 func loadDemoPlan(dir string) (demoPlan, error) {
-	path := filepath.Join(dir, demoReportsFile)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return demoPlan{}, fmt.Errorf("read the demo's reports: %w", err)
-	}
 	var plan demoPlan
-	if err := yaml.UnmarshalStrict(text, &plan); err != nil {
-		return demoPlan{}, fmt.Errorf("read %s: %w", path, err)
-	}
-	if err := plan.check(); err != nil {
-		return demoPlan{}, fmt.Errorf("read %s: %w", path, err)
+	if err := simulator.ReadScenario(filepath.Join(dir, demoReportsFile), &plan); err != nil {
+		return demoPlan{}, err
 	}
 	return plan, nil
 }
 
-func (p demoPlan) check() error {
-	errs := []error{p.Check()}
+// Check joins everything that is wrong.
+func (p demoPlan) Check() error {
+	errs := []error{p.Scenario.Check()}
 	for i, d := range p.Decommissioned {
 		if d.Device == "" {
 			errs = append(errs, fmt.Errorf("decommissioned[%d]: it names no device", i))

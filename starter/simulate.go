@@ -110,10 +110,12 @@ func (o *simulateOptions) run(ctx context.Context, cmd *cobra.Command) error {
 func (o *simulateOptions) config() (simulator.Config, error) {
 	cfg := simulator.Config{Scenario: simulator.DefaultScenario(), Seed: o.seed}
 	if o.scenario != "" {
-		var err error
-		if cfg.Scenario, err = simulator.ReadScenario(o.here(o.scenario)); err != nil {
+		// A demo's file is one, with what is no agent's doing beside it.
+		var plan demoPlan
+		if err := simulator.ReadScenario(o.here(o.scenario), &plan); err != nil {
 			return cfg, err
 		}
+		cfg.Scenario = plan.Scenario
 	}
 	signing := &certOptions{globals: o.globals, caCert: o.caCert, caKey: o.caKey}
 	var err error
