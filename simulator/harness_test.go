@@ -96,6 +96,8 @@ func (w *world) run(f *simulator.Fleet, lasts time.Duration, meanwhile ...func()
 	alive := f.Summary()
 	cancel()
 	last := <-ended
+	synctest.Wait()
+	require.Zero(w.t, w.pipes.open.Load(), "no connection is left")
 	require.Equal(w.t, last.Agents, int(last.States[simulator.StateEnded]+last.States[simulator.StateDenied])+last.Fates[simulator.NeverBack])
 	return alive
 }
@@ -105,6 +107,8 @@ type pipes struct {
 	accepted chan net.Conn
 	closed   chan struct{}
 	once     sync.Once
+	// open are the clients' ends that are not closed.
+	open atomic.Int64
 	// away makes it refuse whoever dials.
 	away atomic.Bool
 }
@@ -117,8 +121,9 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 	ours, theirs := net.Pipe()
 	select {
-	case p.accepted <- buffer(theirs):
-		return buffer(ours), nil
+	case p.accepted <- buffer(theirs, nil):
+		p.open.Add(1)
+		return buffer(ours, func() { p.open.Add(-1) }), nil
 	case <-p.closed:
 		return nil, errors.New("connection refused")
 	case <-ctx.Done():
@@ -143,11 +148,12 @@ type buffered struct {
 	net.Conn
 	mu     sync.Mutex
 	closed bool
+	ended  func()
 	queue  chan []byte
 }
 
-func buffer(c net.Conn) *buffered {
-	b := &buffered{Conn: c, queue: make(chan []byte, 1000)}
+func buffer(c net.Conn, ended func()) *buffered {
+	b := &buffered{Conn: c, ended: ended, queue: make(chan []byte, 1000)}
 	go func() {
 		defer c.Close()
 		for text := range b.queue {
@@ -177,8 +183,12 @@ func (b *buffered) Close() error {
 	defer b.mu.Unlock()
 	if !b.closed {
 		b.closed = true
+		_ = b.SetReadDeadline(time.Unix(1, 0)) // it hears nothing more, from now on
 		_ = b.SetWriteDeadline(time.Now().Add(time.Second)) // what is under way arrives where somebody reads
 		close(b.queue)
+		if b.ended != nil {
+			b.ended()
+		}
 	}
 	return nil
 }
