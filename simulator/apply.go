@@ -33,6 +33,9 @@ func (a *agent) apply(ctx context.Context, version uint64, image string) {
 		a.fleet.counts.reboots.Add(1)
 		a.boots++
 		a.away(ctx, StateRebooting, away)
+		if ctx.Err() != nil {
+			return
+		}
 	}
 	a.version, a.mood, a.unsaid = format(version), online, true
 	a.mood.image = image

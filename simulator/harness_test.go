@@ -183,7 +183,7 @@ func (b *buffered) Close() error {
 	defer b.mu.Unlock()
 	if !b.closed {
 		b.closed = true
-		_ = b.SetReadDeadline(time.Unix(1, 0)) // it hears nothing more, from now on
+		_ = b.SetReadDeadline(time.Unix(1, 0))              // it hears nothing more, from now on
 		_ = b.SetWriteDeadline(time.Now().Add(time.Second)) // what is under way arrives where somebody reads
 		close(b.queue)
 		if b.ended != nil {
