@@ -116,8 +116,9 @@ func TestSimulateSendsWhatIsNoVersionAsItStands(t *testing.T) {
 	b.fleetOf(3)
 	b.restored("night")
 	require.Eventually(t, func() bool { return b.run("describe", "device", "web-01").code == exitOK }, devStartLimit, 50*time.Millisecond)
-	o := b.run(append(args, "--for", "4s")...)
+	o := b.run(append(args, "--until-answered", "--for", "4s")...)
 	require.Equal(t, exitOK, o.code, o.stderr)
+	require.Regexp(t, `AGENTS +2 for ([4-9]|\d\d) s`, o.stdout, "it is back, and was never answered")
 	require.Regexp(t, `fates +1 named, 1 neverBack`, o.stdout)
 	require.NotRegexp(t, ` 0 requests refused`, o.stdout)
 	require.Contains(t, o.stdout, "400 Bad Request")
@@ -153,7 +154,7 @@ func TestSimulateSaysWhatIsMissing(t *testing.T) {
 		"an organisation of nobody's": {append([]string{"--org", "acme"}, flags...), "acme"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := b.run(append([]string{"simulate"}, c.args...)...)
+			o := b.run(append([]string{"simulate", "--for", "1s"}, c.args...)...)
 			require.Equal(t, exitFailed, o.code, o.stderr)
 			require.Contains(t, o.stderr, c.says)
 			require.Empty(t, o.stdout)
