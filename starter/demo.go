@@ -15,6 +15,7 @@ import (
 
 	"rollcall/inventory"
 	"rollcall/runbook"
+	"rollcall/simulator"
 )
 
 // demoActor is who acts in a demo, as the audit names them.
@@ -28,6 +29,9 @@ type demo struct {
 	store  *inventory.Store
 	client client.Client
 	queue  string
+	// gateway is where the agents find theirs, and caCert and caKey the files that sign their certificates.
+	gateway, caCert, caKey string
+	agents                 *simulator.Fleet
 	// pace stretches the plan's times; 1 leaves them as they are.
 	pace float64
 	// eligible are the names of the devices that the restore must put on its roll, sorted. It is counted before the restore
@@ -40,6 +44,7 @@ type demo struct {
 func newDemo(streams IO, dir string, plan demoPlan, stack *devStack) *demo {
 	return &demo{
 		io: streams, dir: dir, plan: plan, store: stack.store, client: stack.client, queue: stack.queue,
+		gateway: stack.gatewayURL(), caCert: stack.caCert(), caKey: stack.caKey(),
 		pace: 1, view: newProgress(streams),
 	}
 }

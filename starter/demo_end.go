@@ -25,12 +25,11 @@ const (
 // playToTheEnd plays the whole night: all devices report, stragglers last, what is paused is resumed, and the restore
 // completes. The error says which devices are not accounted for.
 func (d *demo) playToTheEnd(ctx context.Context) (runbook.RestoreStatus, error) {
-	d.pace = hurry
 	done := d.showTally(ctx)
 	defer done()
 	steps := []func(context.Context) error{
-		func(ctx context.Context) error { return d.play(ctx, d.plan.Reports, d.plan.Decommissioned) },
-		func(ctx context.Context) error { return d.play(ctx, d.plan.Stragglers, nil) },
+		d.play,
+		func(context.Context) error { d.agents.CallStragglers(); return nil },
 		func(ctx context.Context) error { return d.await(ctx, nobodyIsAway) },
 		d.resumePaused,
 		func(ctx context.Context) error { return d.await(ctx, restoreHasEnded) },
@@ -47,7 +46,13 @@ func (d *demo) playToTheEnd(ctx context.Context) (runbook.RestoreStatus, error) 
 	return result, d.verdict(ctx, result)
 }
 
-func nobodyIsAway(s runbook.RestoreStatus) bool    { return s.Counts[runbook.StateAwaitingReconnect] == 0 }
+func nobodyIsAway(s runbook.RestoreStatus) bool { return s.Counts[runbook.StateAwaitingReconnect] == 0 }
+
+// onlyStragglersAreAway is how far a demo comes by itself.
+func (d *demo) onlyStragglersAreAway(s runbook.RestoreStatus) bool {
+	return s.Counts[runbook.StateAwaitingReconnect] <= int64(len(d.plan.Stragglers))
+}
+
 func restoreHasEnded(s runbook.RestoreStatus) bool { return s.State != runbook.RestoreRunning }
 
 // await waits until the tally is as it should be. When it has stood still for stallLimit the error names the devices that

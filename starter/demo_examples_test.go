@@ -12,6 +12,7 @@ import (
 	"rollcall/devenv/devtest"
 	"rollcall/inventory"
 	"rollcall/runbook"
+	"rollcall/simulator"
 )
 
 // exampleDir is where the example fleet stands, seen from this package.
@@ -176,16 +177,17 @@ func importExamples(t *testing.T) ([]exampleDevice, []inventory.Resource) {
 
 func withReports(found []inventory.Resource, plan demoPlan) []exampleDevice {
 	devices := make([]exampleDevice, len(found))
-	reports := byDevice(slices.Concat(plan.Reports, plan.Stragglers))
 	for i, r := range found {
 		name := r.Metadata.Name
 		devices[i] = exampleDevice{
 			Resource:    r,
-			straggler:   slices.ContainsFunc(plan.Stragglers, func(s demoReport) bool { return s.Device == name }),
+			straggler:   slices.ContainsFunc(plan.Stragglers, func(s simulator.Report) bool { return s.Device == name }),
 			isWithdrawn: slices.ContainsFunc(plan.Decommissioned, func(d demoDecommission) bool { return d.Device == name }),
 		}
-		for _, report := range reports[name] {
-			devices[i].reports = append(devices[i].reports, report.RenderedVersion)
+		for _, report := range slices.Concat(plan.Reports, plan.Stragglers) { // the file is in the order of time
+			if report.Device == name {
+				devices[i].reports = append(devices[i].reports, report.RenderedVersion)
+			}
 		}
 	}
 	return devices

@@ -26,19 +26,3 @@ func TestDemoPlanIsReadStrictly(t *testing.T) {
 		})
 	}
 }
-
-func TestDemoPlanKeepsTheOrderOfADevicesReports(t *testing.T) {
-	t.Parallel()
-	grouped := byDevice([]demoReport{
-		{AfterSeconds: 9, Device: "a", RenderedVersion: "3"},
-		{AfterSeconds: 1, Device: "b", RenderedVersion: "5"},
-		{AfterSeconds: 2, Device: "a", RenderedVersion: "1"},
-		{AfterSeconds: 2, Device: "a", RenderedVersion: "2"},
-	})
-	require.Len(t, grouped, 2)
-	var versions []string
-	for _, r := range grouped["a"] {
-		versions = append(versions, r.RenderedVersion)
-	}
-	require.Equal(t, []string{"1", "2", "3"}, versions)
-}

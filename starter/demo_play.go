@@ -13,46 +13,32 @@ import (
 )
 
 const (
-	// workflowPatience is how long a report waits for its device's workflow to be there: a restore starts them one after
+	// workflowPatience is how long what is sent waits for its device's workflow to be there: a restore starts them one after
 	// the other.
 	workflowPatience = 20 * time.Second
 	workflowInterval = 100 * time.Millisecond
 )
 
-// play lets the devices report, and takes out of service what the plan says, each at its time. It returns when all of it
-// has been sent, with what could not be.
-func (d *demo) play(ctx context.Context, reports []demoReport, decommissioned []demoDecommission) error {
+// play takes out of service what the plan says, each at its time, while the agents report by themselves. It returns when
+// the last report is due, with what could not be done.
+func (d *demo) play(ctx context.Context) error {
 	var (
 		wait  sync.WaitGroup
 		mu    sync.Mutex
 		errs  []error
 		start = time.Now()
 	)
-	fail := func(err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		errs = append(errs, err)
+	for _, one := range d.plan.Decommissioned {
+		wait.Go(func() {
+			err := d.decommission(ctx, start, one)
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		})
 	}
-	for _, one := range byDevice(reports) {
-		wait.Go(func() { fail(d.reportAll(ctx, start, one)) })
-	}
-	for _, one := range decommissioned {
-		wait.Go(func() { fail(d.decommission(ctx, start, one)) })
-	}
+	err := d.sleepUntil(ctx, start, d.plan.lastReport())
 	wait.Wait()
-	return errors.Join(errs...)
-}
-
-func (d *demo) reportAll(ctx context.Context, start time.Time, reports []demoReport) error {
-	for _, r := range reports {
-		if err := d.sleepUntil(ctx, start, r.AfterSeconds); err != nil {
-			return err
-		}
-		if err := d.send(ctx, r.Device, runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: r.RenderedVersion}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(append(errs, err)...)
 }
 
 // decommission does what Flight Control does with a device that is decommissioned, and tells the roll call so.

@@ -34,9 +34,9 @@ func newDevCommand(streams IO) *cobra.Command {
 the agents' gateway inside this process. Other commands in the same folder find them by themselves; for the temporal
 command, psql and curl there is .rollcall/env to be sourced. Ctrl-C ends all of it.
 
-With --demo the fleet of a directory is imported and restored, and its devices report over about half a minute. With
---until-done as well the whole night is played in a directory that is thrown away: stragglers come back, paused devices
-are resumed, and the exit code is 0 only if every device is accounted for.`,
+With --demo the fleet of a directory is imported and restored, and its agents come back over the gateway within about half
+a minute and live until Ctrl-C. With --until-done as well the whole night is played in a directory that is thrown away:
+stragglers come back, paused devices are resumed, and the exit code is 0 only if every device is accounted for.`,
 		Example: `  starter dev
   starter dev --demo examples
   starter dev --demo examples --until-done`,
@@ -47,7 +47,7 @@ are resumed, and the exit code is 0 only if every device is accounted for.`,
 	flags.IntVar(&o.port, "port", devenv.DefaultPort, "Temporal's `port`; where it is taken, or 0, a free one is found")
 	flags.IntVar(&o.uiPort, "ui-port", devenv.DefaultUIPort, "the web UI's `port`; where it is taken, or 0, a free one is found")
 	flags.IntVar(&o.gatewayPort, "gateway-port", defaultGatewayPort, "the gateway's `port`; where it is taken, or 0, a free one is found")
-	flags.StringVar(&o.demo, "demo", "", "`directory` with a fleet.yaml to restore and a reports.yaml of what its devices do then")
+	flags.StringVar(&o.demo, "demo", "", "`directory` with a fleet.yaml to restore and a reports.yaml of what its agents do then")
 	flags.BoolVar(&o.untilDone, "until-done", false, "play the demo to its end, print the tally, and exit")
 	flags.StringVar(&o.restoreID, "restore-id", "", "`id` of the demo's restore (default the one that runs, else demo-YYYYMMDD-HHMMSS)")
 	cmd.RunE = run(func(ctx context.Context, _ []string) error {

@@ -15,7 +15,8 @@ import (
 // playLimit is how long a demo that is played to its end may take, the start of the servers included.
 const playLimit = 2 * time.Minute
 
-// runDemo plays the demo's reports, says what can be done now, and shows the tally until ctx ends.
+// runDemo lets the demo's agents come back, says what can be done now, and shows the tally until ctx ends. The agents live
+// until then: who is resumed is served, and applies it.
 func (o *devOptions) runDemo(ctx context.Context, stack *devStack, plan demoPlan) error {
 	d := newDemo(o.io, o.demo, plan, stack)
 	if err := d.prepare(ctx); err != nil {
@@ -24,9 +25,17 @@ func (o *devOptions) runDemo(ctx context.Context, stack *devStack, plan demoPlan
 	if err := d.start(ctx, o.restoreID); err != nil {
 		return err
 	}
-	fmt.Fprintf(o.io.Stderr, "the devices report now; watch it in the web UI: %s\n", workflowsURL(stack, ""))
+	agents, err := d.callAgents(ctx)
+	if err != nil {
+		return err
+	}
+	defer agents()
+	fmt.Fprintf(o.io.Stderr, "the agents come back now; watch it in the web UI: %s\n", workflowsURL(stack, ""))
 	done := d.showTally(ctx)
-	err := d.play(ctx, plan.Reports, plan.Decommissioned)
+	err = d.play(ctx)
+	if err == nil {
+		err = d.await(ctx, d.onlyStragglersAreAway)
+	}
 	done()
 	if ctx.Err() != nil {
 		return err
@@ -55,6 +64,9 @@ func (o *devOptions) completePassing(cmd *cobra.Command) error {
 	if !cmd.Flag("ui-port").Changed {
 		o.uiPort = devenv.NoUI
 	}
+	if !cmd.Flag("gateway-port").Changed {
+		o.gatewayPort = 0
+	}
 	return nil
 }
 
@@ -72,8 +84,8 @@ func (o *devOptions) playToTheEnd(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, remove()) }()
 	ctx, cancel := context.WithTimeoutCause(ctx, playLimit, fmt.Errorf("the demo has not ended within %s", playLimit))
 	defer cancel()
-	fmt.Fprintln(o.io.Stderr, "starting PostgreSQL, Temporal and the worker")
-	stack, err := startDevStack(ctx, devConfig{Dir: dir, Port: o.port, UIPort: o.uiPort, Passing: true})
+	fmt.Fprintln(o.io.Stderr, "starting PostgreSQL, Temporal, the worker and the gateway")
+	stack, err := startDevStack(ctx, devConfig{Dir: dir, Port: o.port, UIPort: o.uiPort, GatewayPort: o.gatewayPort, Passing: true})
 	if err != nil {
 		return notStarted(ctx, err)
 	}
@@ -95,12 +107,22 @@ func (o *devOptions) playOn(ctx context.Context, stack *devStack, plan demoPlan)
 	if err := d.start(ctx, o.restoreID); err != nil {
 		return err
 	}
+	d.pace = hurry
+	agents, err := d.callAgents(ctx)
+	if err != nil {
+		return err
+	}
+	defer agents()
 	tally, err := d.playToTheEnd(ctx)
 	if tally.RestoreID != "" {
 		err = errors.Join(err, printStatus(o.io.Stdout, o.io.Now(), tally, nil))
 	}
+	if err != nil {
+		return err
+	}
+	caughtUp, err := d.caughtUp(ctx)
 	if err == nil {
-		_, err = fmt.Fprintf(o.io.Stdout, "\nall %d devices are accounted for\n", len(d.eligible))
+		_, err = fmt.Fprintf(o.io.Stdout, "\nall %d devices are accounted for\n%s\n", len(d.eligible), caughtUp)
 	}
 	return err
 }

@@ -30,11 +30,8 @@ func (s *devStack) gatewayURL() string {
 	return "https://" + s.gateway.Address()
 }
 
-// startGateway serves agents until stop, with an authority of its own. Servers whose data nobody wants have no agents.
+// startGateway serves agents until stop, with an authority of its own.
 func (s *devStack) startGateway(ctx context.Context) error {
-	if s.cfg.Passing {
-		return nil
-	}
 	cfg, err := s.gatewayConfig()
 	if err != nil {
 		return fmt.Errorf("start the gateway: %w", err)

@@ -57,6 +57,7 @@ func newRootCommand(streams IO) *cobra.Command {
 		newWithdrawCommand(g),
 		newCancelCommand(g),
 		newCertCommand(g),
+		newSimulateCommand(g),
 		newDevCommand(streams),
 		newVersionCommand(g),
 	)

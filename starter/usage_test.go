@@ -86,6 +86,12 @@ func TestUsageErrorsExitWith2AndSayWhatIsWrong(t *testing.T) {
 		"cancel without a reason":       {"cancel first", "--reason"},
 		"cancel with a blank reason":    {"cancel first --reason=", "--reason"},
 		"cancel an id that cannot be":   {"cancel a/b --reason=x", "cannot be used"},
+		"simulate nobody":               {"simulate --devices 0", "--devices 0"},
+		"simulate fewer than nobody":    {"simulate --devices -1", "--devices -1"},
+		"simulate for no time":          {"simulate --for 0s", "--for 0s"},
+		"simulate without TLS":          {"simulate --gateway http://127.0.0.1:1", "https://host:port"},
+		"simulate with a word as seed":  {"simulate --seed x", "--seed"},
+		"simulate some":                 {"simulate 7", "unknown command"},
 		"migrate with an argument":      {"migrate now", "unknown command"},
 		"complete for an unknown shell": {"completion tcsh --nope", "unknown"},
 	}
@@ -118,7 +124,7 @@ func TestEveryCommandExplainsItselfWithAnExampleToPaste(t *testing.T) {
 		}
 	}
 	visit(root)
-	require.Len(t, root.Commands(), 15)
+	require.Len(t, root.Commands(), 16)
 }
 
 // TestExamplesAreUnderstood pastes the examples: what is wrong with them must not be the command line.

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"rollcall/authority"
+	"rollcall/inventory"
+	"rollcall/runbook"
+	"rollcall/simulator"
+)
+
+// demoSeed is what a demo's chance is drawn from, so that each plays the same night.
+const demoSeed = 1
+
+// caughtUpPatience is how long the end of a demo waits for agents to apply what they were served.
+const caughtUpPatience = 5 * time.Second
+
+// callAgents lets the agents of the plan come back over the gateway, once the whole roll call listens. They live until ctx
+// is done or wait is called, which returns when they have ended.
+func (d *demo) callAgents(ctx context.Context) (wait func(), err error) {
+	if err := d.awaitWorkflows(ctx); err != nil {
+		return nil, err
+	}
+	ca, err := authority.Load(d.caCert, d.caKey)
+	if err != nil {
+		return nil, err
+	}
+	found, err := d.store.Devices(ctx, inventory.Query{})
+	if err != nil {
+		return nil, err
+	}
+	devices, err := agentsOf(found)
+	if err != nil {
+		return nil, err
+	}
+	d.agents, err = simulator.New(ctx, simulator.Config{
+		Gateway: d.gateway, CA: ca, Devices: devices, Scenario: d.plan.Scenario, Seed: demoSeed, Pace: d.pace,
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		d.agents.Run(ctx)
+	}()
+	return func() { cancel(); <-ended }, nil
+}
+
+// awaitWorkflows waits a little until the workflow of each device that is waited for is there: an agent that came before
+// would be told to come again some seconds later, and a demo has half a minute.
+func (d *demo) awaitWorkflows(ctx context.Context) error {
+	waiting, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	patient, cancel := context.WithTimeout(ctx, workflowPatience)
+	defer cancel()
+	for _, entry := range waiting {
+		for patient.Err() == nil {
+			running, err := d.runs(ctx, runbook.DeviceWorkflowID(entry.OrgID, entry.Name))
+			if err != nil {
+				return err
+			}
+			if running || !startsSoon(patient, d.store, entry.OrgID, entry.Name) {
+				break
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// caughtUp waits a little until every device that is back runs what was rendered for it, and says how many do. A device
+// without a spec has nothing to catch up with, and may stay behind.
+func (d *demo) caughtUp(ctx context.Context) (said string, err error) {
+	patient, cancel := context.WithTimeout(ctx, caughtUpPatience)
+	defer cancel()
+	for {
+		found, err := d.store.Devices(ctx, inventory.Query{Names: d.eligible})
+		if err != nil {
+			return "", err
+		}
+		found = slices.DeleteFunc(found, func(r inventory.Resource) bool {
+			return runbook.StateOf(r.Metadata.Annotations).Open() || !slices.Contains(d.plan.Devices(), r.Metadata.Name)
+		})
+		upToDate := 0
+		for _, r := range found {
+			if status := readDeviceStatus(r.Status); status.Updated.Status == runbook.UpdatedUpToDate {
+				upToDate++
+			}
+		}
+		said = fmt.Sprintf("%d of %s that came back run what was rendered for them", upToDate, count(len(found), "device"))
+		if upToDate == len(found) || patient.Err() != nil {
+			return said, ctx.Err()
+		}
+		select {
+		case <-patient.Done():
+		case <-time.After(workflowInterval):
+		}
+	}
+}
