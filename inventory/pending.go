@@ -80,7 +80,7 @@ func (s *Store) Enrollments(ctx context.Context, q Query) ([]EnrollmentStanding,
 	}
 	var rows []enrollmentRow
 	query := `select r.org_id, r.name, ` + requestState("r") + ` as state, rollcall.object(r.annotations) as annotations,
-  coalesce(r.spec ->> 'knownRenderedVersion', '') as known, coalesce(r.spec ->> 'csr', '') as csr, ` + knownKey("r") + ` as known_key,
+  coalesce(r.spec ->> 'knownRenderedVersion', '') as known, coalesce(r.spec ->> 'csr', '') as csr, ` + knownKey + `,
   coalesce(r.status #>> '{approval,approvedBy}', '') as decided_by,
   exists (select from devices d where d.org_id = r.org_id and d.name = r.name) as device_exists
 from enrollment_requests r
@@ -100,6 +100,7 @@ type enrollmentRow struct {
 	Known        string                  `db:"known"`
 	CSR          string                  `db:"csr"`
 	KnownKey     string                  `db:"known_key"`
+	BroughtKey   bool                    `db:"brought_key"`
 	DecidedBy    string                  `db:"decided_by"`
 	DeviceExists bool                    `db:"device_exists"`
 }
@@ -113,6 +114,6 @@ func (r enrollmentRow) standing() (EnrollmentStanding, error) {
 	e.Enrollment = runbook.Enrollment{Exists: true, DeviceExists: r.DeviceExists, State: r.State, DecidedBy: r.DecidedBy}
 	e.Begins, e.BeginsErr = runbook.EnrolledState(annotations, r.Known)
 	key := keyOf(r.CSR)
-	e.Key, e.Fingerprint = runbook.CompareKey(r.Name, key, r.KnownKey), key.Fingerprint
+	e.Key, e.Fingerprint = keyStanding(r.Name, key, r.KnownKey, r.BroughtKey), key.Fingerprint
 	return e, nil
 }

@@ -18,9 +18,17 @@ func keyOf(csr string) runbook.Key {
 	return runbook.Key{Fingerprint: fingerprint, Name: name}
 }
 
-// knownKey is the column of the fingerprint that is known under the name of a request of a table so called.
-func knownKey(table string) string {
-	return `coalesce((select k.key from rollcall.request_keys k where k.org_id = ` + table + `.org_id and k.name = ` + table + `.name), '')`
+// knownKey are the columns of the fingerprint that is known under the name of a request r, and of whether it came with it.
+const knownKey = `coalesce((select k.key from rollcall.request_keys k where k.org_id = r.org_id and k.name = r.name), '') as known_key,
+  exists (select from rollcall.request_keys k where k.org_id = r.org_id and k.name = r.name and k.noted_at = r.created_at) as brought_key`
+
+// keyStanding is how the key of a stored request stands: one that came with the request was not known before.
+func keyStanding(name string, key runbook.Key, known string, brought bool) runbook.KeyStanding {
+	standing := runbook.CompareKey(name, key, known)
+	if standing == runbook.KeySame && brought {
+		return runbook.KeyNew
+	}
+	return standing
 }
 
 // noteKey compares the key of a request that arrives with the one that is known under its name, and keeps the known one. A
@@ -67,7 +75,7 @@ func keptKey(ctx context.Context, tx *sqlx.Tx, orgID, name string) (key string, 
 func keepKey(ctx context.Context, tx *sqlx.Tx, orgID, name, key string) error {
 	_, err := tx.ExecContext(ctx, `
 		insert into rollcall.request_keys as k (org_id, name, key) values ($1, $2, $3)
-		on conflict (org_id, name) do update set key = excluded.key, updated_at = now() where k.key <> excluded.key`, orgID, name, key)
+		on conflict (org_id, name) do update set key = excluded.key, noted_at = now() where k.key <> excluded.key`, orgID, name, key)
 	if err != nil {
 		return fmt.Errorf("keep the known key: %w", err)
 	}

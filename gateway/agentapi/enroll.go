@@ -62,7 +62,7 @@ func (g *Gateway) getRequest(w http.ResponseWriter, r *http.Request) error {
 		return problemf(http.StatusBadRequest, "this call has no body")
 	}
 	if wrong := validation.IsDNS1123Subdomain(name); len(wrong) > 0 {
-		return problemf(http.StatusBadRequest, "%q is not a name: %s", name, strings.Join(wrong, "; "))
+		return problemf(http.StatusBadRequest, "%q is not a name: %s", presentable(name), strings.Join(wrong, "; "))
 	}
 	leave, err := g.enrolls.about(name, g.cfg.OpenPerDevice)
 	if err != nil {

@@ -30,7 +30,7 @@ func decodeRequest(body []byte) (in inventory.ArriveInput, err error) {
 		return in, err
 	}
 	if wrong := validation.IsDNS1123Subdomain(in.Name); len(wrong) > 0 {
-		return in, invalid("metadata.name: %q is not a name: %s", in.Name, strings.Join(wrong, "; "))
+		return in, invalid("metadata.name: %q is not a name: %s", presentable(in.Name), strings.Join(wrong, "; "))
 	}
 	if in.Labels, err = labels("metadata.labels", metadata["labels"]); err != nil {
 		return in, err
@@ -45,7 +45,7 @@ func isRequest(request map[string]json.RawMessage) error {
 		return err
 	}
 	if kind != inventory.KindEnrollmentRequest {
-		return invalid("kind: %q is not %s", kind, inventory.KindEnrollmentRequest)
+		return invalid("kind: %q is not %s", presentable(kind), inventory.KindEnrollmentRequest)
 	}
 	version, err := text("apiVersion", request["apiVersion"])
 	if err != nil {
@@ -53,7 +53,7 @@ func isRequest(request map[string]json.RawMessage) error {
 	}
 	// As for what is imported: what enrollment needs is alike in all versions of Flight Control's API.
 	if of, ok := strings.CutPrefix(version, "flightctl.io/"); !ok || of == "" {
-		return invalid("apiVersion: %q is not of Flight Control, whose present one is %s", version, inventory.APIVersion)
+		return invalid("apiVersion: %q is not of Flight Control, whose present one is %s", presentable(version), inventory.APIVersion)
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func decodeRequestSpec(in *inventory.ArriveInput) error {
 		return invalid("spec.csr cannot be signed: %v", err)
 	}
 	if csr.CommonName() != in.Name {
-		return invalid("spec.csr asks for a certificate of %q, and the request is that of %q", csr.CommonName(), in.Name)
+		return invalid("spec.csr asks for a certificate of %q, and the request is that of %q", presentable(csr.CommonName()), in.Name)
 	}
 	if raw := spec["deviceStatus"]; !isNull(raw) {
 		if _, err := object("spec.deviceStatus", raw); err != nil {
@@ -115,12 +115,12 @@ func labels(what string, raw json.RawMessage) (map[string]string, error) {
 	}
 	read := make(map[string]string, len(fields))
 	for name, raw := range fields {
-		value, err := text(what+"."+name, raw)
+		value, err := text(what+"."+presentable(name), raw)
 		if err != nil {
 			return nil, err
 		}
 		if wrong := append(validation.IsQualifiedName(name), validation.IsValidLabelValue(value)...); len(wrong) > 0 {
-			return nil, invalid("%s: %q=%q is not a label: %s", what, name, value, strings.Join(wrong, "; "))
+			return nil, invalid("%s: %q=%q is not a label: %s", what, presentable(name), presentable(value), strings.Join(wrong, "; "))
 		}
 		read[name] = value
 	}
@@ -147,7 +147,6 @@ func orNull(raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// invalid makes a *Refusal. What it quotes of the body is cut and made printable.
 func invalid(format string, args ...any) error {
-	return runbook.Refuse(runbook.CodeInvalidRequest, "%s", runbook.Storable(fmt.Sprintf(format, args...)))
+	return runbook.Refuse(runbook.CodeInvalidRequest, format, args...)
 }
