@@ -115,20 +115,27 @@ type requestBefore struct {
 	DeviceExists bool                    `db:"device_exists"`
 }
 
-var lockRequestBefore = `
+// The row is locked first and read after: a statement that waits for a lock sees the row as it has become, and all else as it
+// was before, so that an approval which it has waited for would seem to have no device.
+const lockRequestBefore = `select from enrollment_requests where org_id = $1 and name = $2 for update`
+
+var readRequestBefore = `
 select ` + requestState("e") + ` as state, e.deleted_at is not null as deleted, coalesce(e.spec ->> 'csr', '') as csr,
     coalesce(e.spec ->> 'knownRenderedVersion', '') as known, coalesce(e.status #>> '{approval,approvedBy}', '') as decided_by,
     exists (select from devices d where d.org_id = e.org_id and d.name = e.name and d.deleted_at is null) as device_exists
-from enrollment_requests e where e.org_id = $1 and e.name = $2 for update of e`
+from enrollment_requests e where e.org_id = $1 and e.name = $2`
 
 func lockBefore(ctx context.Context, tx *sqlx.Tx, in ArriveInput) (requestBefore, error) {
 	b := requestBefore{Found: true}
-	err := tx.GetContext(ctx, &b, lockRequestBefore, in.OrgID, in.Name)
+	if _, err := tx.ExecContext(ctx, lockRequestBefore, in.OrgID, in.Name); err != nil {
+		return b, fmt.Errorf("lock the request: %w", err)
+	}
+	err := tx.GetContext(ctx, &b, readRequestBefore, in.OrgID, in.Name)
 	if errors.Is(err, sql.ErrNoRows) {
 		return b, errors.New("the request has just been deleted") // which the agent's next attempt finds
 	}
 	if err != nil {
-		return b, fmt.Errorf("lock the request: %w", err)
+		return b, fmt.Errorf("read the request: %w", err)
 	}
 	return b, nil
 }

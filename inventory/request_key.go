@@ -20,7 +20,7 @@ func keyOf(csr string) runbook.Key {
 
 // knownKey are the columns of the fingerprint that is known under the name of a request r, and of whether it came with it.
 const knownKey = `coalesce((select k.key from rollcall.request_keys k where k.org_id = r.org_id and k.name = r.name), '') as known_key,
-  exists (select from rollcall.request_keys k where k.org_id = r.org_id and k.name = r.name and k.noted_at = r.created_at) as brought_key`
+  exists (select from rollcall.request_keys k where k.org_id = r.org_id and k.name = r.name and k.brought_at = r.created_at) as brought_key`
 
 // keyStanding is how the key of a stored request stands: one that came with the request was not known before.
 func keyStanding(name string, key runbook.Key, known string, brought bool) runbook.KeyStanding {
@@ -46,7 +46,7 @@ func (b requestBefore) noteKey(ctx context.Context, tx *sqlx.Tx, in ArriveInput,
 	if known == kept || known == "" {
 		return standing, nil
 	}
-	return standing, keepKey(ctx, tx, in.OrgID, in.Name, known)
+	return standing, keepKey(ctx, tx, in.OrgID, in.Name, known, standing == runbook.KeyNew)
 }
 
 // knownKey is the fingerprint that was known before: that of the request which was approved, here or in the backup, else the
@@ -72,10 +72,12 @@ func keptKey(ctx context.Context, tx *sqlx.Tx, orgID, name string) (key string, 
 	return key, nil
 }
 
-func keepKey(ctx context.Context, tx *sqlx.Tx, orgID, name, key string) error {
+// keepKey makes a key the known one; brought tells that it came with the request that is being stored.
+func keepKey(ctx context.Context, tx *sqlx.Tx, orgID, name, key string, brought bool) error {
 	_, err := tx.ExecContext(ctx, `
-		insert into rollcall.request_keys as k (org_id, name, key) values ($1, $2, $3)
-		on conflict (org_id, name) do update set key = excluded.key, noted_at = now() where k.key <> excluded.key`, orgID, name, key)
+		insert into rollcall.request_keys as k (org_id, name, key, brought_at) values ($1, $2, $3, case when $4 then now() end)
+		on conflict (org_id, name) do update set key = excluded.key, brought_at = excluded.brought_at where k.key <> excluded.key`,
+		orgID, name, key, brought)
 	if err != nil {
 		return fmt.Errorf("keep the known key: %w", err)
 	}
@@ -92,5 +94,5 @@ func (e enrollment) acceptKey(ctx context.Context, tx *sqlx.Tx) (warning string,
 	if runbook.CompareKey(e.asked.Name, key, kept) == runbook.KeyDifferent {
 		warning = "; its key (SHA-256 " + key.Fingerprint + ") is not the one known before"
 	}
-	return warning, keepKey(ctx, tx, e.asked.OrgID, e.asked.Name, key.Fingerprint)
+	return warning, keepKey(ctx, tx, e.asked.OrgID, e.asked.Name, key.Fingerprint, false)
 }
