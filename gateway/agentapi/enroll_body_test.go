@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"rollcall/gateway/agentapi"
+	"rollcall/inventory"
 )
 
 func TestRequestsThatAreRefused(t *testing.T) {
@@ -124,7 +125,10 @@ func TestAFloodOfRequestsLeavesRoomForDevices(t *testing.T) {
 	const open, fromOne = 30, 20
 	b := newBench(t, func(c *agentapi.Config) { c.OpenEnrollments, c.OpenPerSource = open, fromOne })
 	b.give(map[string]string{"web-1": "5"})
-	tx, err := b.store.DB().Beginx()
+	other, err := inventory.Open(t.Context(), b.url)
+	require.NoError(t, err)
+	defer other.Close()
+	tx, err := other.DB().Beginx()
 	require.NoError(t, err)
 	_, err = tx.Exec(`lock table enrollment_requests in access exclusive mode`)
 	require.NoError(t, err)
@@ -143,10 +147,13 @@ func TestAFloodOfRequestsLeavesRoomForDevices(t *testing.T) {
 	for range fromOne { // no more than these are let in
 		requireStatus(t, <-answers, http.StatusTooManyRequests, "open from 127.0.0.1")
 	}
-	a := b.agent("web-1")
-	for range 20 {
-		require.Equal(t, http.StatusOK, a.put(`{}`).code)
-	}
+	require.Eventually(t, func() bool {
+		var waiting int
+		err := other.DB().Get(&waiting, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)
+		return err == nil && waiting >= 8
+	}, patience, 5*time.Millisecond)
+	require.Equal(t, http.StatusOK, b.agent("web-1").put(`{}`).code)
+	require.Empty(t, answers, "the device is answered while they still wait")
 	require.NoError(t, tx.Rollback())
 	for range fromOne {
 		got := <-answers
