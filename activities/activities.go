@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 
+	"rollcall/enrollment"
 	"rollcall/inventory"
 )
 
@@ -13,7 +14,7 @@ type Activities struct {
 	// Temporal is where the inventory watch sends its signals.
 	Temporal Signaller
 	// Starter starts the workflows of enrollment requests.
-	Starter WorkflowStarter
+	Starter enrollment.Starter
 }
 
 // Signaller is what the inventory watch needs of a Temporal client.

@@ -2,23 +2,15 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
+	"rollcall/enrollment"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
-
-// WorkflowStarter is what an activity needs of a Temporal client to start workflows; a client.Client is one.
-type WorkflowStarter interface {
-	ExecuteWorkflow(ctx context.Context, options client.StartWorkflowOptions, workflow any, args ...any) (client.WorkflowRun, error)
-}
 
 // ApproveInput is a human's decision to let a device in.
 type ApproveInput struct {
@@ -27,6 +19,7 @@ type ApproveInput struct {
 	By        string            `json:"by"`
 	Reason    string            `json:"reason,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
+	ExpectKey string            `json:"expectKey,omitempty"`
 	RequestID string            `json:"requestId"`
 }
 
@@ -103,27 +96,11 @@ func (a *Activities) StartEnrollments(ctx context.Context, in RollInput) (RollRe
 		return RollResult{}, failure(err)
 	}
 	for _, request := range pending {
-		if err := a.startEnrollment(ctx, in.RestoreID, request); err != nil {
+		err := enrollment.Start(ctx, a.Starter, activity.GetInfo(ctx).TaskQueue, "pending when "+in.RestoreID+" was restored",
+			runbook.EnrollmentInput{OrgID: request.OrgID, Name: request.Name, RestoreID: in.RestoreID})
+		if err != nil {
 			return RollResult{}, fmt.Errorf("start the workflow of enrollment request %s: %w", request.Name, err)
 		}
 	}
 	return RollResult(page), nil
-}
-
-func (a *Activities) startEnrollment(ctx context.Context, restoreID string, request inventory.PendingRequest) error {
-	_, err := a.Starter.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:        runbook.EnrollmentWorkflowID(request.OrgID, request.Name),
-		TaskQueue: activity.GetInfo(ctx).TaskQueue,
-		TypedSearchAttributes: temporal.NewSearchAttributes(
-			temporal.NewSearchAttributeKeyKeyword(runbook.AttributeDeviceName).ValueSet(request.Name),
-			temporal.NewSearchAttributeKeyKeyword(runbook.AttributeRestoreID).ValueSet(restoreID),
-		),
-		StaticSummary:                            "enrollment of " + request.Name + ", pending when " + restoreID + " was restored",
-		WorkflowExecutionErrorWhenAlreadyStarted: true,
-	}, runbook.EnrollmentWorkflowName, runbook.EnrollmentInput{OrgID: request.OrgID, Name: request.Name, RestoreID: restoreID})
-	var already *serviceerror.WorkflowExecutionAlreadyStarted
-	if errors.As(err, &already) {
-		return nil
-	}
-	return err
 }

@@ -85,6 +85,7 @@ func serve(ctx context.Context, o options, stderr io.Writer) error {
 	}
 	defer c.Close()
 	cfg.Store, cfg.Temporal, cfg.Logger, cfg.Metrics = store, c, logger, metrics.Registry()
+	cfg.Starter, cfg.TaskQueue = c, host.TaskQueue()
 	g, err := agentapi.New(cfg)
 	if err != nil {
 		return err

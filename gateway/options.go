@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
+	"rollcall/authority"
 	"rollcall/gateway/agentapi"
 )
 
@@ -18,6 +20,8 @@ const defaultListen = ":7443"
 // options are the gateway's flags; each has an environment variable as its default.
 type options struct {
 	listen, certFile, keyFile, clientCA     string
+	caCert, caKey                           string
+	certDays                                int
 	org, metricsListen, logFormat, logLevel string
 	plainHTTP, render, showVersion          bool
 }
@@ -34,6 +38,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.certFile, "cert", os.Getenv("ROLLCALL_GATEWAY_CERT"), "PEM file of the gateway's certificate (ROLLCALL_GATEWAY_CERT)")
 	flags.StringVar(&o.keyFile, "key", os.Getenv("ROLLCALL_GATEWAY_KEY"), "PEM file of its key (ROLLCALL_GATEWAY_KEY)")
 	flags.StringVar(&o.clientCA, "client-ca", os.Getenv("ROLLCALL_CA_CERT"), "PEM file of the authority that signed the certificates of agents (ROLLCALL_CA_CERT)")
+	flags.StringVar(&o.caCert, "ca-cert", os.Getenv("ROLLCALL_CA_CERT"), "PEM file of the authority that signs approved enrollment requests (ROLLCALL_CA_CERT)")
+	flags.StringVar(&o.caKey, "ca-key", os.Getenv("ROLLCALL_CA_KEY"), "PEM file of its key; without it nothing is signed (ROLLCALL_CA_KEY)")
+	flags.IntVar(&o.certDays, "cert-days", 365, "how many days the certificates are valid that it signs")
 	flags.BoolVar(&o.plainHTTP, "plain-http", false, "serve without TLS, on a loopback address only: anybody there may speak for any device")
 	flags.BoolVar(&o.render, "render", false, "render specs; a live Flight Control renders them itself")
 	flags.StringVar(&o.org, "org", "", "organisation whose devices are served: its UUID, external id or display name (default the default one)")
@@ -55,6 +62,11 @@ func parse(args []string, stderr io.Writer) (options, error) {
 // config is what the flags alone say, with the certificates read.
 func (o options) config() (agentapi.Config, error) {
 	cfg := agentapi.Config{Listen: o.listen, MetricsListen: o.metricsListen, PlainHTTP: o.plainHTTP, Render: o.render}
+	var err error
+	if cfg.CA, err = o.authority(); err != nil {
+		return cfg, err
+	}
+	cfg.CertificateLifetime = time.Duration(o.certDays) * 24 * time.Hour
 	if o.plainHTTP {
 		return cfg, nil
 	}
@@ -74,4 +86,17 @@ func (o options) config() (agentapi.Config, error) {
 		return cfg, fmt.Errorf("read the authority for agents: %s holds no certificate in PEM", o.clientCA)
 	}
 	return cfg, nil
+}
+
+// authority is the one that signs; nil where there is no key to sign with.
+func (o options) authority() (*authority.CA, error) {
+	switch {
+	case o.caKey == "":
+		return nil, nil
+	case o.caCert == "":
+		return nil, errors.New("--ca-key is given without --ca-cert, the certificate that it belongs to")
+	case o.certDays < 1:
+		return nil, fmt.Errorf("--cert-days %d: a certificate is valid for a day at least", o.certDays)
+	}
+	return authority.Load(o.caCert, o.caKey)
 }

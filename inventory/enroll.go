@@ -66,7 +66,11 @@ func (e enrollment) approve(ctx context.Context, tx *sqlx.Tx, in ApproveInput, s
 	if err := r.write(ctx, tx); err != nil {
 		return Decided{}, err
 	}
-	message := fmt.Sprintf("Approved by %s, the device begins %s", in.By, state)
+	warning, err := e.acceptKey(ctx, tx)
+	if err != nil {
+		return Decided{}, err
+	}
+	message := fmt.Sprintf("Approved by %s, the device begins %s%s", in.By, state, warning)
 	return e.answered(r), e.tell(ctx, tx, runbook.ReasonEnrollmentApproved, withReason(message, in.Reason))
 }
 

@@ -21,6 +21,8 @@ type ApproveInput struct {
 	Reason string `json:"reason,omitempty"`
 	// Labels are all the labels that the device gets.
 	Labels map[string]string `json:"labels,omitempty"`
+	// ExpectKey is the fingerprint of the key that the human was shown; empty is no expectation.
+	ExpectKey string `json:"expectKey,omitempty"`
 	// RequestID makes a repetition return the first result; empty is a request of its own each time.
 	RequestID string `json:"requestId,omitempty"`
 }
@@ -58,6 +60,9 @@ type Decided struct {
 func (s *Store) Approve(ctx context.Context, in ApproveInput) (Decided, error) {
 	return s.decide(ctx, "approve", in.record(), func(tx *sqlx.Tx, e enrollment) (Decided, error) {
 		err := runbook.MayApprove(e.stands(), in.Name)
+		if err == nil {
+			err = runbook.ExpectedKey(in.Name, in.ExpectKey, keyOf(e.CSR).Fingerprint)
+		}
 		state := runbook.State("")
 		if err == nil {
 			state, err = runbook.EnrolledState(e.annotations, e.Known)
@@ -125,6 +130,7 @@ type enrollment struct {
 	State        runbook.EnrollmentState `db:"state"`
 	Annotations  []byte                  `db:"annotations"`
 	Known        string                  `db:"known"`
+	CSR          string                  `db:"csr"`
 	DecidedBy    string                  `db:"decided_by"`
 	DeviceExists bool                    `db:"device_exists"`
 	annotations  map[string]string
@@ -132,7 +138,7 @@ type enrollment struct {
 
 var lockRequest = `
 select ` + requestState("e") + ` as state, rollcall.object(e.annotations) as annotations,
-    coalesce(e.spec ->> 'knownRenderedVersion', '') as known,
+    coalesce(e.spec ->> 'knownRenderedVersion', '') as known, coalesce(e.spec ->> 'csr', '') as csr,
     coalesce(e.status #>> '{approval,approvedBy}', '') as decided_by,
     exists (select from devices d where d.org_id = e.org_id and d.name = e.name) as device_exists
 from enrollment_requests e where e.org_id = $1 and e.name = $2 and e.deleted_at is null

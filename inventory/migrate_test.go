@@ -34,7 +34,7 @@ func TestMigrateAltersNothingOfFlightControls(t *testing.T) {
 
 	result, err := inventory.Migrate(t.Context(), url)
 	require.NoError(t, err)
-	require.Equal(t, inventory.MigrateResult{From: 0, To: 2}, result)
+	require.Equal(t, inventory.MigrateResult{From: 0, To: 3}, result)
 	require.Equal(t, before, *readString(t, store, catalog))
 	require.Equal(t, rows, snapshotOf(t, store, "devices", "organizations", "device_timestamps", "device_labels", "events"))
 	require.NoError(t, store.CheckSchema(t.Context()))
@@ -91,7 +91,7 @@ func TestMigrationsAtTheSameTimeWaitForEachOther(t *testing.T) {
 	})
 	first := 0
 	for _, m := range made {
-		require.EqualValues(t, 2, m.To)
+		require.EqualValues(t, 3, m.To)
 		if m.From == 0 {
 			first++
 		}

@@ -66,6 +66,10 @@ type EnrollmentStanding struct {
 	// that cannot be told.
 	Begins    runbook.State
 	BeginsErr error
+	// Key is how the request's key compares with the one known of its name, and Fingerprint which it is, empty where it holds
+	// none that can be read.
+	Key         runbook.KeyStanding
+	Fingerprint string
 }
 
 // Enrollments reads where enrollment requests stand, ordered by name; the field selector of q is one for enrollment requests.
@@ -76,7 +80,8 @@ func (s *Store) Enrollments(ctx context.Context, q Query) ([]EnrollmentStanding,
 	}
 	var rows []enrollmentRow
 	query := `select r.org_id, r.name, ` + requestState("r") + ` as state, rollcall.object(r.annotations) as annotations,
-  coalesce(r.spec ->> 'knownRenderedVersion', '') as known, coalesce(r.status #>> '{approval,approvedBy}', '') as decided_by,
+  coalesce(r.spec ->> 'knownRenderedVersion', '') as known, coalesce(r.spec ->> 'csr', '') as csr, ` + knownKey + `,
+  coalesce(r.status #>> '{approval,approvedBy}', '') as decided_by,
   exists (select from devices d where d.org_id = r.org_id and d.name = r.name) as device_exists
 from enrollment_requests r
 where ` + c.where() + `
@@ -93,6 +98,9 @@ type enrollmentRow struct {
 	State        runbook.EnrollmentState `db:"state"`
 	Annotations  []byte                  `db:"annotations"`
 	Known        string                  `db:"known"`
+	CSR          string                  `db:"csr"`
+	KnownKey     string                  `db:"known_key"`
+	BroughtKey   bool                    `db:"brought_key"`
 	DecidedBy    string                  `db:"decided_by"`
 	DeviceExists bool                    `db:"device_exists"`
 }
@@ -105,5 +113,7 @@ func (r enrollmentRow) standing() (EnrollmentStanding, error) {
 	e := EnrollmentStanding{OrgID: r.OrgID, Name: r.Name}
 	e.Enrollment = runbook.Enrollment{Exists: true, DeviceExists: r.DeviceExists, State: r.State, DecidedBy: r.DecidedBy}
 	e.Begins, e.BeginsErr = runbook.EnrolledState(annotations, r.Known)
+	key := keyOf(r.CSR)
+	e.Key, e.Fingerprint = keyStanding(r.Name, key, r.KnownKey, r.BroughtKey), key.Fingerprint
 	return e, nil
 }

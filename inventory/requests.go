@@ -8,13 +8,14 @@ import (
 )
 
 // An approval that is not a JSON true is none. Requests that carry the annotation are left alone, so that a repetition
-// changes nothing.
+// changes nothing. One that was made since the restore began was not in the backup, though it waits while the roll is made.
 const annotateRequests = `
 with page as materialized (
     select e.org_id, e.name
     from enrollment_requests e
     where (e.org_id, e.name) > (cast($1 as uuid), $2) and ($3 = '' or e.org_id = cast(nullif($3, '') as uuid))
       and e.deleted_at is null and coalesce(not e.status @> '{"approval": {"approved": true}}', true)
+      and coalesce(e.created_at < (select s.started_at from rollcall.restores s where s.id = $5), true)
     order by e.org_id, e.name limit $4
     for no key update of e
 ), annotated as (
@@ -42,7 +43,7 @@ func (s *Store) AnnotateRequests(ctx context.Context, in RollInput) (RollResult,
 			return nil // what arrived since then was not in the backup
 		}
 		orgID, name := in.after()
-		return tx.GetContext(ctx, &p, annotateRequests, orgID, name, r.OrgID, in.limit())
+		return tx.GetContext(ctx, &p, annotateRequests, orgID, name, r.OrgID, in.limit(), r.ID)
 	})
 	if err != nil {
 		return RollResult{}, fmt.Errorf("annotate enrollment requests for restore %s: %w", in.RestoreID, err)

@@ -91,3 +91,21 @@ func TestRequestsThatArriveAfterTheRollAreLeftAlone(t *testing.T) {
 	require.NoError(t, store.DB().Get(&marked, `select count(*) from enrollment_requests where annotations is not null`))
 	require.Zero(t, marked, "it was not in the backup")
 }
+
+// A roll of a large fleet is made for a while, and agents do not wait for that.
+func TestRequestsThatArriveWhileTheRollIsMadeAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	add := func(name, created string) {
+		store.DB().MustExec(`insert into enrollment_requests (org_id, name, created_at) values ($1, $2, `+created+`)`, runbook.DefaultOrgID, name)
+	}
+	add("old", `now() - interval '1 day'`)
+	add("of-no-time", `null`)
+	openRestore(t, store, "r1")
+	add("late", `now()`)
+	result, err := store.AnnotateRequests(t.Context(), inventory.RollInput{RestoreID: "r1"})
+	require.NoError(t, err)
+	require.Equal(t, 2, result.Put)
+	require.Equal(t, 0, count(t, store, `select count(*) from enrollment_requests where name = 'late' and annotations is not null`))
+	require.Equal(t, 2, count(t, store, `select count(*) from enrollment_requests where annotations is not null`))
+}

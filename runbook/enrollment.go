@@ -57,6 +57,9 @@ type ApproveRequest struct {
 	Reason string `json:"reason,omitempty"`
 	// Labels are all the labels that the device gets.
 	Labels map[string]string `json:"labels,omitempty"`
+	// ExpectKey is the fingerprint of the key that the human was shown; empty is no expectation. A request can be posted again
+	// with another key while somebody decides.
+	ExpectKey string `json:"expectKey,omitempty"`
 }
 
 // Check tells whether the request can be read at all. Otherwise a *Refusal with CodeInvalidRequest.

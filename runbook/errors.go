@@ -28,6 +28,7 @@ const (
 	CodeAlreadyApproved  Code = "AlreadyApproved"  // a decision about an enrollment request that was approved
 	CodeAlreadyDenied    Code = "AlreadyDenied"    // a decision about an enrollment request that was denied
 	CodeDeviceExists     Code = "DeviceExists"     // an approval, but there is a device of that name
+	CodeKeyChanged       Code = "KeyChanged"       // an approval, but the request holds another key than the one expected
 	CodeDevicesWaiting   Code = "DevicesWaiting"   // a restore cannot complete while devices on its roll wait
 	CodeFailed           Code = "Failed"           // the request could not be carried out
 )

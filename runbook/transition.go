@@ -29,5 +29,6 @@ const (
 	ReasonDeviceConflictResolved = "DeviceConflictResolved"
 	ReasonDeviceDecommissioned   = "DeviceDecommissioned"
 	ReasonEnrollmentApproved     = "EnrollmentRequestApproved"
+	ReasonResourceCreated        = "ResourceCreated"
 	ReasonResourceUpdated        = "ResourceUpdated"
 )

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -39,8 +40,11 @@ func newApproveCommand(g *globals) *cobra.Command {
 One that was in the backup, or that already runs a version, awaits its reconnect and is on the roll of the restore that
 runs; any other begins normal. By name, selector or --all; every request gets its own answer.
 
-Exit code 0: all that matched were approved. 3: nothing matched, or nothing was pending. 4: some were refused, or it is not
-known whether they were approved.`,
+A request whose key is not the one known under its name (KEY different in "starter get enrollmentrequests") is approved by
+name only, and with a warning: whoever holds the new key becomes that device. Selectors and --all pass over it and say so.
+
+Exit code 0: all that matched were approved, or passed over. 3: nothing matched, or nothing was pending but what was passed
+over. 4: some were refused, or it is not known whether they were approved.`,
 		Example: `  starter approve enrollmentrequest NAME --label site=berlin --reason "known device"
   starter approve er/NAME er/NAME
   starter approve enrollmentrequests -l site=berlin --dry-run
@@ -148,11 +152,12 @@ func (o *enrollOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	targets, skipped, err := o.targets(ctx, store, orgID)
+	targets, left, err := o.targets(ctx, store, orgID)
 	if err != nil {
 		return err
 	}
-	report := newEnrollReport(o.deny, skipped)
+	report := newEnrollReport(o.deny, left)
+	o.warnOfKeys(targets)
 	if o.dryRun {
 		report.plan(targets)
 	} else if err := o.askAll(ctx, report, targets); err != nil {
@@ -161,22 +166,33 @@ func (o *enrollOptions) run(ctx context.Context) error {
 	return o.finish(report)
 }
 
-// targets are the requests to ask, ordered by name. skipped is the number of those that match a selector but were decided
-// before; one that was named is asked whatever its state, so that a refusal is kept.
-func (o *enrollOptions) targets(ctx context.Context, store *inventory.Store, orgID string) (targets []inventory.EnrollmentStanding, skipped int, err error) {
+// leftOut is what a selector matches but what is not asked.
+type leftOut struct {
+	// decided is the number of requests that were decided before.
+	decided int
+	// differentKey are the names of those whose key is not the one known, which need a decision of their own.
+	differentKey []string
+}
+
+// targets are the requests to ask, ordered by name. One that was named is asked whatever its state, so that a refusal is
+// kept, and whatever its key.
+func (o *enrollOptions) targets(ctx context.Context, store *inventory.Store, orgID string) (targets []inventory.EnrollmentStanding, left leftOut, err error) {
 	found, err := store.Enrollments(ctx, o.selectors.query(orgID, o.names))
 	if err != nil {
-		return nil, 0, err
+		return nil, left, err
 	}
 	if len(o.names) == 0 {
 		for _, e := range found {
-			if e.State == runbook.EnrollmentPending {
+			switch {
+			case e.State != runbook.EnrollmentPending:
+				left.decided++
+			case !e.Key.InBulk():
+				left.differentKey = append(left.differentKey, e.Name)
+			default:
 				targets = append(targets, e)
-			} else {
-				skipped++
 			}
 		}
-		return targets, skipped, nil
+		return targets, left, nil
 	}
 	known := make(map[string]inventory.EnrollmentStanding, len(found))
 	for _, e := range found {
@@ -189,5 +205,14 @@ func (o *enrollOptions) targets(ctx context.Context, store *inventory.Store, org
 		}
 		targets = append(targets, e)
 	}
-	return targets, 0, nil
+	return targets, left, nil
+}
+
+// warnOfKeys says what it means to approve a request whose key is another than the one known.
+func (o *enrollOptions) warnOfKeys(targets []inventory.EnrollmentStanding) {
+	for _, e := range targets {
+		if warning := runbook.KeyWarning(e.Key); warning != "" && !o.deny && e.State == runbook.EnrollmentPending {
+			fmt.Fprintf(o.io.Stderr, "warning: enrollmentrequest/%s: %s\n", oneLine(e.Name), warning)
+		}
+	}
 }

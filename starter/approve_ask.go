@@ -69,7 +69,7 @@ func (a *enrollAsker) update(ctx context.Context, e inventory.EnrollmentStanding
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	id := runbook.EnrollmentWorkflowID(e.OrgID, e.Name)
-	var request any = runbook.ApproveRequest{By: a.as, Reason: a.reason, Labels: a.labels}
+	var request any = runbook.ApproveRequest{By: a.as, Reason: a.reason, Labels: a.labels, ExpectKey: e.Fingerprint}
 	update := runbook.UpdateApprove
 	if a.deny {
 		request, update = runbook.DenyRequest{By: a.as, Reason: a.reason}, runbook.UpdateDeny

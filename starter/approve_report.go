@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"rollcall/inventory"
 	"rollcall/runbook"
@@ -18,7 +19,10 @@ type enrollReport struct {
 	Denied   *[]string       `json:"denied,omitempty"`
 	Refused  []refusedDevice `json:"refused"`
 	// Skipped is the number of requests that a selector matched but that were decided before.
-	Skipped      int                 `json:"skipped"`
+	Skipped int `json:"skipped"`
+	// DifferentKey are the pending requests that a selector matched but that were passed over, because their key is not the
+	// one known under their name.
+	DifferentKey []string            `json:"differentKey,omitempty"`
 	DryRun       bool                `json:"dryRun,omitempty"`
 	WouldApprove []plannedEnrollment `json:"wouldApprove,omitempty"`
 
@@ -29,12 +33,13 @@ type enrollReport struct {
 
 // plannedEnrollment is what an approval would do.
 type plannedEnrollment struct {
-	Name        string        `json:"name"`
-	DeviceState runbook.State `json:"deviceState"`
+	Name        string              `json:"name"`
+	DeviceState runbook.State       `json:"deviceState"`
+	Key         runbook.KeyStanding `json:"key"`
 }
 
-func newEnrollReport(deny bool, skipped int) *enrollReport {
-	r := &enrollReport{Skipped: skipped, Refused: []refusedDevice{}, verb: "approved"}
+func newEnrollReport(deny bool, left leftOut) *enrollReport {
+	r := &enrollReport{Skipped: left.decided, DifferentKey: left.differentKey, Refused: []refusedDevice{}, verb: "approved"}
 	if deny {
 		r.verb, r.Denied = "denied", &[]string{}
 	} else {
@@ -71,7 +76,7 @@ func (r *enrollReport) plan(targets []inventory.EnrollmentStanding) {
 			continue
 		}
 		r.Matched++
-		r.WouldApprove = append(r.WouldApprove, plannedEnrollment{Name: e.Name, DeviceState: e.Begins})
+		r.WouldApprove = append(r.WouldApprove, plannedEnrollment{Name: e.Name, DeviceState: e.Begins, Key: e.Key})
 	}
 }
 
@@ -108,6 +113,9 @@ func (r *enrollReport) text(w io.Writer) error {
 	for _, d := range r.Refused {
 		fmt.Fprintf(w, "enrollmentrequest/%s: refused (%s): %s\n", oneLine(d.Name), d.Code, oneLine(d.Message))
 	}
+	for _, name := range r.DifferentKey {
+		fmt.Fprintf(w, "enrollmentrequest/%s: passed over: its key is not the one known under this name; look at it, then approve it by name\n", oneLine(name))
+	}
 	_, err := fmt.Fprintln(w, r.summary())
 	return err
 }
@@ -124,19 +132,26 @@ func beginning(state runbook.State, restoreID string) string {
 }
 
 func (r *enrollReport) summary() string {
+	var left []string
+	if n := len(r.DifferentKey); n > 0 {
+		left = append(left, fmt.Sprintf("%s passed over for a different key", count(n, "request")))
+	}
 	switch {
-	case r.Matched == 0 && r.Skipped == 0:
+	case r.Matched > 0:
+	case r.Skipped+len(r.DifferentKey) == 0:
 		return "nothing matched"
-	case r.Matched == 0:
-		return fmt.Sprintf("nothing to decide: %s matched, none of them pending", count(r.Skipped, "request"))
+	case r.Skipped == 0:
+		return "nothing to decide: " + left[0]
+	default:
+		return strings.Join(append([]string{fmt.Sprintf("nothing to decide: %s matched, none of them pending", count(r.Skipped, "request"))}, left...), "; ")
 	}
 	verb, done := r.verb, len(r.done)
 	if r.DryRun {
 		verb, done = "would be approved", len(r.WouldApprove)
 	}
-	s := fmt.Sprintf("%s asked: %d %s, %d refused", count(r.Matched, "request"), done, verb, len(r.Refused))
 	if r.Skipped > 0 {
-		s += fmt.Sprintf("; %d more matched but are not pending", r.Skipped)
+		left = append(left, fmt.Sprintf("%d more matched but are not pending", r.Skipped))
 	}
-	return s
+	asked := fmt.Sprintf("%s asked: %d %s, %d refused", count(r.Matched, "request"), done, verb, len(r.Refused))
+	return strings.Join(append([]string{asked}, left...), "; ")
 }

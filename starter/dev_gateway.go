@@ -64,7 +64,8 @@ func (s *devStack) gatewayConfig() (agentapi.Config, error) {
 		return agentapi.Config{}, fmt.Errorf("read the gateway's certificate: %w", err)
 	}
 	return agentapi.Config{
-		Store: s.store, Temporal: s.client, Logger: s.workerLog, Certificate: &certificate, ClientCAs: ca.Pool(), Render: true,
+		Store: s.store, Temporal: s.client, Starter: s.client, TaskQueue: s.queue, Logger: s.workerLog,
+		Certificate: &certificate, ClientCAs: ca.Pool(), CA: ca, Render: true,
 		Listen: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.cfg.GatewayPort)),
 	}, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -45,6 +46,26 @@ func TestAnAgentComesBackThroughTheGatewayOfDev(t *testing.T) {
 	}, devStartLimit, 50*time.Millisecond, "it is behind the backup, so that it is let back and served")
 	require.Equal(t, "6", served.Metadata.Annotations[runbook.AnnotationRenderedVersion])
 	require.Contains(t, runProgram(t, dir, "status", "-o", "json"), `"Normal": 1`)
+
+	// One that the backup never knew enrolls, with the certificate that all newcomers share.
+	require.Contains(t, runProgram(t, dir, "cert", "enrollment"), env[envGatewayURL])
+	newcomer := agentOf(t, dir, env[envCACert], "client-enrollment")
+	body, err := json.Marshal(map[string]any{
+		"apiVersion": inventory.APIVersion, "kind": inventory.KindEnrollmentRequest, "metadata": map[string]string{"name": "web-8"},
+		"spec": map[string]string{"csr": csr(t, "web-8")},
+	})
+	require.NoError(t, err)
+	answer, err := newcomer.Post(env[envGatewayURL]+"/api/v1/enrollmentrequests", "application/json", bytes.NewReader(body))
+	require.NoError(t, err)
+	answer.Body.Close()
+	require.Equal(t, http.StatusCreated, answer.StatusCode)
+	require.Contains(t, runProgram(t, dir, "approve", "enrollmentrequests", "--all"), "enrollmentrequest/web-8: approved")
+	answer, err = newcomer.Get(env[envGatewayURL] + "/api/v1/enrollmentrequests/web-8")
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	var request struct{ Status struct{ Certificate string } }
+	require.NoError(t, json.NewDecoder(answer.Body).Decode(&request))
+	require.Contains(t, request.Status.Certificate, "BEGIN CERTIFICATE")
 	require.Equal(t, exitOK, dev.end(t, syscall.SIGTERM), dev.output)
 }
 

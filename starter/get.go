@@ -76,6 +76,11 @@ func (o *getOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if o.output.machine() && found.object == inventory.KindEnrollmentRequest {
+		if err := withKeys(ctx, store, q, found.items); err != nil {
+			return err
+		}
+	}
 	missing := o.missing(found)
 	if err := o.print(ctx, store, q, found, len(missing)); err != nil {
 		return err

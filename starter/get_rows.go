@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"rollcall/inventory"
@@ -19,7 +18,7 @@ func (o *getOptions) rows(ctx context.Context, store *inventory.Store, q invento
 	case inventory.KindFleet:
 		headers, rows = fleetRows(found.items)
 	case inventory.KindEnrollmentRequest:
-		headers, rows = requestRows(wide, found.items)
+		return requestRows(ctx, store, q, wide, found.items)
 	default:
 		headers, rows = deviceRows(now, found.items)
 		if wide {
@@ -81,68 +80,6 @@ func valid(status json.RawMessage) string {
 		}
 	}
 	return "Unknown"
-}
-
-func requestRows(wide bool, requests []inventory.Resource) (headers []string, rows [][]string) {
-	headers = []string{"NAME", "APPROVAL", "APPROVER", "APPROVED LABELS"}
-	if wide {
-		headers = append(headers, "KNOWN VERSION", "AWAITS RECONNECT")
-	}
-	for _, r := range requests {
-		row := approval(r.Status)
-		row = append([]string{r.Metadata.Name}, row...)
-		if wide {
-			awaits := r.Metadata.Annotations[runbook.AnnotationAwaitingReconnect] == runbook.AnnotationTrue
-			row = append(row, knownVersion(r.Spec), fmt.Sprint(awaits))
-		}
-		rows = append(rows, row)
-	}
-	return headers, rows
-}
-
-// approval is the decision about an enrollment request, who took it, and the labels they gave.
-func approval(status json.RawMessage) []string {
-	var s struct {
-		Approval *struct {
-			Approved   bool              `json:"approved"`
-			ApprovedBy string            `json:"approvedBy"`
-			Labels     map[string]string `json:"labels"`
-		} `json:"approval"`
-		Conditions []struct {
-			Type   string `json:"type"`
-			Status string `json:"status"`
-		} `json:"conditions"`
-	}
-	if len(status) > 0 {
-		_ = json.Unmarshal(status, &s)
-	}
-	denied := false
-	for _, c := range s.Conditions {
-		denied = denied || c.Type == "Denied" && c.Status == "True"
-	}
-	switch {
-	case s.Approval == nil && denied:
-		return []string{"Denied", none, none}
-	case s.Approval == nil:
-		return []string{"Pending", none, none}
-	case s.Approval.Approved:
-		return []string{"Approved", orNone(s.Approval.ApprovedBy), orNone(pairs(s.Approval.Labels))}
-	}
-	return []string{"Denied", orNone(s.Approval.ApprovedBy), orNone(pairs(s.Approval.Labels))}
-}
-
-// knownVersion is spec.knownRenderedVersion as it stands: a string, or in older requests a number.
-func knownVersion(spec json.RawMessage) string {
-	var s struct {
-		Known any `json:"knownRenderedVersion"`
-	}
-	if len(spec) > 0 {
-		_ = json.Unmarshal(spec, &s)
-	}
-	if s.Known == nil {
-		return none
-	}
-	return fmt.Sprint(s.Known)
 }
 
 func eventRows(now time.Time, wide bool, events []inventory.Event) (headers []string, rows [][]string) {

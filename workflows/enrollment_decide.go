@@ -78,7 +78,8 @@ func (e *enrollment) considerApprove(ctx workflow.Context, request runbook.Appro
 	}
 	var result activities.DecidedResult
 	err := carryOut(ctx, "approve by "+request.By, acts.Approve, activities.ApproveInput{
-		OrgID: e.status.OrgID, Name: e.status.Name, By: request.By, Reason: request.Reason, Labels: request.Labels, RequestID: requestID,
+		OrgID: e.status.OrgID, Name: e.status.Name, By: request.By, Reason: request.Reason, Labels: request.Labels,
+		ExpectKey: request.ExpectKey, RequestID: requestID,
 	}, &result)
 	return e.follow(ctx, entry, result, err)
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"rollcall/authority"
+	"rollcall/enrollment"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
@@ -27,6 +29,10 @@ type Config struct {
 	// Store is the inventory, and Temporal the way to the roll call; the caller closes both.
 	Store    *inventory.Store
 	Temporal Signaler
+	// Starter starts the workflows of enrollment requests, on TaskQueue (empty is the default one). Nil is Temporal, where that
+	// can; without any, requests are stored and answered 503.
+	Starter   enrollment.Starter
+	TaskQueue string
 	// OrgID is the organisation whose devices are served; empty is the default one.
 	OrgID string
 	// Logger must be set.
@@ -44,6 +50,11 @@ type Config struct {
 	MetricsListen string
 	Metrics       *prometheus.Registry
 
+	// CA signs the requests of devices that were approved, for CertificateLifetime: 365 days. Nil signs nothing, and approved
+	// requests look pending to their agents until somebody else has signed them. What it signs must be trusted by ClientCAs.
+	CA                  *authority.CA
+	CertificateLifetime time.Duration
+
 	// Render makes the gateway render specs. A live Flight Control renders them itself.
 	Render bool
 	// PollFor is how long a poll is held where there is nothing newer: 3 minutes, as agents give up after four.
@@ -54,8 +65,11 @@ type Config struct {
 	WatchEvery time.Duration
 	// BodyTimeout is how long a body may take to come: 15 seconds.
 	BodyTimeout time.Duration
-	// OpenPerDevice is how many requests a device may have open at once: 4.
+	// OpenPerDevice is how many requests a device may have open at once: 4. As many may be open about one enrollment request.
 	OpenPerDevice int
+	// OpenEnrollments is how many calls about enrollment requests may be open at once, all in all, and OpenPerSource how many
+	// of them from one address: 64 and 32. All agents share a certificate there, so that no name can be counted.
+	OpenEnrollments, OpenPerSource int
 }
 
 // Limits on what a client may cost before it is known to be a good one.
@@ -69,6 +83,9 @@ const (
 	answerTimeout = 5 * time.Second
 	// writeTimeout is for an answer, from the end of a held poll on.
 	writeTimeout = 30 * time.Second
+	// enrollmentsAtOnce is how many calls about enrollment requests use the database at once, so that a flood of them leaves
+	// connections to the devices that poll.
+	enrollmentsAtOnce = 8
 	// endTimeout is how long a graceful end may take; held polls are answered at once.
 	endTimeout = 10 * time.Second
 )
@@ -80,13 +97,20 @@ func (c Config) withDefaults() Config {
 	c.WatchEvery = cmp.Or(c.WatchEvery, 200*time.Millisecond)
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, 15*time.Second)
 	c.OpenPerDevice = cmp.Or(c.OpenPerDevice, 4)
+	c.OpenEnrollments, c.OpenPerSource = cmp.Or(c.OpenEnrollments, 64), cmp.Or(c.OpenPerSource, 32)
+	c.CertificateLifetime = cmp.Or(c.CertificateLifetime, 365*24*time.Hour)
+	c.TaskQueue = cmp.Or(c.TaskQueue, runbook.DefaultTaskQueue)
+	if c.Starter == nil {
+		c.Starter, _ = c.Temporal.(enrollment.Starter)
+	}
 	return c
 }
 
 // check joins everything that is wrong.
 func (c Config) check() error {
 	var errs []error
-	if min(c.PollFor, c.RecheckEvery, c.WatchEvery, c.BodyTimeout) < 0 || c.OpenPerDevice < 0 {
+	if min(c.PollFor, c.RecheckEvery, c.WatchEvery, c.BodyTimeout, c.CertificateLifetime) < 0 ||
+		min(c.OpenPerDevice, c.OpenEnrollments, c.OpenPerSource) < 0 {
 		errs = append(errs, errors.New("a duration or a limit is below zero"))
 	}
 	switch {
@@ -96,8 +120,18 @@ func (c Config) check() error {
 		errs = append(errs, onLoopback(c.Listen))
 	case c.Certificate == nil || c.ClientCAs == nil:
 		errs = append(errs, errors.New("a certificate, and an authority for those of agents, are needed"))
+	case c.CA != nil:
+		errs = append(errs, trusted(c.CA, c.ClientCAs))
 	}
 	return errors.Join(errs...)
+}
+
+// trusted tells whether the certificates that an authority signs would be accepted.
+func trusted(ca *authority.CA, by *x509.CertPool) error {
+	if _, err := ca.Certificate().Verify(x509.VerifyOptions{Roots: by, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+		return fmt.Errorf("certificates of the authority %q would not be accepted from agents: %w", ca.Certificate().Subject.CommonName, err)
+	}
+	return nil
 }
 
 // onLoopback tells whether nobody beyond this machine can reach the address.

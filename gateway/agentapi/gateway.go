@@ -20,6 +20,7 @@ type Gateway struct {
 	waits    waiters
 	open     openRequests
 	courier  courier
+	enrolls  enrolls
 	metrics  metrics
 	// ending is closed when the gateway is to end: held polls are answered then.
 	ending chan struct{}
@@ -33,7 +34,7 @@ func New(cfg Config) (*Gateway, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("configure the gateway: %w", err)
 	}
-	g := &Gateway{cfg: cfg, ending: make(chan struct{}), metrics: newMetrics(cfg.Metrics)}
+	g := &Gateway{cfg: cfg, ending: make(chan struct{}), metrics: newMetrics(cfg.Metrics), enrolls: newEnrolls()}
 	var err error
 	if g.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listen for agents on %s: %w", cfg.Listen, err)
@@ -79,7 +80,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.ops != nil {
 		go serve("metrics and health", func() error { return ops.Serve(g.ops) })
 	}
-	g.cfg.Logger.Info("Gateway started", "address", g.Address(), "plainHTTP", g.cfg.PlainHTTP, "render", g.cfg.Render, "metrics", g.MetricsAddress())
+	g.cfg.Logger.Info("Gateway started", "address", g.Address(), "plainHTTP", g.cfg.PlainHTTP, "render", g.cfg.Render, "signs", g.cfg.CA != nil, "metrics", g.MetricsAddress())
+	if g.cfg.CA == nil {
+		g.cfg.Logger.Warn("No authority's key was given: approved enrollment requests are not signed here, and their devices wait until they are signed elsewhere")
+	}
 	var err error
 	select {
 	case <-ctx.Done():

@@ -18,8 +18,12 @@ func (g *Gateway) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/v1/devices/{name}/rendered", g.device("rendered", http.MethodGet, g.rendered))
 	mux.Handle("/api/v1/devices/{name}/status", g.device("status", http.MethodPut, g.putStatus))
+	mux.Handle("/api/v1/enrollmentrequests", g.enrollment("enroll", http.MethodPost, g.postRequest))
+	mux.Handle("/api/v1/enrollmentrequests/{name}", g.enrollment("enrollment", http.MethodGet, g.getRequest))
 	// Not a 404: an agent that asks for something else of its device must not take it for its device's absence.
-	mux.Handle("/api/v1/devices/", g.always(problemf(http.StatusNotImplemented, "this gateway has no such call")))
+	for _, below := range []string{"/api/v1/devices/", "/api/v1/enrollmentrequests/"} {
+		mux.Handle(below, g.always(problemf(http.StatusNotImplemented, "this gateway has no such call")))
+	}
 	mux.Handle("/", g.always(problemf(http.StatusNotFound, "there is nothing here; agents are served below /api/v1")))
 	return mux
 }
@@ -33,9 +37,21 @@ func (g *Gateway) always(p *problem) http.Handler {
 
 // device lets a call through that the device itself makes, and that is not one too many.
 func (g *Gateway) device(what, method string, do call) http.Handler {
+	return g.answering(what, method, func(w http.ResponseWriter, r *http.Request) error { return g.admit(w, r, do) })
+}
+
+// answering makes an answer of what do returns, and counts it.
+func (g *Gateway) answering(what, method string, do func(w http.ResponseWriter, r *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		counted := &countingWriter{ResponseWriter: w, code: http.StatusOK}
-		if err := g.admit(counted, r, method, do); err != nil {
+		var err error
+		if r.Method == method { // exactly: a HEAD is no poll
+			err = do(counted, r)
+		} else {
+			counted.Header().Set("Allow", method)
+			err = problemf(http.StatusMethodNotAllowed, "use %s", method)
+		}
+		if err != nil {
 			p := asProblem(err)
 			// The context ends with a body that does not come, too, so that the answer is written either way.
 			if p.code == http.StatusServiceUnavailable && r.Context().Err() == nil {
@@ -47,11 +63,7 @@ func (g *Gateway) device(what, method string, do call) http.Handler {
 	})
 }
 
-func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, method string, do call) error {
-	if r.Method != method { // exactly: a HEAD is no poll
-		w.Header().Set("Allow", method)
-		return problemf(http.StatusMethodNotAllowed, "use %s", method)
-	}
+func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, do call) error {
 	name := r.PathValue("name")
 	if err := g.identify(r, name); err != nil {
 		return err
@@ -64,27 +76,36 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, method string, d
 	return do(w, r, name)
 }
 
-// identify checks that the client certificate names the device. That it is valid, the handshake has checked; a connection
-// may outlive it.
+// identify checks that the client certificate names the device.
 func (g *Gateway) identify(r *http.Request, name string) error {
 	if g.cfg.PlainHTTP {
 		return nil
 	}
-	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return problemf(http.StatusUnauthorized, "a client certificate is needed")
+	commonName, err := clientName(r)
+	if err != nil {
+		return err
 	}
-	cert := r.TLS.PeerCertificates[0]
-	if time.Now().After(cert.NotAfter) {
-		return problemf(http.StatusUnauthorized, "the client certificate has expired")
-	}
-	own, ok := strings.CutPrefix(cert.Subject.CommonName, authority.DeviceCN)
+	own, ok := strings.CutPrefix(commonName, authority.DeviceCN)
 	switch {
 	case !ok || own == "":
-		return problemf(http.StatusForbidden, "the client certificate of %q names no device (%sNAME)", cert.Subject.CommonName, authority.DeviceCN)
+		return problemf(http.StatusForbidden, "the client certificate of %q names no device (%sNAME)", commonName, authority.DeviceCN)
 	case own != name:
 		return problemf(http.StatusForbidden, "the client certificate is that of device %q, not of %q", own, name)
 	}
 	return nil
+}
+
+// clientName is the common name of the client certificate. That it is valid, the handshake has checked; a connection may
+// outlive it.
+func clientName(r *http.Request) (string, error) {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return "", problemf(http.StatusUnauthorized, "a client certificate is needed")
+	}
+	cert := r.TLS.PeerCertificates[0]
+	if time.Now().After(cert.NotAfter) {
+		return "", problemf(http.StatusUnauthorized, "the client certificate has expired")
+	}
+	return cert.Subject.CommonName, nil
 }
 
 // countingWriter remembers the code that was answered.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 
 	"rollcall/authority"
 	"rollcall/devenv/devtest"
+	"rollcall/enrollment"
 	"rollcall/gateway/agentapi"
 	"rollcall/host"
 	"rollcall/inventory"
@@ -52,6 +54,25 @@ type counter struct {
 	to   agentapi.Signaler
 	mu   sync.Mutex
 	sent []runbook.ReconnectSignal
+	// started are the enrollments whose workflows the gateway has started, or tried to.
+	started []runbook.EnrollmentInput
+}
+
+func (c *counter) ExecuteWorkflow(ctx context.Context, options client.StartWorkflowOptions, workflow any, args ...any) (client.WorkflowRun, error) {
+	c.mu.Lock()
+	c.started = append(c.started, args[0].(runbook.EnrollmentInput))
+	to, _ := c.to.(enrollment.Starter)
+	c.mu.Unlock()
+	if to == nil {
+		return nil, nil
+	}
+	return to.ExecuteWorkflow(ctx, options, workflow, args...)
+}
+
+func (c *counter) enrollments() []runbook.EnrollmentInput {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.started)
 }
 
 func (c *counter) SignalWorkflow(ctx context.Context, id, run, name string, message any) error {
@@ -99,7 +120,7 @@ func newBenchOn(t testing.TB, url string, change ...func(*agentapi.Config)) *ben
 	certificate, err := server.TLS()
 	require.NoError(t, err)
 	cfg := agentapi.Config{
-		Store: store, Temporal: b.signals, Logger: quiet(), Listen: "127.0.0.1:0", MetricsListen: "127.0.0.1:0",
+		Store: store, Temporal: b.signals, TaskQueue: b.queue, CA: b.ca, Logger: quiet(), Listen: "127.0.0.1:0", MetricsListen: "127.0.0.1:0",
 		Certificate: &certificate, ClientCAs: b.ca.Pool(), Render: true,
 		PollFor: 300 * time.Millisecond, WatchEvery: 20 * time.Millisecond, RecheckEvery: time.Minute,
 	}

@@ -13,6 +13,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	reports  *prometheus.CounterVec
 	polls    prometheus.Gauge
+	signed   *prometheus.CounterVec
 }
 
 func newMetrics(registry *prometheus.Registry) metrics {
@@ -30,8 +31,11 @@ func newMetrics(registry *prometheus.Registry) metrics {
 		polls: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "rollcall_gateway_polls_open", Help: "Polls that are held.",
 		}),
+		signed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rollcall_gateway_certificates_total", Help: "Approved enrollment requests without a certificate that agents asked for: signed, or unable to be signed here.",
+		}, []string{"result"}),
 	}
-	registry.MustRegister(m.requests, m.reports, m.polls)
+	registry.MustRegister(m.requests, m.reports, m.polls, m.signed)
 	return m
 }
 

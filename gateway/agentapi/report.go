@@ -61,9 +61,9 @@ func sameVersion(version, stored string) bool {
 // longestVersion is how much of a version that cannot be read is passed on; one that can has 19 digits at most.
 const longestVersion = 60
 
-// presentable is a version as it may be stored, shown and sent on. One that can be read stays as it is, and one that
-// cannot still cannot: what a database or a terminal would stumble over is replaced by a sign that is no digit, and what is
-// cut off is past all that a version can have.
+// presentable is a version, or another word of an agent, as it may be stored, shown and sent on. A version that can be read
+// stays as it is, and one that cannot still cannot: what a database or a terminal would stumble over is replaced by a sign
+// that is no digit, and what is cut off is past all that a version can have.
 func presentable(version string) string {
 	version = strings.Map(func(r rune) rune {
 		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {

@@ -26,6 +26,7 @@ func (g *Gateway) watch(ctx context.Context) {
 		}
 		if now := time.Now(); now.Sub(swept) > sweepEvery {
 			g.courier.sweep(now)
+			g.enrolls.sweep(now)
 			swept = now
 		}
 		select {

@@ -29,8 +29,9 @@ type rule struct {
 // rules are for what the program consists of. A package without one is bound by the rules for all only.
 var rules = map[string]rule{
 	"runbook":    {notStd: []string{"net", "os", "database", "io", "log", "syscall"}},
-	"inventory":  {ours: []string{"runbook"}, others: []string{"*"}},
-	"activities": {ours: []string{"runbook", "inventory"}, others: []string{"go.temporal.io"}},
+	"inventory":  {ours: []string{"runbook", "authority"}, others: []string{"*"}},
+	"enrollment": {ours: []string{"runbook"}, others: []string{"go.temporal.io"}},
+	"activities": {ours: []string{"runbook", "inventory", "enrollment"}, others: []string{"go.temporal.io"}},
 	"workflows":  {ours: []string{"runbook", "activities"}, others: []string{"go.temporal.io"}, notStd: []string{"net", "os", "database", "math/rand"}},
 	"host":       {ours: []string{"runbook", "inventory", "activities", "workflows"}, others: []string{"*"}},
 	"authority":  {notStd: []string{"net/http", "database"}},
@@ -38,7 +39,7 @@ var rules = map[string]rule{
 	"simulator":  {ours: []string{"authority"}, others: []string{"*"}},
 
 	"gateway":          {ours: []string{"runbook", "inventory", "authority", "host", "devenv"}, others: []string{"*"}},
-	"gateway/agentapi": {ours: []string{"runbook", "inventory", "authority"}, others: []string{"*"}},
+	"gateway/agentapi": {ours: []string{"runbook", "inventory", "authority", "enrollment"}, others: []string{"*"}},
 }
 
 // onlyFrom names packages that few or none may import. Tests of any package may import what somebody may, and the helpers

@@ -1,0 +1,152 @@
+package agentapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"rollcall/authority"
+	"rollcall/inventory"
+	"rollcall/runbook"
+)
+
+// decodeRequest reads an EnrollmentRequest. Fields that are not known are let through; of the metadata only name and labels
+// count, and a status is not the agent's to bring. What cannot be read is a *Refusal, which becomes a 400.
+func decodeRequest(body []byte) (in inventory.ArriveInput, err error) {
+	request, err := object("the body", body)
+	if err != nil {
+		return in, err
+	}
+	if err := isRequest(request); err != nil {
+		return in, err
+	}
+	metadata, err := object("metadata", orNull(request["metadata"]))
+	if err != nil {
+		return in, err
+	}
+	if in.Name, err = text("metadata.name", metadata["name"]); err != nil {
+		return in, err
+	}
+	if wrong := validation.IsDNS1123Subdomain(in.Name); len(wrong) > 0 {
+		return in, invalid("metadata.name: %q is not a name: %s", presentable(in.Name), strings.Join(wrong, "; "))
+	}
+	if in.Labels, err = labels("metadata.labels", metadata["labels"]); err != nil {
+		return in, err
+	}
+	in.Spec = request["spec"]
+	return in, decodeRequestSpec(&in)
+}
+
+func isRequest(request map[string]json.RawMessage) error {
+	kind, err := text("kind", request["kind"])
+	if err != nil {
+		return err
+	}
+	if kind != inventory.KindEnrollmentRequest {
+		return invalid("kind: %q is not %s", presentable(kind), inventory.KindEnrollmentRequest)
+	}
+	version, err := text("apiVersion", request["apiVersion"])
+	if err != nil {
+		return err
+	}
+	// As for what is imported: what enrollment needs is alike in all versions of Flight Control's API.
+	if of, ok := strings.CutPrefix(version, "flightctl.io/"); !ok || of == "" {
+		return invalid("apiVersion: %q is not of Flight Control, whose present one is %s", presentable(version), inventory.APIVersion)
+	}
+	return nil
+}
+
+// decodeRequestSpec reads what counts of a spec that is stored as it came.
+func decodeRequestSpec(in *inventory.ArriveInput) error {
+	spec, err := object("spec", orNull(in.Spec))
+	if err != nil {
+		return err
+	}
+	if in.CSR, err = text("spec.csr", spec["csr"]); err != nil {
+		return err
+	}
+	csr, err := authority.ReadRequest(in.CSR)
+	if err != nil {
+		return invalid("spec.csr cannot be signed: %v", err)
+	}
+	if csr.CommonName() != in.Name {
+		return invalid("spec.csr asks for a certificate of %q, and the request is that of %q", presentable(csr.CommonName()), in.Name)
+	}
+	if raw := spec["deviceStatus"]; !isNull(raw) {
+		if _, err := object("spec.deviceStatus", raw); err != nil {
+			return err
+		}
+	}
+	if _, err := labels("spec.labels", spec["labels"]); err != nil {
+		return err
+	}
+	in.Known, err = knownVersion(spec["knownRenderedVersion"])
+	return err
+}
+
+// knownVersion reads a version that is a string or a number. A number counts as it is written: 7.0 and 7e0 are none.
+func knownVersion(raw json.RawMessage) (string, error) {
+	if isNull(raw) {
+		return "", nil
+	}
+	var number json.Number
+	version := ""
+	if raw[0] != '"' && json.Unmarshal(raw, &number) == nil {
+		version = number.String()
+	} else if json.Unmarshal(raw, &version) != nil {
+		return "", invalid("spec.knownRenderedVersion is neither a string nor a number")
+	}
+	if _, err := runbook.ParseVersion(version); err != nil {
+		return "", fmt.Errorf("spec.knownRenderedVersion: %w", err)
+	}
+	return version, nil
+}
+
+// labels reads an object of labels; none and null are none.
+func labels(what string, raw json.RawMessage) (map[string]string, error) {
+	if isNull(raw) {
+		return nil, nil
+	}
+	fields, err := object(what, raw)
+	if err != nil {
+		return nil, err
+	}
+	read := make(map[string]string, len(fields))
+	for name, raw := range fields {
+		value, err := text(what+"."+presentable(name), raw)
+		if err != nil {
+			return nil, err
+		}
+		if wrong := append(validation.IsQualifiedName(name), validation.IsValidLabelValue(value)...); len(wrong) > 0 {
+			return nil, invalid("%s: %q=%q is not a label: %s", what, presentable(name), presentable(value), strings.Join(wrong, "; "))
+		}
+		read[name] = value
+	}
+	return read, nil
+}
+
+// text reads a JSON string.
+func text(what string, raw json.RawMessage) (string, error) {
+	if isNull(raw) {
+		return "", invalid("%s is missing", what)
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return "", invalid("%s is not a string", what)
+	}
+	return s, nil
+}
+
+// orNull is a field that may be missing, as object reads it.
+func orNull(raw json.RawMessage) json.RawMessage {
+	if raw == nil {
+		return json.RawMessage("null")
+	}
+	return raw
+}
+
+func invalid(format string, args ...any) error {
+	return runbook.Refuse(runbook.CodeInvalidRequest, format, args...)
+}
