@@ -21,7 +21,7 @@ const defaultListen = ":7443"
 type options struct {
 	listen, certFile, keyFile, clientCA     string
 	caCert, caKey                           string
-	certDays                                int
+	certDays, reportsAtOnce                 int
 	org, metricsListen, logFormat, logLevel string
 	plainHTTP, render, showVersion          bool
 }
@@ -43,6 +43,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.certDays, "cert-days", 365, "how many days the certificates are valid that it signs")
 	flags.BoolVar(&o.plainHTTP, "plain-http", false, "serve without TLS, on a loopback address only: anybody there may speak for any device")
 	flags.BoolVar(&o.render, "render", false, "render specs; a live Flight Control renders them itself")
+	flags.IntVar(&o.reportsAtOnce, "reports-at-once", 0, "how many devices' reports may be under way in the roll call, before other agents are told to come later (default 500)")
 	flags.StringVar(&o.org, "org", "", "organisation whose devices are served: its UUID, external id or display name (default the default one)")
 	flags.StringVar(&o.metricsListen, "metrics-listen", os.Getenv("ROLLCALL_METRICS_LISTEN"), "address for /metrics, /healthz and /readyz, such as :9090; empty serves none (ROLLCALL_METRICS_LISTEN)")
 	flags.StringVar(&o.logFormat, "log-format", os.Getenv("ROLLCALL_LOG_FORMAT"), "text or json (ROLLCALL_LOG_FORMAT)")
@@ -61,7 +62,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 
 // config is what the flags alone say, with the certificates read.
 func (o options) config() (agentapi.Config, error) {
-	cfg := agentapi.Config{Listen: o.listen, MetricsListen: o.metricsListen, PlainHTTP: o.plainHTTP, Render: o.render}
+	cfg := agentapi.Config{Listen: o.listen, MetricsListen: o.metricsListen, PlainHTTP: o.plainHTTP, Render: o.render, ReportsAtOnce: o.reportsAtOnce}
 	var err error
 	if cfg.CA, err = o.authority(); err != nil {
 		return cfg, err

@@ -123,11 +123,11 @@ func TestPutStatusSaysWhetherTheDeviceIsUpToDate(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
 	versioned("web-1", "5").create(t, store)
-	for version, updated := range map[string]string{"5": "UpToDate", "4": "OutOfDate", "": "OutOfDate"} {
-		_, found, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1", json.RawMessage(`{"config": {"renderedVersion": "`+version+`"}}`), &version)
+	for _, tc := range []struct{ version, updated string }{{"5", "UpToDate"}, {"4", "OutOfDate"}, {"", "OutOfDate"}} {
+		_, found, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1", json.RawMessage(`{"config": {"renderedVersion": "`+tc.version+`"}}`), &tc.version)
 		require.NoError(t, err)
 		require.True(t, found)
-		require.Equal(t, updated, *readString(t, store, `select status #>> '{updated,status}' from devices`))
+		require.Equal(t, tc.updated, *readString(t, store, `select status #>> '{updated,status}' from devices`))
 		require.Equal(t, "Online", *readString(t, store, `select status #>> '{summary,status}' from devices`), "a status without a summary says nothing of it")
 	}
 	// A state of the roll call is not the agent's to claim.

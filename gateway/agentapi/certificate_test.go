@@ -33,11 +33,12 @@ func (n *newcomer) at(other *bench) *newcomer {
 
 func TestAllGatewaysAnswerTheSameCertificate(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, func(c *agentapi.Config) { c.CertificateLifetime = 48 * time.Hour })
+	forTwoDays := func(c *agentapi.Config) { c.CertificateLifetime = 48 * time.Hour }
+	b := newBench(t, forTwoDays)
 	n := b.newcomer()
 	requirePending(t, n.post(""), http.StatusCreated)
 	b.decided(n.name)
-	gateways := []*newcomer{n, n.at(b.beside()), n.at(b.beside())}
+	gateways := []*newcomer{n, n.at(b.beside(forTwoDays)), n.at(b.beside(forTwoDays))}
 	var wg sync.WaitGroup
 	certificates := make([]string, 4*len(gateways))
 	for i := range certificates {

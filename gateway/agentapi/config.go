@@ -67,6 +67,9 @@ type Config struct {
 	BodyTimeout time.Duration
 	// OpenPerDevice is how many requests a device may have open at once: 4. As many may be open about one enrollment request.
 	OpenPerDevice int
+	// ReportsAtOnce is how many devices' reports may be under way in the roll call at once, before other agents are told to come
+	// again later: 500.
+	ReportsAtOnce int
 	// OpenEnrollments is how many calls about enrollment requests may be open at once, all in all, and OpenPerSource how many
 	// of them from one address: 64 and 32. All agents share a certificate there, so that no name can be counted.
 	OpenEnrollments, OpenPerSource int
@@ -97,6 +100,7 @@ func (c Config) withDefaults() Config {
 	c.WatchEvery = cmp.Or(c.WatchEvery, 200*time.Millisecond)
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, 15*time.Second)
 	c.OpenPerDevice = cmp.Or(c.OpenPerDevice, 4)
+	c.ReportsAtOnce = cmp.Or(c.ReportsAtOnce, 500)
 	c.OpenEnrollments, c.OpenPerSource = cmp.Or(c.OpenEnrollments, 64), cmp.Or(c.OpenPerSource, 32)
 	c.CertificateLifetime = cmp.Or(c.CertificateLifetime, 365*24*time.Hour)
 	c.TaskQueue = cmp.Or(c.TaskQueue, runbook.DefaultTaskQueue)
@@ -110,7 +114,7 @@ func (c Config) withDefaults() Config {
 func (c Config) check() error {
 	var errs []error
 	if min(c.PollFor, c.RecheckEvery, c.WatchEvery, c.BodyTimeout, c.CertificateLifetime) < 0 ||
-		min(c.OpenPerDevice, c.OpenEnrollments, c.OpenPerSource) < 0 {
+		min(c.OpenPerDevice, c.ReportsAtOnce, c.OpenEnrollments, c.OpenPerSource) < 0 {
 		errs = append(errs, errors.New("a duration or a limit is below zero"))
 	}
 	switch {

@@ -20,6 +20,7 @@ type Gateway struct {
 	waits    waiters
 	open     openRequests
 	courier  courier
+	flow     *flow
 	enrolls  enrolls
 	metrics  metrics
 	// ending is closed when the gateway is to end: held polls are answered then.
@@ -34,7 +35,8 @@ func New(cfg Config) (*Gateway, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("configure the gateway: %w", err)
 	}
-	g := &Gateway{cfg: cfg, ending: make(chan struct{}), metrics: newMetrics(cfg.Metrics), enrolls: newEnrolls()}
+	g := &Gateway{cfg: cfg, ending: make(chan struct{}), metrics: newMetrics(cfg.Metrics), enrolls: newEnrolls(), flow: newFlow(cfg.ReportsAtOnce)}
+	g.metrics.watchFlow(g.flow)
 	var err error
 	if g.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listen for agents on %s: %w", cfg.Listen, err)

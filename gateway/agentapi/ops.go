@@ -26,7 +26,7 @@ func newMetrics(registry *prometheus.Registry) metrics {
 			Name: "rollcall_gateway_requests_total", Help: "Requests of agents that were answered, by call and status code.",
 		}, []string{"call", "code"}),
 		reports: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "rollcall_gateway_reports_total", Help: "Reports of devices that a roll call waits for: sent, failed, or repeated too soon to be sent again.",
+			Name: "rollcall_gateway_reports_total", Help: "Reports of devices that a roll call waits for: sent, failed, repeated too soon to be sent again, or deferred because many are under way.",
 		}, []string{"result"}),
 		polls: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "rollcall_gateway_polls_open", Help: "Polls that are held.",
@@ -37,6 +37,13 @@ func newMetrics(registry *prometheus.Registry) metrics {
 	}
 	registry.MustRegister(m.requests, m.reports, m.polls, m.signed)
 	return m
+}
+
+// watchFlow shows how many reports are under way.
+func (m metrics) watchFlow(f *flow) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "rollcall_gateway_reports_under_way", Help: "Reports that were sent to the roll call and not yet seen to be answered.",
+	}, func() float64 { return float64(f.underWay()) }))
 }
 
 // opsHandler answers /healthz (the process lives), /readyz (the database answers and has the schema) and /metrics. A

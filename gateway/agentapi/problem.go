@@ -1,11 +1,13 @@
 package agentapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
 	"log/slog"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -23,6 +25,8 @@ type problem struct {
 	message string
 	// cause is for the log.
 	cause error
+	// again is when to come again after a 503 or 429; 0 is retryAfter.
+	again time.Duration
 }
 
 // Error is what the agent is told, and why.
@@ -70,7 +74,7 @@ type status struct {
 func (p *problem) write(w http.ResponseWriter) {
 	switch p.code {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(cmp.Or(p.again, retryAfter).Seconds()))))
 	}
 	writeJSON(w, p.code, status{
 		APIVersion: inventory.APIVersion, Kind: "Status", Status: "Failure",

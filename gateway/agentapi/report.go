@@ -34,22 +34,36 @@ func (g *Gateway) report(ctx context.Context, d inventory.AgentDevice, version s
 		g.metrics.reports.WithLabelValues("repeated").Inc()
 		return nil
 	}
+	if !g.flow.enter(d.Name, time.Now()) {
+		g.metrics.reports.WithLabelValues("deferred").Inc()
+		return g.comeAgain("many devices report at once; come again", nil)
+	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	err := g.cfg.Temporal.SignalWorkflow(ctx, g.workflowID(d.Name), "", runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: version})
 	var missing *serviceerror.NotFound
 	switch {
 	case errors.As(err, &missing):
-		g.metrics.reports.WithLabelValues("failed").Inc()
-		return &problem{code: http.StatusServiceUnavailable, message: "the roll call is not ready for the device; try again", cause: errNobodyWaits}
+		return g.notSent(d.Name, "the roll call is not ready for the device; try again", errNobodyWaits)
 	case err != nil:
-		g.metrics.reports.WithLabelValues("failed").Inc()
-		return &problem{code: http.StatusServiceUnavailable, message: "the roll call cannot be reached now; try again", cause: err}
+		return g.notSent(d.Name, "the roll call cannot be reached now; try again", err)
 	}
 	g.courier.keep(d.Name, news, time.Now())
 	g.metrics.reports.WithLabelValues("sent").Inc()
 	g.cfg.Logger.Info("Device reported", "device", d.Name, "restore", d.RestoreID, "version", version, "state", d.State)
 	return nil
+}
+
+// notSent answers an agent whose report has reached nobody.
+func (g *Gateway) notSent(name, message string, cause error) error {
+	g.metrics.reports.WithLabelValues("failed").Inc()
+	g.flow.failed(name, time.Now().Add(retryAfter))
+	return g.comeAgain(message, cause)
+}
+
+// comeAgain sends an agent away until it is its turn.
+func (g *Gateway) comeAgain(message string, cause error) error {
+	return &problem{code: http.StatusServiceUnavailable, message: message, cause: cause, again: g.flow.comeAgain(time.Now(), retryAfter)}
 }
 
 // sameVersion compares a version with one in its stored form.

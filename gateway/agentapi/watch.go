@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rollcall/inventory"
+	"rollcall/runbook"
 )
 
 // watch wakes held polls when their device moves: one query each tick, however many polls there are. While the database
@@ -56,6 +57,9 @@ func (g *Gateway) look(ctx context.Context, at **cursor) error {
 	for _, m := range moves {
 		(*at).note(m.ID, now)
 		if m.OrgID == g.cfg.OrgID {
+			if m.Transition != runbook.T1 {
+				g.flow.answered(m.Name, now)
+			}
 			g.waits.wake(m.Name)
 		}
 	}

@@ -1,0 +1,123 @@
+package agentapi
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+const (
+	// answerPatience is how long a report counts as under way that nobody has been seen to answer: a worker may be away, and
+	// the report waits in Temporal.
+	answerPatience = 30 * time.Second
+	// firstRate is how many reports a second are taken to be answered before any has been seen to.
+	firstRate = 50
+	// slowestRate keeps agents coming back where nothing is answered for a while.
+	slowestRate = 5
+	// longestTurn is the latest that an agent is told to come back.
+	longestTurn = 5 * time.Minute
+	// rateWindow is over what time the rate is reckoned.
+	rateWindow = 5 * time.Second
+)
+
+// flow keeps a fleet that comes back at once from pushing the control plane over. So many reports may be under way: sent
+// to the roll call, and not yet seen to be answered. Whoever comes past that is told when to come again, one after the
+// other at the rate at which reports are answered. It holds nothing that a report would be lost with.
+type flow struct {
+	limit int
+
+	mu sync.Mutex
+	// until is when a report that is under way is not waited for any more, by device.
+	until map[string]time.Time
+	// turn is when the next agent that is turned away may come again.
+	turn time.Time
+	// rate is how many reports a second were answered lately; counted is how many since began.
+	rate    float64
+	counted int
+	began   time.Time
+}
+
+func newFlow(limit int) *flow {
+	return &flow{limit: limit, until: map[string]time.Time{}, rate: firstRate}
+}
+
+// enter takes a place for the report of a device, which it keeps until the report is answered; a device that has a place
+// keeps that one. It is false where all are taken.
+func (f *flow) enter(name string, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, has := f.until[name]; !has && len(f.until) >= f.limit {
+		f.expire(now)
+		if len(f.until) >= f.limit {
+			return false
+		}
+	}
+	f.until[name] = now.Add(answerPatience)
+	return true
+}
+
+// expire gives the places of reports away that nobody was seen to answer.
+func (f *flow) expire(now time.Time) {
+	for name, until := range f.until {
+		if !now.Before(until) {
+			delete(f.until, name)
+		}
+	}
+}
+
+// failed says that a report could not be sent. It keeps its place until its agent may come again, so that what cannot be
+// reached is not asked by the whole fleet.
+func (f *flow) failed(name string, again time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.until[name] = again
+}
+
+// answered says that something came of a device's report.
+func (f *flow) answered(name string, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ours := f.until[name]; !ours {
+		return
+	}
+	delete(f.until, name)
+	f.reckon(now)
+	f.counted++
+}
+
+// reckon begins a new window where the last one is over.
+func (f *flow) reckon(now time.Time) {
+	if f.began.IsZero() {
+		f.began = now
+	}
+	if over := now.Sub(f.began); over >= rateWindow {
+		f.rate = max(slowestRate, (f.rate+float64(f.counted)/over.Seconds())/2)
+		f.began, f.counted = now, 0
+	}
+}
+
+// comeAgain is when the next agent that is turned away may come again: not before least, and after those who were turned
+// away before it.
+func (f *flow) comeAgain(now time.Time, least time.Duration) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reckon(now)
+	if f.turn.Before(now) {
+		f.turn = now
+	}
+	f.turn = f.turn.Add(time.Duration(float64(time.Second) / f.rate))
+	wait := f.turn.Sub(now)
+	if wait > longestTurn {
+		// More than can be told one after the other: they are spread over the later half.
+		f.turn = now.Add(longestTurn)
+		wait = longestTurn/2 + rand.N(longestTurn/2)
+	}
+	return max(least, wait)
+}
+
+// underWay is how many reports are.
+func (f *flow) underWay() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.until)
+}

@@ -1,0 +1,80 @@
+package agentapi
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestSoManyReportsAreUnderWayAtOnce(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	f := newFlow(2)
+	require.True(t, f.enter("a", now))
+	require.True(t, f.enter("b", now))
+	require.False(t, f.enter("c", now))
+	require.True(t, f.enter("a", now.Add(10*time.Second)), "it has a place already")
+	f.answered("nobody", now)
+	require.False(t, f.enter("c", now))
+	f.answered("a", now)
+	require.True(t, f.enter("c", now))
+	require.False(t, f.enter("d", now.Add(answerPatience-1)))
+	require.True(t, f.enter("d", now.Add(answerPatience)), "nobody was seen to answer b")
+	require.Equal(t, 1, f.underWay(), "c, which entered at the same time as b, is given up as well")
+}
+
+// What cannot be sent keeps its place for a moment, so that an outage is not asked about by a whole fleet at once.
+func TestAReportThatCouldNotBeSentKeepsItsPlace(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	f := newFlow(1)
+	require.True(t, f.enter("a", now))
+	f.failed("a", now.Add(retryAfter))
+	require.False(t, f.enter("b", now.Add(retryAfter-1)))
+	require.True(t, f.enter("b", now.Add(retryAfter)))
+}
+
+func TestAgentsComeAgainOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	f := newFlow(1000)
+	const rate, agents = 200, 40_000
+	for second := range 60 {
+		for n := range rate {
+			name := fmt.Sprint(second, n)
+			require.True(t, f.enter(name, now))
+			f.answered(name, now)
+		}
+		now = now.Add(time.Second)
+	}
+	inSecond := map[int]int{}
+	for range agents {
+		wait := f.comeAgain(now, retryAfter)
+		require.GreaterOrEqual(t, wait, retryAfter)
+		require.LessOrEqual(t, wait, longestTurn)
+		inSecond[int(wait.Seconds())]++
+	}
+	require.Equal(t, int(rate), inSecond[60], "as many as are answered in a second")
+	require.LessOrEqual(t, inSecond[int(retryAfter.Seconds())], 7*rate, "the first of them come a little late")
+	require.LessOrEqual(t, inSecond[0]+inSecond[1], 0)
+	require.Less(t, f.comeAgain(now.Add(time.Hour), retryAfter), retryAfter+time.Second, "nobody waits for those of an hour ago")
+}
+
+// More agents than can be told one after the other are not all told the same.
+func TestTooManyAgentsAreSpread(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	f := newFlow(1)
+	inSecond := map[int]int{}
+	const agents = 100_000
+	for range agents {
+		inSecond[int(f.comeAgain(now, retryAfter).Seconds())]++
+	}
+	for second, n := range inSecond {
+		if second > int(retryAfter.Seconds()) {
+			require.Less(t, n, 2*agents/int(longestTurn.Seconds()/2), "second %d", second)
+		}
+	}
+}
