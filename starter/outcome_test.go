@@ -47,14 +47,16 @@ func TestAReportThatADyingRestoreGotIsSentAgain(t *testing.T) {
 	b.work()
 	b.give(device{name: "web-1", version: "5"})
 	b.restored("first")
+	runs := func() bool {
+		run, err := b.client.DescribeWorkflowExecution(t.Context(), runbook.DeviceWorkflowID(runbook.DefaultOrgID, "web-1"), "")
+		return err == nil && run.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING
+	}
+	require.Eventually(t, runs, 20*time.Second, 20*time.Millisecond, "the device's workflow has not been started")
 	_, err := b.store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: "second", Supersede: true})
 	require.NoError(t, err)
 	done := make(chan outcome, 1)
 	go func() { done <- b.run("reconnect", "device", "web-1", "--rendered-version", "7", "--timeout", "60s") }()
-	require.Eventually(t, func() bool {
-		run, err := b.client.DescribeWorkflowExecution(t.Context(), runbook.DeviceWorkflowID(runbook.DefaultOrgID, "web-1"), "")
-		return err == nil && run.GetWorkflowExecutionInfo().GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING
-	}, 20*time.Second, 20*time.Millisecond, "the older restore's workflow is told and ends")
+	require.Eventually(t, func() bool { return !runs() }, 20*time.Second, 20*time.Millisecond, "the older restore's workflow is told and ends")
 	b.ok("restore", "--id", "second", "--supersede")
 	o := <-done
 	require.Equal(t, 0, o.code, o.stderr)
