@@ -47,5 +47,5 @@ func newRoot() *cobra.Command {
 
 // commands are the benches, one for each file that measures something.
 func commands() []*cobra.Command {
-	return []*cobra.Command{newRollcallCommand(), newPlanCommand(), newWorkerCommand()}
+	return []*cobra.Command{newRollcallCommand(), newAgentsCommand(), newPlanCommand(), newWorkerCommand(), newGatewayCommand()}
 }

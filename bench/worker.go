@@ -19,7 +19,7 @@ import (
 	"rollcall/inventory"
 )
 
-// readyFile is inherited by a worker process, which writes its counter's address to it when it polls.
+// readyFile is inherited by a process that the bench starts, which writes to it where it listens.
 const readyFile = 3
 
 // workerOptions say what a worker process works for.
@@ -40,6 +40,14 @@ func newWorkerCommand() *cobra.Command {
 	cmd.Flags().StringVar(&o.queue, "queue", "", "task queue")
 	cmd.Flags().BoolVar(&o.floor, "floor", false, "work for the floor")
 	return cmd
+}
+
+func (o workerOptions) args() []string {
+	args := []string{"worker", "--address", o.address, "--database", o.database, "--queue", o.queue}
+	if o.floor {
+		args = append(args, "--floor")
+	}
+	return args
 }
 
 func (o workerOptions) run(ctx context.Context) error {
@@ -64,11 +72,9 @@ func (o workerOptions) run(ctx context.Context) error {
 	defer listener.Close()
 	server := &http.Server{Handler: counter, ReadHeaderTimeout: time.Second}
 	go server.Serve(listener) //nolint:errcheck // ends with the process
-	ready := os.NewFile(readyFile, "ready")
-	if _, err := fmt.Fprintln(ready, listener.Addr()); err != nil {
-		return fmt.Errorf("say that the worker is ready: %w", err)
+	if err := sayReady(listener.Addr()); err != nil {
+		return err
 	}
-	ready.Close()
 	options := host.WorkerOptions()
 	options.Interceptors = []interceptor.WorkerInterceptor{counter}
 	if o.floor {

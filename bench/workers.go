@@ -36,18 +36,23 @@ func startWorkers(ctx context.Context, n int, o workerOptions) (*workers, error)
 }
 
 func (w *workers) startOne(ctx context.Context) error {
+	cmd, addresses, err := startSelf(ctx, w.options.args())
+	if err != nil {
+		return fmt.Errorf("start a worker: %w", err)
+	}
+	w.processes = append(w.processes, &workerProcess{cmd: cmd, counter: addresses[0]})
+	return nil
+}
+
+// startSelf starts this program with other arguments, and returns the addresses that it says it listens on.
+func startSelf(ctx context.Context, args []string) (*exec.Cmd, []string, error) {
 	binary, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("find the bench's own binary: %w", err)
-	}
-	o := w.options
-	args := []string{"worker", "--address", o.address, "--database", o.database, "--queue", o.queue}
-	if o.floor {
-		args = append(args, "--floor")
+		return nil, nil, fmt.Errorf("find the bench's own binary: %w", err)
 	}
 	read, write, err := os.Pipe()
 	if err != nil {
-		return fmt.Errorf("start a worker: %w", err)
+		return nil, nil, err
 	}
 	defer read.Close()
 	cmd := exec.CommandContext(ctx, binary, args...)
@@ -58,16 +63,13 @@ func (w *workers) startOne(ctx context.Context) error {
 	err = cmd.Start()
 	write.Close()
 	if err != nil {
-		return fmt.Errorf("start a worker: %w", err)
+		return nil, nil, err
 	}
-	p := &workerProcess{cmd: cmd}
-	w.processes = append(w.processes, p)
-	address, err := bufio.NewReader(read).ReadString('\n')
+	line, err := bufio.NewReader(read).ReadString('\n')
 	if err != nil {
-		return fmt.Errorf("start a worker: it has ended: %w", err)
+		return nil, nil, errors.Join(fmt.Errorf("it has ended: %w", err), cmd.Wait())
 	}
-	p.counter = strings.TrimSpace(address)
-	return nil
+	return cmd, strings.Fields(line), nil
 }
 
 // counts adds up what the processes have counted.

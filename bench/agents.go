@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"rollcall/authority"
+	"rollcall/inventory"
+	"rollcall/simulator"
+)
+
+// agentsOptions are the flags of `bench agents`.
+type agentsOptions struct {
+	agents, clients, rounds, reportsAtOnce int
+	each, idle                             time.Duration
+	skipFlood                              bool
+	stderr                                 io.Writer
+}
+
+func newAgentsCommand() *cobra.Command {
+	var o agentsOptions
+	cmd := &cobra.Command{
+		Use:   "agents",
+		Short: "The gateway: requests a second, many held polls, and a whole fleet that comes back at once",
+		Long: `Measures the gateway as a process of its own, over mutual TLS. First the requests a second of devices that no roll call
+waits for, against a handler that reads one row, in turn. Then what it takes to hold the polls of many agents. Then a restore
+begins, all of them report at once, and the roll call answers them: with back-pressure, and without.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.stderr = cmd.ErrOrStderr()
+			r, err := o.run(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return r.print(cmd)
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&o.agents, "agents", 10000, "agents that poll")
+	flags.IntVar(&o.clients, "clients", 16, "connections for the requests a second")
+	flags.IntVar(&o.rounds, "rounds", 3, "how often the requests of each are measured")
+	flags.IntVar(&o.reportsAtOnce, "reports-at-once", 0, "reports under way at once in the flood (default that of the gateway)")
+	flags.DurationVar(&o.each, "each", 3*time.Second, "how long requests are measured in a round")
+	flags.DurationVar(&o.idle, "idle", 20*time.Second, "how long held polls are measured")
+	flags.BoolVar(&o.skipFlood, "skip-flood", false, "leave the flood out")
+	return cmd
+}
+
+// site is a fleet in a database of its own, with an authority for its agents.
+type site struct {
+	*stack
+	store *inventory.Store
+	url   string
+	ca    *authority.CA
+}
+
+func (o agentsOptions) run(ctx context.Context) (r *report, err error) {
+	if o.agents < 1 || o.clients < 1 || o.rounds < 1 || o.each <= 0 || o.idle <= 0 {
+		return nil, errors.New("--agents, --clients, --rounds, --each and --idle must be above 0")
+	}
+	r = newReport("agents", map[string]any{"clients": o.clients, "rounds": o.rounds, "reportsAtOnce": o.reportsAtOnce})
+	s, err := startStack(ctx, serverDev)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	ca, err := openAuthority(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.onSite(ctx, s, ca, func(at site) error {
+		if err := o.measureRequests(ctx, at, r); err != nil {
+			return err
+		}
+		return o.measureHeld(ctx, at, r)
+	}); err != nil || o.skipFlood {
+		return r, err
+	}
+	for _, atOnce := range []int{o.reportsAtOnce, 10 * o.agents} {
+		if err := o.onSite(ctx, s, ca, func(at site) error { return o.measureFlood(ctx, at, atOnce, r) }); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (o agentsOptions) onSite(ctx context.Context, s *stack, ca *authority.CA, measure func(site) error) error {
+	store, url, err := s.newInventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if err := (&ours{}).prepare(ctx, store, o.agents); err != nil {
+		return err
+	}
+	return measure(site{s, store, url, ca})
+}
+
+// gatewayProcess is a gateway, and beside it its floor.
+type gatewayProcess struct {
+	cmd           *exec.Cmd
+	agents, floor string
+}
+
+func (at site) startGateway(ctx context.Context, pollFor time.Duration, reportsAtOnce int) (*gatewayProcess, error) {
+	o := gatewayOptions{address: at.temporal.Address(), database: at.url, dir: at.dir, pollFor: pollFor, reportsAtOnce: reportsAtOnce}
+	cmd, addresses, err := startSelf(ctx, o.args())
+	if err != nil {
+		return nil, fmt.Errorf("start a gateway: %w", err)
+	}
+	return &gatewayProcess{cmd: cmd, agents: "https://" + addresses[0], floor: "https://" + addresses[1]}, nil
+}
+
+func (g *gatewayProcess) stop() error {
+	_ = g.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
+	return g.cmd.Wait()
+}
+
+func (g *gatewayProcess) usage() (usage, error) { return usageOf(g.cmd.Process.Pid) }
+
+func (o agentsOptions) measureRequests(ctx context.Context, at site, r *report) (err error) {
+	g, err := at.startGateway(ctx, time.Nanosecond, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.stop()) }()
+	clients := make([]*http.Client, o.clients)
+	for i := range clients {
+		if clients[i], err = at.device(deviceName(i % o.agents)); err != nil {
+			return err
+		}
+	}
+	var done [2]float64
+	for range o.rounds {
+		for i, address := range []string{g.agents, g.floor} {
+			fmt.Fprintf(o.stderr, "requests for %s\n", o.each)
+			n, err := o.requests(ctx, clients, address)
+			if err != nil {
+				return err
+			}
+			done[i] += n / (o.each.Seconds() * float64(o.rounds))
+		}
+	}
+	r.add(figure{Name: "polls of devices on no roll", Devices: o.agents, Value: done[0], Floor: done[1], Unit: "requests/s"})
+	return nil
+}
+
+func (at site) device(name string) (*http.Client, error) {
+	pair, err := at.ca.Device(name, time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := pair.TLS()
+	if err != nil {
+		return nil, err
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
+		MinVersion: tls.VersionTLS12, RootCAs: at.ca.Pool(), Certificates: []tls.Certificate{certificate},
+	}}}, nil
+}
+
+// requests counts what the clients are answered in the time that each round has.
+func (o agentsOptions) requests(ctx context.Context, clients []*http.Client, address string) (float64, error) {
+	answered := make([]int, len(clients))
+	end := time.Now().Add(o.each)
+	group, ctx := errgroup.WithContext(ctx)
+	for i, c := range clients {
+		url := address + "/api/v1/devices/" + deviceName(i%o.agents) + "/rendered?knownRenderedVersion=" + restoredVersion
+		group.Go(func() error {
+			for time.Now().Before(end) {
+				request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+				if err != nil {
+					return err
+				}
+				response, err := c.Do(request)
+				if err != nil {
+					return err
+				}
+				response.Body.Close()
+				if response.StatusCode != http.StatusNoContent {
+					return fmt.Errorf("%s was answered %s", url, response.Status)
+				}
+				answered[i]++
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	var sum float64
+	for _, n := range answered {
+		sum += float64(n)
+	}
+	return sum, err
+}
+
+// fleet makes agents for all devices.
+func (o agentsOptions) fleet(ctx context.Context, at site, address string) (*simulator.Fleet, error) {
+	cfg := simulator.Config{
+		Gateway: address, CA: at.ca, Seed: 1, Progress: func(s simulator.Summary) {
+			fmt.Fprintf(o.stderr, "%4.0f s  %d of %d agents back, %d retries, %d errors %s\n", s.Seconds, s.Back, s.Agents, s.Retries, s.Errors, s.LastError)
+		}, ProgressEvery: 10 * time.Second,
+		Scenario: simulator.Scenario{Fleet: &simulator.Fates{}, BackWithinSeconds: float64(o.agents) / 500},
+	}
+	for i := range o.agents {
+		cfg.Devices = append(cfg.Devices, simulator.Device{Name: deviceName(i), Restored: restoredVersion})
+	}
+	fmt.Fprintf(o.stderr, "making the certificates of %d agents\n", o.agents)
+	return simulator.New(ctx, cfg)
+}
+
+// live runs the fleet while a part of the bench is measured.
+func live(ctx context.Context, fleet *simulator.Fleet, measure func() error) (simulator.Summary, error) {
+	living, end := context.WithCancel(ctx)
+	done := make(chan simulator.Summary, 1)
+	go func() { done <- fleet.Run(living) }()
+	err := measure()
+	end()
+	return <-done, err
+}
+
+// allBack waits until every agent has come back.
+func (o agentsOptions) allBack(ctx context.Context, fleet *simulator.Fleet) error {
+	return until(ctx, func() (bool, error) { return fleet.Summary().Back == int64(o.agents), nil })
+}
+
+func (o agentsOptions) measureHeld(ctx context.Context, at site, r *report) (err error) {
+	g, err := at.startGateway(ctx, 0, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.stop()) }()
+	fleet, err := o.fleet(ctx, at, g.agents)
+	if err != nil {
+		return err
+	}
+	var before, after usage
+	_, err = live(ctx, fleet, func() error {
+		if err := o.allBack(ctx, fleet); err != nil {
+			return err
+		}
+		if before, err = g.usage(); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(o.idle):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		after, err = g.usage()
+		return err
+	})
+	r.add(figure{Name: "gateway, polls held", Devices: o.agents, Value: after.MiB, Unit: "MiB"})
+	r.add(figure{Name: "gateway, polls held: CPU", Devices: o.agents, Value: 100 * (after.CPUSeconds - before.CPUSeconds) / o.idle.Seconds(), Unit: "% of a core"})
+	return err
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"rollcall/runbook"
+)
+
+// measureFlood lets a restore begin while all agents poll: each of them reports at once.
+func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce int, r *report) (err error) {
+	g, err := at.startGateway(ctx, 0, reportsAtOnce)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.stop()) }()
+	queue := fmt.Sprintf("bench-%d", at.inventories)
+	w, err := startWorkers(ctx, 1, workerOptions{address: at.temporal.Address(), database: at.url, queue: queue})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.stop()) }()
+	fleet, err := o.fleet(ctx, at, g.agents)
+	if err != nil {
+		return err
+	}
+	restore := &ours{id: fmt.Sprintf("flood-%d", at.inventories), devices: o.agents, store: at.store}
+	l := &laps{stack: at.stack, workers: w}
+	var took lap
+	var gateway, worker usage
+	summary, err := live(ctx, fleet, func() error {
+		if err := o.allBack(ctx, fleet); err != nil {
+			return err
+		}
+		if err := l.begin(); err != nil {
+			return err
+		}
+		if _, err := restore.start(ctx, at.client, queue); err != nil {
+			return err
+		}
+		if err := o.answered(ctx, restore); err != nil {
+			return err
+		}
+		if took, err = l.end(o.agents); err != nil {
+			return err
+		}
+		if gateway, err = g.usage(); err != nil {
+			return err
+		}
+		worker, err = usageOf(w.pids()...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	normal, _ := restore.deviceIDs()
+	history, err := meanSize(ctx, at.client, spread(normal, 4*sample))
+	if err != nil {
+		return err
+	}
+	name := "flood, with back-pressure"
+	if reportsAtOnce > o.agents {
+		name = "flood, without"
+	}
+	add := func(what, unit string, value float64) {
+		r.add(figure{Name: name + what, Devices: o.agents, Value: value, Unit: unit})
+	}
+	add(": restore to the last answer", "s", took.Seconds)
+	add(": CPU of worker and server", "ms/device", took.perDevice(took.WorkerCPU+took.ServerCPU))
+	add(": history of a device", "events", history.Events)
+	add(": agents told to come again", "times", float64(summary.Retries))
+	add(": failures of another kind", "", float64(summary.Errors))
+	add(": gateway", "MiB", gateway.MiB)
+	add(": worker", "MiB", worker.MiB)
+	return nil
+}
+
+// answered waits until the roll is made and nobody on it is waited for.
+func (o agentsOptions) answered(ctx context.Context, r *ours) error {
+	told := time.Now()
+	return until(ctx, func() (bool, error) {
+		status, err := r.store.RestoreStatus(ctx, r.id)
+		if refusal := runbook.AsRefusal(err); refusal != nil && refusal.Code == runbook.CodeNotFound {
+			return false, nil // its workflow has not opened it yet
+		}
+		if time.Since(told) > 10*time.Second {
+			told = time.Now()
+			fmt.Fprintf(o.stderr, "        %d of %d devices are waited for\n", status.Waiting(), status.Total)
+		}
+		return status.Total == int64(o.agents) && status.Waiting() == 0, err
+	})
+}
