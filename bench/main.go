@@ -39,5 +39,5 @@ func newRoot() *cobra.Command {
 
 // commands are the benches, one for each file that measures something.
 func commands() []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{newInventoryCommand()}
 }
