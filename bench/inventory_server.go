@@ -155,8 +155,12 @@ func (s *benchServer) newRolled(ctx context.Context, fleet string) (name string,
 	return name, nil
 }
 
-// vacuum does what autovacuum does some minutes after a restore has begun.
+// vacuum does what autovacuum does some minutes after a restore has begun. Pages can be marked as seen by everybody, for
+// scans of an index alone, once what wrote them is on disk.
 func (s *benchServer) vacuum(ctx context.Context, name string) error {
+	if err := s.checkpoint(ctx); err != nil {
+		return err
+	}
 	db, err := sql.Open("postgres", s.urlOf(name))
 	if err != nil {
 		return err
