@@ -84,7 +84,7 @@ func (p page) result(limit int) RollResult {
 }
 
 func (r restore) putOnRoll(ctx context.Context, tx *sqlx.Tx, in RollInput) (RollResult, error) {
-	if _, err := tx.ExecContext(ctx, byIndex); err != nil {
+	if _, err := tx.ExecContext(ctx, bulk); err != nil {
 		return RollResult{}, fmt.Errorf("prepare to write the roll: %w", err)
 	}
 	orgID, name := in.after()

@@ -1,9 +1,16 @@
 package inventory
 
-// byIndex keeps the planner from reading the whole of the devices for each part: it has no statistics yet about the roll
-// that is being filled, and the cost of a restore would grow with the square of the fleet.
-const byIndex = `
-select set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
+// bulk are settings of the transaction that writes a part of the roll.
+//
+// The planner is kept from reading the whole of the devices for each part: it has no statistics yet about the roll that is
+// being filled, and the cost of a restore would grow with the square of the fleet.
+//
+// A GIN index puts off what is written to it and sorts it in from time to time, by default for each 4 MB. The more at a
+// time, the fewer pages it visits for each device; but what is put off slows the readers down until somebody sorts it in,
+// and that takes longer than a second from 16 MB on.
+const bulk = `
+select set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+    set_config('gin_pending_list_limit', '8MB', true), set_config('work_mem', '32MB', true)`
 
 // pageEnd ends a statement that works on a page: how many are on it, and which is the last.
 const pageEnd = `
