@@ -36,7 +36,7 @@ func newRoot() *cobra.Command {
 			if !cmd.Flags().Changed("plan") {
 				return cmd.Help()
 			}
-			return printPlan(cmd, planned, defaultPace)
+			return printPlan(cmd, planned, defaultRates)
 		},
 	}
 	root.Flags().IntVar(&planned, "plan", 0, "the same as bench plan, at the rates of this project's own measurements, for so many `devices`")
@@ -47,5 +47,7 @@ func newRoot() *cobra.Command {
 
 // commands are the benches, one for each file that measures something.
 func commands() []*cobra.Command {
-	return []*cobra.Command{newRollcallCommand(), newAgentsCommand(), newPlanCommand(), newWorkerCommand(), newGatewayCommand()}
+	return []*cobra.Command{
+		newRollcallCommand(), newInventoryCommand(), newAgentsCommand(), newPlanCommand(), newWorkerCommand(), newGatewayCommand(),
+	}
 }

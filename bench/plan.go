@@ -69,21 +69,21 @@ type margin struct {
 	Times float64 `json:"times"`
 }
 
-// pace is what a cluster does a second.
-type pace struct {
+// clusterRates is what a cluster does a second.
+type clusterRates struct {
 	rolled, started, answered float64
 	conflicts                 float64 // share of devices
 }
 
-// defaultPace is what was measured on a machine with two cores.
-var defaultPace = pace{rolled: 7000, started: 60, answered: 100, conflicts: 0.1}
+// defaultRates is what was measured on a machine with two cores.
+var defaultRates = clusterRates{rolled: 7000, started: 60, answered: 100, conflicts: 0.1}
 
 func newPlanCommand() *cobra.Command {
-	p := defaultPace
+	p := defaultRates
 	cmd := &cobra.Command{
 		Use:   "plan DEVICES",
 		Short: "What a restore of so many devices needs, and how far Temporal's limits are away",
-		Long: `Multiplies what was measured for one device (docs/performance.md). The rates are those of one machine with two cores; give
+		Long: `Multiplies what was measured for one device (docs/performance.md). The clusterRates are those of one machine with two cores; give
 those of your cluster, as bench rollcall measures them.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -98,7 +98,7 @@ those of your cluster, as bench rollcall measures them.`,
 	return cmd
 }
 
-func (p *pace) bind(cmd *cobra.Command) {
+func (p *clusterRates) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.Float64Var(&p.rolled, "rolled", p.rolled, "devices a second that PostgreSQL puts on the roll (T1)")
 	flags.Float64Var(&p.started, "started", p.started, "devices a second whose workflow the cluster starts")
@@ -106,7 +106,7 @@ func (p *pace) bind(cmd *cobra.Command) {
 	flags.Float64Var(&p.conflicts, "ahead", p.conflicts, "share of devices that are ahead of the backup")
 }
 
-func printPlan(cmd *cobra.Command, devices int, p pace) error {
+func printPlan(cmd *cobra.Command, devices int, p clusterRates) error {
 	if devices < 1 {
 		return fmt.Errorf("%d devices cannot be planned for; give a number such as 1000000", devices)
 	}
@@ -132,7 +132,7 @@ func printPlan(cmd *cobra.Command, devices int, p pace) error {
 	return fmt.Errorf("unknown output format %q: use one of %s, %s", output, outputTable, outputJSON)
 }
 
-func makePlan(devices int, p pace) (plan, error) {
+func makePlan(devices int, p clusterRates) (plan, error) {
 	slices, err := runbook.PlanBatches(int64(devices), 0)
 	if err != nil {
 		return plan{}, err

@@ -72,6 +72,7 @@ func childrenOf() (map[int][]int, error) {
 
 type process struct {
 	usage
+	name   string
 	parent int
 	// childrenCPU is the CPU time of children that have ended, in seconds.
 	childrenCPU float64
@@ -83,7 +84,8 @@ func readProcess(pid int) (process, error) {
 		return process{}, err
 	}
 	// The name stands in parentheses and may hold blanks; what follows is numbers, but for the state.
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	begin, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
+	fields := strings.Fields(string(text[end+1:]))
 	const parent, user, system, childUser, childSystem, resident = 1, 11, 12, 13, 14, 21
 	numbers := make([]float64, len(fields))
 	for i, field := range fields[1:] {
@@ -96,6 +98,7 @@ func readProcess(pid int) (process, error) {
 			MiB:        numbers[resident] * float64(os.Getpagesize()) / mib,
 			CPUSeconds: (numbers[user] + numbers[system]) / ticksPerSecond,
 		},
+		name:        string(text[begin+1 : end]),
 		parent:      int(numbers[parent]),
 		childrenCPU: (numbers[childUser] + numbers[childSystem]) / ticksPerSecond,
 	}, nil

@@ -53,6 +53,7 @@ type target struct {
 	OfFloor bool    `json:"ofFloor,omitempty"`
 }
 
+func atLeast(v float64) *target        { return &target{AtLeast: v} }
 func atMost(v float64) *target         { return &target{AtMost: v} }
 func atLeastOfFloor(v float64) *target { return &target{AtLeast: v, OfFloor: true} }
 func atMostOfFloor(v float64) *target  { return &target{AtMost: v, OfFloor: true} }

@@ -31,10 +31,14 @@ type change struct {
 	To         runbook.State      `db:"to_state"`
 	Reported   string             `db:"reported"`
 	Next       string             `db:"next"`
-	// Dropped and Added are keys and an object of annotations; Patch holds, for each part of the status, what is set in it.
+	// Dropped and Added are keys and an object of annotations.
 	Dropped pq.StringArray `db:"dropped"`
 	Added   string         `db:"added"`
-	Patch   string         `db:"patch"`
+	// Summary is an object that goes into status.summary; what else is in there stays, but for info, which told of a state that
+	// is over. Updated is the status.updated.status, and Runs the status.config.renderedVersion; one that is empty stays.
+	Summary string `db:"summary"`
+	Updated string `db:"updated"`
+	Runs    string `db:"runs"`
 
 	Signal    string `db:"signal"`
 	Actor     string `db:"actor"`
@@ -69,11 +73,12 @@ with device as (
 ), changed as (
     update devices d set
         annotations = (rollcall.object(d.annotations) - cast(:dropped as text[])) || cast(:added as jsonb),
-        status = rollcall.object(d.status) || (
-            select jsonb_object_agg(p.key, case p.key
-                when 'summary' then rollcall.object(d.status -> p.key) - 'info'
-                else rollcall.object(d.status -> p.key) end || p.value)
-            from jsonb_each(cast(:patch as jsonb)) p),
+        status = rollcall.object(d.status)
+            || jsonb_build_object('summary', (rollcall.object(d.status -> 'summary') - 'info') || cast(:summary as jsonb))
+            || case when :updated = '' then '{}' else jsonb_build_object(
+                'updated', rollcall.object(d.status -> 'updated') || jsonb_build_object('status', cast(:updated as text))) end
+            || case when :runs = '' then '{}' else jsonb_build_object(
+                'config', rollcall.object(d.status -> 'config') || jsonb_build_object('renderedVersion', cast(:runs as text))) end,
         resource_version = coalesce(d.resource_version, 0) + 1,
         updated_at = now()
     from entry where d.org_id = entry.org_id and d.name = entry.name
@@ -107,8 +112,7 @@ returning at`
 // ineligible is the argument that keeps the rule of eligibility in runbook: statements compare a lifecycle with it.
 var ineligible = pq.StringArray(runbook.IneligibleLifecycles)
 
-// patch is what a transition sets in parts of a device's status; keys that it does not name stay, but for summary.info,
-// which told of a state that is over.
+// patch is parts of a device's status, each with strings in it.
 type patch map[string]map[string]string
 
 func (p patch) json() string { return marshalStrings(p) }

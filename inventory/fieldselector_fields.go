@@ -41,6 +41,8 @@ type selectableField struct {
 	kind   fieldKind
 	column string
 	path   []string
+	// namesOf is the table whose rows are long and have this field in their primary key, after the organisation.
+	namesOf string
 }
 
 func column(kind fieldKind, name string) selectableField {
@@ -55,7 +57,7 @@ func status(kind fieldKind, path ...string) selectableField {
 // query.go, where r is the resource's own table.
 var selectable = map[string]map[string]selectableField{
 	"devices": {
-		"metadata.name":                     column(stringField, "r.name"),
+		"metadata.name":                     {kind: stringField, column: "r.name", namesOf: "devices"},
 		"metadata.alias":                    column(stringField, "r.alias"),
 		"metadata.owner":                    column(stringField, "r.owner"),
 		"metadata.creationTimestamp":        column(timeField, "r.created_at"),

@@ -35,12 +35,21 @@ func (c *conditions) field(f selectableField, operator string, values []any) str
 	case opNotExists:
 		return f.expression() + " is null"
 	case opContains:
+		if f.namesOf != "" {
+			return c.nameContains(f.namesOf, values[0])
+		}
 		return fmt.Sprintf("strpos(%s, %s) > 0", f.expression(), c.arg(values[0]))
 	case opNotContains:
 		return negated(fmt.Sprintf("strpos(%s, %s) > 0", f.expression(), c.arg(values[0])))
 	default: // the comparisons are written alike in SQL
 		return fmt.Sprintf("%s %s %s", f.expression(), operator, c.arg(values[0]))
 	}
+}
+
+// nameContains finds the names first, which PostgreSQL can do in the index of the primary key alone: it is a tenth of the
+// table or less.
+func (c *conditions) nameContains(table string, part any) string {
+	return fmt.Sprintf("r.name = any(array(select n.name from %s n where n.org_id = %s and strpos(n.name, %s) > 0))", table, c.org, c.arg(part))
 }
 
 // equalsAny asks for a place in the JSON of the status by containment, which the GIN index on status can answer.

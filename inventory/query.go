@@ -98,7 +98,8 @@ func (q Query) conditions(kind string) (*conditions, error) {
 	if orgID == "" {
 		orgID = runbook.DefaultOrgID
 	}
-	c.add("r.org_id = " + c.arg(orgID))
+	c.org = c.arg(orgID)
+	c.add("r.org_id = " + c.org)
 	c.add("r.deleted_at is null")
 	if len(q.Names) > 0 {
 		c.add("r.name = any(" + c.arg(pq.Array(q.Names)) + ")")

@@ -74,15 +74,15 @@ func (in ReconnectInput) decided(d runbook.ReconnectDecision, restored string) c
 		target: in.target(), FromRoll: runbook.StateAwaitingReconnect, FromDevice: runbook.StateAwaitingReconnect, Restored: restored,
 		Transition: d.Transition, From: runbook.StateAwaitingReconnect, To: d.To, Reported: d.Reported,
 		Dropped: pq.StringArray{runbook.AnnotationAwaitingReconnect, runbook.AnnotationConflictPaused}, Added: "{}",
+		Updated: d.Updated, Runs: d.Reported,
 		Signal: runbook.SignalReconnect, Actor: ActorService, RequestID: in.RequestID,
 	}
-	patched := patch{"summary": {"status": runbook.SummaryOnline}, "updated": {"status": d.Updated}, "config": {"renderedVersion": d.Reported}}
 	if d.To != runbook.StateConflictPaused {
-		c.Patch = patched.json()
+		c.Summary = marshalStrings(map[string]string{"status": runbook.SummaryOnline})
 		return c.withEvent(runbook.ReasonDeviceConnected, eventNormal, "Reported version "+d.Reported+" and is back to normal")
 	}
-	patched["summary"] = map[string]string{"status": string(runbook.StateConflictPaused), "info": d.Info}
-	c.Patch, c.Added = patched.json(), marshalStrings(map[string]string{runbook.AnnotationConflictPaused: runbook.AnnotationTrue})
+	c.Summary = marshalStrings(map[string]string{"status": string(runbook.StateConflictPaused), "info": d.Info})
+	c.Added = marshalStrings(map[string]string{runbook.AnnotationConflictPaused: runbook.AnnotationTrue})
 	return c.withEvent(runbook.ReasonDeviceConflictPaused, eventWarning, d.Info)
 }
 
@@ -92,10 +92,7 @@ func (in ReconnectInput) again(reported, restored string) change {
 		target: in.target(), Restored: restored,
 		Transition: runbook.Reported, To: runbook.StateConflictPaused, Reported: reported,
 		Dropped: pq.StringArray{}, Added: "{}",
-		Patch: patch{
-			"summary": {"info": runbook.ConflictInfo(restored, reported)},
-			"config":  {"renderedVersion": reported},
-		}.json(),
+		Summary: marshalStrings(map[string]string{"info": runbook.ConflictInfo(restored, reported)}), Runs: reported,
 		Signal: runbook.SignalReconnect, Actor: ActorService, RequestID: in.RequestID,
 	}
 }

@@ -60,8 +60,8 @@ func (in ResumeInput) decided(conflict runbook.Conflict, next runbook.Version) c
 		target: target{in.RestoreID, in.OrgID, in.Name}, Restored: conflict.Restored,
 		Transition: runbook.T4, To: runbook.StateNormal, Reported: conflict.Reported, Next: next.String(),
 		Dropped: pq.StringArray{runbook.AnnotationConflictPaused, runbook.AnnotationRenderedSpecHash}, Added: "{}",
-		Patch:  patch{"summary": {"status": runbook.SummaryOnline}}.json(),
-		Signal: runbook.SignalResume, Actor: in.By, Reason: in.Reason, RequestID: in.RequestID,
+		Summary: marshalStrings(map[string]string{"status": runbook.SummaryOnline}),
+		Signal:  runbook.SignalResume, Actor: in.By, Reason: in.Reason, RequestID: in.RequestID,
 	}
 	message := fmt.Sprintf("Resumed by %s: reported version %s, restored version %q, next version %s", in.By, conflict.Reported, conflict.Restored, next)
 	if in.Reason != "" {

@@ -15,6 +15,8 @@ import (
 type conditions struct {
 	terms []string
 	args  []any
+	// org is the placeholder of the organisation that is asked about.
+	org string
 }
 
 // arg adds an argument and returns its placeholder.

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"rollcall/inventory"
+)
+
+// repetitions of a read in one round.
+const readRepetitions = 8
+
+// selection is what somebody asks `starter get devices` for.
+type selection struct{ name, labels, fields string }
+
+func (b *inventoryBench) selections(someName string) []selection {
+	return []selection{
+		{"one label", "site=site-7", ""},
+		{"two labels", "site=site-7,environment=production", ""},
+		{"set-based labels", "site in (site-7,site-8),environment!=test", ""},
+		{"status.summary.status, 1 in 100", "", "status.summary.status=ConflictPaused"},
+		{"owner", "", "metadata.owner=Fleet/fleet-7"},
+		{"label and status", "site=site-7", "status.summary.status=ConflictPaused"},
+		{"common label and rare status", "environment=production", "status.summary.status=ConflictPaused"},
+		{"label and owner", "environment=production", "metadata.owner=Fleet/fleet-7"},
+		{"application status", "", "status.applicationsSummary.status=Error"},
+		{"name", "", "metadata.name=" + someName},
+		{"part of a name", "", "metadata.name contains " + someName[:6]},
+	}
+}
+
+// measureReads measures the real program, from its start to its end, and the Store's query alone.
+func (b *inventoryBench) measureReads(ctx context.Context, template string) error {
+	program, done, err := b.starterProgram(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	_, err = b.onCopy(ctx, template, func(name string) error {
+		address := b.server.urlOf(name)
+		store, err := inventory.Open(ctx, address)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		// one in a hundred has come back with a version that is too new
+		if _, err := store.DB().ExecContext(ctx, pauseSome); err != nil {
+			return err
+		}
+		if err := b.server.vacuum(ctx, name); err != nil {
+			return err
+		}
+		var someName string
+		if err := store.DB().GetContext(ctx, &someName, `select name from devices order by md5(name) limit 1`); err != nil {
+			return err
+		}
+		for _, s := range b.selections(someName) {
+			if err := b.measureGet(ctx, program, address, store, s); err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+		}
+		return b.measureStatus(ctx, program, address, store)
+	})
+	return err
+}
+
+// pauseSome is T3 for one in a hundred, as a bulk of SQL: only what reads look at.
+const pauseSome = `
+with picked as (update rollcall.roll set state = 'ConflictPaused', reported_version = '7', since = now() where seq % 100 = 0 returning org_id, name)
+update devices d set annotations = annotations - 'device-controller/awaitingReconnect' || '{"device-controller/conflictPaused": "true"}',
+    status = jsonb_set(jsonb_set(status, '{summary,status}', '"ConflictPaused"'), '{config,renderedVersion}', '"7"')
+from picked where d.org_id = picked.org_id and d.name = picked.name`
+
+func (b *inventoryBench) measureGet(ctx context.Context, program, address string, store *inventory.Store, s selection) error {
+	q := inventory.Query{}
+	args := []string{"get", "devices"}
+	var err error
+	if s.labels != "" {
+		args = append(args, "-l", s.labels)
+		if q.Labels, err = labels.Parse(s.labels); err != nil {
+			return err
+		}
+	}
+	if s.fields != "" {
+		args = append(args, "--field-selector", s.fields)
+		if q.Fields, err = inventory.ParseFieldSelector("devices", s.fields); err != nil {
+			return err
+		}
+	}
+	found := 0
+	query, err := b.repeat(func() error {
+		devices, err := store.Devices(ctx, q)
+		found = len(devices)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	process, err := b.repeat(func() error { return runProgram(ctx, program, address, args...) })
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("get devices by %s, %d found", s.name, found)
+	b.add(name+", 95th percentile", "ms", percentile(process, 95), 0, atMost(100))
+	b.add(name+", median", "ms", median(process), 0, nil)
+	b.add(name+", the query, 95th percentile", "ms", percentile(query, 95), 0, nil)
+	return nil
+}
+
+func (b *inventoryBench) measureStatus(ctx context.Context, program, address string, store *inventory.Store) error {
+	query, err := b.repeat(func() error {
+		status, err := store.RestoreStatus(ctx, "")
+		if err == nil {
+			_, err = store.LongestWaiting(ctx, status.RestoreID, 10)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	process, err := b.repeat(func() error { return runProgram(ctx, program, address, "status") })
+	if err != nil {
+		return err
+	}
+	version, err := b.repeat(func() error { return runProgram(ctx, program, address, "version") })
+	if err != nil {
+		return err
+	}
+	b.add("status, 95th percentile", "ms", percentile(process, 95), 0, atMost(200))
+	b.add("status, median", "ms", median(process), 0, nil)
+	b.add("status, the queries, 95th percentile", "ms", percentile(query, 95), 0, nil)
+	b.add("version, which reads nothing, median", "ms", median(version), 0, nil)
+	return nil
+}
+
+// repeat measures do in milliseconds, after a first time that is not counted.
+func (b *inventoryBench) repeat(do func() error) ([]float64, error) {
+	var took []float64
+	for i := range b.rounds*readRepetitions + 1 {
+		start := time.Now()
+		if err := do(); err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			took = append(took, time.Since(start).Seconds()*1000)
+		}
+	}
+	return took, nil
+}
+
+func runProgram(ctx context.Context, program, address string, args ...string) error {
+	var said strings.Builder
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), "ROLLCALL_DATABASE_URL="+address)
+	cmd.Dir = filepath.Dir(program) // no files of a `starter dev` there
+	cmd.Stdout, cmd.Stderr = io.Discard, &said
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("starter %s: %w\n%s", strings.Join(args, " "), err, said.String())
+	}
+	return nil
+}
+
+// starterProgram is the program of --starter, or one that is built now.
+func (b *inventoryBench) starterProgram(ctx context.Context) (program string, done func(), err error) {
+	if b.starter != "" {
+		program, err = filepath.Abs(b.starter)
+		return program, func() {}, err
+	}
+	dir, err := os.MkdirTemp("", "rollcall-bench-starter-")
+	if err != nil {
+		return "", nil, err
+	}
+	program = filepath.Join(dir, "starter")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", program, "rollcall/starter")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", nil, fmt.Errorf("build starter, which needs the module's folder as the working directory: %w\n%s", err, out)
+	}
+	return program, func() { _ = os.RemoveAll(dir) }, nil
+}
