@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -64,4 +65,31 @@ func sendAll(ctx context.Context, atOnce, n int, send func(i int) error) error {
 		group.Go(func() error { return send(i) })
 	}
 	return group.Wait()
+}
+
+// flow lets reports in as a gateway does: so many may be unanswered at once.
+type flow struct {
+	limit, devices int
+	unanswered     func() (int, error)
+
+	mu sync.Mutex
+	// allowed is how many may have been sent by now.
+	allowed int
+}
+
+// wait waits until the i-th report, counted from 0, may be sent.
+func (f *flow) wait(ctx context.Context, i int) error {
+	if f.limit == 0 {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return until(ctx, func() (bool, error) {
+		if i < f.allowed {
+			return true, nil
+		}
+		left, err := f.unanswered()
+		f.allowed = f.devices - left + f.limit
+		return i < f.allowed, err
+	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rollcall/host"
 	"rollcall/runbook"
 )
 
@@ -29,9 +30,8 @@ const (
 	batchEventsInRoot = 10
 	rollRowBytes      = 700    // of the inventory's own tables and indexes, once a device has been through the roll call
 	workflowBytes     = 42_000 // of Temporal's databases on PostgreSQL, visibility included
-	cachedBytes       = 9_000  // of a worker's memory, for a waiting workflow in its cache
+	cachedBytes       = 60_000 // of a worker's memory, for a waiting workflow in its cache
 	workerBaseBytes   = 45 << 20
-	cacheSize         = 10_000 // workflows, the SDK's default
 )
 
 // Temporal's limits, as a server has them by default.
@@ -152,7 +152,7 @@ func makePlan(devices int, p clusterRates) (plan, error) {
 	needs("Temporal's databases", n*workflowBytes/gib, "GiB", fmt.Sprintf("%d KB for each workflow, visibility and its indexes included, until the retention ends", workflowBytes/1000))
 	needs("inventory, beside Flight Control's own", n*rollRowBytes/gib, "GiB", fmt.Sprintf("%d bytes for each device: roll, audit, events", rollRowBytes))
 	needs("workers", max(2, p.answered/200, p.started/200), "processes", "one core carries some 200 a second; two, so that one may die")
-	needs("memory of each worker", (workerBaseBytes+min(n, cacheSize)*cachedBytes)/mib, "MiB", fmt.Sprintf("its cache holds at most %d workflows", cacheSize))
+	needs("memory of each worker", (workerBaseBytes+min(n, host.CacheSize)*cachedBytes)/mib, "MiB", fmt.Sprintf("its cache holds at most %d workflows", host.CacheSize))
 	needs("history shards", shards(max(p.started, p.answered)), "shards", "fixed when a cluster is made; a power of two with 4 or more for each workflow a second")
 	margins := func(what string, value, limit float64) {
 		made.Margins = append(made.Margins, margin{what, value, limit, limit / value})

@@ -33,7 +33,9 @@ type runner interface {
 // runOptions say how each is run.
 type runOptions struct {
 	devices, batchSize, workers, senders int
-	ahead                                float64
+	// underWay is how many reports may be unanswered at once, as a gateway lets them in; 0 is all.
+	underWay int
+	ahead    float64
 	// killWorkers kills the worker processes while all devices wait.
 	killWorkers bool
 	// untilWaiting ends the run when all devices wait.
@@ -132,7 +134,13 @@ func race(ctx context.Context, s *stack, name string, r runner, o runOptions) (m
 		return m, err
 	}
 	o.progress("%s: %d devices: storm", name, o.devices)
-	if err := sendAll(ctx, o.senders, o.devices, func(i int) error { return r.report(ctx, s.client, i) }); err != nil {
+	f := &flow{limit: o.underWay, unanswered: func() (int, error) { return r.unanswered(ctx) }, devices: o.devices}
+	if err := sendAll(ctx, o.senders, o.devices, func(i int) error {
+		if err := f.wait(ctx, i); err != nil {
+			return err
+		}
+		return r.report(ctx, s.client, i)
+	}); err != nil {
 		return m, err
 	}
 	if err := until(ctx, func() (bool, error) {

@@ -15,12 +15,12 @@ import (
 
 // rollcallOptions are the flags of `bench rollcall`.
 type rollcallOptions struct {
-	devices                             []int
-	batchSize, workers, rounds, senders int
-	ahead                               float64
-	kill, untilWaiting, skipFloor       bool
-	server                              string
-	stderr                              io.Writer
+	devices                                       []int
+	batchSize, workers, rounds, senders, underWay int
+	ahead                                         float64
+	kill, untilWaiting, skipFloor                 bool
+	server                                        string
+	stderr                                        io.Writer
 }
 
 func newRollcallCommand() *cobra.Command {
@@ -48,6 +48,7 @@ next round; figures are those of all rounds together.`,
 	flags.IntVar(&o.workers, "workers", 1, "worker processes")
 	flags.IntVar(&o.rounds, "rounds", 1, "how often each is run")
 	flags.IntVar(&o.senders, "senders", 64, "reports, or resumes, under way at once")
+	flags.IntVar(&o.underWay, "under-way", 500, "reports that may be unanswered at once, as a gateway lets them in; 0 is all")
 	flags.Float64Var(&o.ahead, "ahead", 0.1, "share of devices that are ahead of the backup")
 	flags.BoolVar(&o.kill, "kill-workers", false, "kill the workers while all devices wait, and start others")
 	flags.BoolVar(&o.untilWaiting, "until-waiting", false, "end when all devices wait")
@@ -66,8 +67,8 @@ func (o rollcallOptions) check() error {
 		return fmt.Errorf("--batch-size %d is not between 1 and %d", o.batchSize, runbook.MaxBatchSize)
 	case o.server != serverDev && o.server != serverPostgres:
 		return fmt.Errorf("--server %q: use %s or %s", o.server, serverDev, serverPostgres)
-	case o.workers < 1, o.rounds < 1, o.senders < 1:
-		return errors.New("--workers, --rounds and --senders are at least 1")
+	case o.workers < 1, o.rounds < 1, o.senders < 1, o.underWay < 0:
+		return errors.New("--workers, --rounds and --senders are at least 1, and --under-way is not below 0")
 	case o.ahead < 0 || o.ahead > 1:
 		return fmt.Errorf("--ahead %g is not between 0 and 1", o.ahead)
 	}
@@ -79,7 +80,7 @@ func (o rollcallOptions) run(ctx context.Context) (r *report, err error) {
 		return nil, err
 	}
 	r = newReport("rollcall", map[string]any{
-		"server": o.server, "batchSize": o.batchSize, "workers": o.workers, "rounds": o.rounds, "senders": o.senders, "ahead": o.ahead, "killWorkers": o.kill,
+		"server": o.server, "batchSize": o.batchSize, "workers": o.workers, "rounds": o.rounds, "senders": o.senders, "underWay": o.underWay, "ahead": o.ahead, "killWorkers": o.kill,
 	})
 	s, err := startStack(ctx, o.server)
 	if err != nil {
@@ -110,7 +111,7 @@ func (o rollcallOptions) measure(ctx context.Context, s *stack, n int) (pair, er
 	p := pair{devices: n}
 	started := time.Now()
 	options := runOptions{
-		devices: n, batchSize: o.batchSize, workers: o.workers, senders: o.senders, ahead: o.ahead,
+		devices: n, batchSize: o.batchSize, workers: o.workers, senders: o.senders, underWay: o.underWay, ahead: o.ahead,
 		killWorkers: o.kill, untilWaiting: o.untilWaiting,
 		progress: func(format string, args ...any) {
 			fmt.Fprintf(o.stderr, "%4.0f s  "+format+"\n", append([]any{time.Since(started).Seconds()}, args...)...)

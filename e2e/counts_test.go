@@ -15,7 +15,7 @@ import (
 // events of one workflow task are read by the server each time that one of them is.
 func TestWhatADeviceCostsItsParents(t *testing.T) {
 	t.Parallel()
-	const devices, batch, askedAtOnce = 130, 65, 50
+	const devices, batch, askedAtOnce = 130, 65, 25
 	s := newSite(t).startWorker()
 	restored := map[string]string{}
 	for i := range devices {

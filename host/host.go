@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -22,6 +23,13 @@ const stopTimeout = 10 * time.Second
 // reports the SDK's 5 s pass though that worker lives, which costs two events, a task more and a replay; the tasks of a
 // worker that has died are given to another at once where it has not polled for 10 s.
 const stickyTimeout = 20 * time.Second
+
+// CacheSize is how many workflows a worker process keeps in memory between their tasks. A device waits for days and has two
+// tasks, so that keeping all that wait would cost memory (45 KB each) and save little: reading a history of five events
+// again. What is busy, the parents of devices above all, stays well within it.
+const CacheSize = 1000
+
+var setCacheSize = sync.OnceFunc(func() { worker.SetStickyWorkflowCacheSize(CacheSize) })
 
 // Config is what a Host needs.
 type Config struct {
@@ -75,6 +83,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 			return nil, err
 		}
 	}
+	setCacheSize() // before the process's first worker
 	h := &Host{cfg: cfg, fatal: make(chan error, 1)}
 	options := WorkerOptions()
 	if cfg.Worker != nil {
