@@ -13,7 +13,7 @@ import (
 )
 
 // counts is what a worker process of the bench tells on request: the workflows of devices, ours or the floor's, whose first
-// task it has done, and those that it has seen end.
+// task it has begun, and those that it has seen end.
 type counts struct {
 	Begun int `json:"begun"`
 	Ended int `json:"ended"`

@@ -16,11 +16,13 @@ import (
 
 // The floor is the least that the shape of a roll call allows: the same tree of children, each waiting for one signal,
 // running one local activity of one UPDATE by primary key, and completing; no rule, no search attribute, no event, no
-// parent that says anything.
+// parent that says anything. It starts its children in waves, batch after batch, as ours does: all at once is slower, and
+// would flatter ours.
 const (
 	floorRoot   = "FloorWorkflow"
 	floorBatch  = "FloorBatchWorkflow"
 	floorDevice = "FloorDeviceWorkflow"
+	floorCalled = "called" // a batch has asked for its devices
 )
 
 // floorTable is what the floor's devices write to.
@@ -31,6 +33,8 @@ type floorSlice struct {
 	Run       string
 	From, To  int
 	BatchSize int
+	// Wave is how many children are started together, and Batches how many batches; 0 is all.
+	Wave, Batches int
 }
 
 func (s floorSlice) batchID(n int) string    { return fmt.Sprintf("floor/%s/batch/%d", s.Run, n) }
@@ -49,7 +53,11 @@ func runFloor(ctx workflow.Context, in floorSlice) error {
 	}
 	var batches []workflow.ChildWorkflowFuture
 	for from := in.From; from < in.To; from += in.BatchSize {
-		slice := floorSlice{Run: in.Run, From: from, To: min(from+in.BatchSize, in.To), BatchSize: in.BatchSize}
+		if len(batches) >= in.Batches && in.Batches > 0 {
+			workflow.GetSignalChannel(ctx, floorCalled).Receive(ctx, nil)
+		}
+		slice := in
+		slice.From, slice.To = from, min(from+in.BatchSize, in.To)
 		batches = append(batches, workflow.ExecuteChildWorkflow(floorChild(ctx, in.batchID(len(batches))), floorBatch, slice))
 	}
 	return waitForAll(ctx, batches)
@@ -58,7 +66,17 @@ func runFloor(ctx workflow.Context, in floorSlice) error {
 func runFloorBatch(ctx workflow.Context, in floorSlice) error {
 	var devices []workflow.ChildWorkflowFuture
 	for n := in.From; n < in.To; n++ {
+		if in.Wave > 0 && len(devices)%in.Wave == 0 {
+			for _, begun := range devices[max(0, len(devices)-in.Wave):] {
+				if err := begun.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
+					return err
+				}
+			}
+		}
 		devices = append(devices, workflow.ExecuteChildWorkflow(floorChild(ctx, floorDeviceID(in.Run, n)), floorDevice, n))
+	}
+	if parent := workflow.GetInfo(ctx).ParentWorkflowExecution; parent != nil {
+		workflow.SignalExternalWorkflow(ctx, parent.ID, parent.RunID, floorCalled, nil)
 	}
 	return waitForAll(ctx, devices)
 }

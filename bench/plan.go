@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rollcall/host"
+	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
@@ -83,7 +85,7 @@ func newPlanCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan DEVICES",
 		Short: "What a restore of so many devices needs, and how far Temporal's limits are away",
-		Long: `Multiplies what was measured for one device (docs/performance.md). The clusterRates are those of one machine with two cores; give
+		Long: `Multiplies what was measured for one device (docs/performance.md). The rates are those of one machine with two cores; give
 those of your cluster, as bench rollcall measures them.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -151,7 +153,7 @@ func makePlan(devices int, p clusterRates) (plan, error) {
 	needs("histories of parents", n*parentBytes/gib, "GiB", fmt.Sprintf("%d bytes for each device", parentBytes))
 	needs("Temporal's databases", n*workflowBytes/gib, "GiB", fmt.Sprintf("%d KB for each workflow, visibility and its indexes included, until the retention ends", workflowBytes/1000))
 	needs("inventory, beside Flight Control's own", n*rollRowBytes/gib, "GiB", fmt.Sprintf("%d bytes for each device: roll, audit, events", rollRowBytes))
-	needs("workers", max(2, p.answered/200, p.started/200), "processes", "one core carries some 200 a second; two, so that one may die")
+	needs("workers", math.Ceil(max(2, p.answered/200, p.started/200)), "processes", "one core carries some 200 a second; two, so that one may die")
 	needs("memory of each worker", (workerBaseBytes+min(n, host.CacheSize)*cachedBytes)/mib, "MiB", fmt.Sprintf("its cache holds at most %d workflows", host.CacheSize))
 	needs("history shards", shards(max(p.started, p.answered)), "shards", "fixed when a cluster is made; a power of two with 4 or more for each workflow a second")
 	margins := func(what string, value, limit float64) {
@@ -163,15 +165,14 @@ func makePlan(devices int, p clusterRates) (plan, error) {
 	margins("events of a batch, at worst", batch*worstParentEvents, limitEvents)
 	margins("events of a batch, at worst, until Temporal warns", batch*worstParentEvents, warnEvents)
 	margins("bytes of a batch's history", batch*parentBytes, limitHistoryBytes)
-	margins("events of the restore, without its looks at the tally", float64(len(slices))*batchEventsInRoot+n/rollChunk*9, limitEvents)
+	margins("events of the restore, without its looks at the tally", float64(len(slices))*batchEventsInRoot+n/inventory.MaxRollSize*9, limitEvents)
 	margins("events of a device, conflict and resume", conflictEventsTaken, limitEvents)
 	margins("resumes of one device in one run", 1, limitUpdates)
 	return made, nil
 }
 
 const (
-	gib       = 1 << 30
-	rollChunk = 5000 // devices in one transaction of T1
+	gib = 1 << 30
 )
 
 // shards is the power of two that leaves each shard at most a write every few milliseconds.

@@ -63,15 +63,19 @@ func (l lap) perDevice(seconds float64) float64 { return 1000 * seconds / float6
 // measured is one whole run.
 type measured struct {
 	Roll, FanOut, Storm, Resume lap
-	Whole                       float64 // seconds of roll, fan-out and storm
+	End                         lap     // from the last report or resume to the end of the root
+	Whole                       float64 // seconds of all but the resume
 	WorkerMiB, ServerMiB        float64 // while all devices wait
 	WorkerPeakMiB               float64 // at the end of the storm
-	DatabaseMiB                 float64
-	Normal, Conflict, Parents   size // Parents is for each device
+	InventoryMiB, TemporalMiB   float64 // databases, at the end
+	Normal, Conflict, Parents   size    // Parents is for each device
 }
 
 // size is a history's.
-type size struct{ Events, Bytes float64 }
+type size struct {
+	Events, Bytes float64 // the mean
+	Most          float64 // events of the longest
+}
 
 // race runs one of the two from start to end.
 func race(ctx context.Context, s *stack, name string, r runner, o runOptions) (m measured, err error) {
@@ -143,7 +147,12 @@ func race(ctx context.Context, s *stack, name string, r runner, o runOptions) (m
 	}); err != nil {
 		return m, err
 	}
+	normal, _ := r.deviceIDs()
 	if err := until(ctx, func() (bool, error) {
+		now, err := w.counts(ctx)
+		if err != nil || now.Ended < len(normal) {
+			return false, err
+		}
 		left, err := r.unanswered(ctx)
 		return left == 0, err
 	}); err != nil {
@@ -157,7 +166,7 @@ func race(ctx context.Context, s *stack, name string, r runner, o runOptions) (m
 	if err != nil {
 		return m, err
 	}
-	m.WorkerPeakMiB = used.MiB
+	m.WorkerPeakMiB = used.MiB / float64(o.workers)
 	o.progress("%s: %d devices: resume and end", name, o.devices)
 	if err := l.begin(); err != nil {
 		return m, err
@@ -169,8 +178,18 @@ func race(ctx context.Context, s *stack, name string, r runner, o runOptions) (m
 	if m.Resume, err = l.end(resumed); err != nil {
 		return m, err
 	}
+	if err := l.begin(); err != nil {
+		return m, err
+	}
 	if err := run.Get(ctx, nil); err != nil {
 		return m, fmt.Errorf("%s has not ended as it should: %w", name, err)
+	}
+	if m.End, err = l.end(o.devices); err != nil {
+		return m, err
+	}
+	m.Whole += m.End.Seconds
+	if m.InventoryMiB, m.TemporalMiB, err = s.sizes(ctx, store); err != nil {
+		return m, err
 	}
 	return m, m.measureHistories(ctx, s.client, r, o.devices)
 }
@@ -220,6 +239,7 @@ func meanSize(ctx context.Context, c client.Client, ids []string) (mean size, er
 		if info.GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_COMPLETED {
 			return mean, fmt.Errorf("workflow %s is %s and should have completed", id, info.GetStatus())
 		}
+		mean.Most = max(mean.Most, float64(info.GetHistoryLength()))
 		mean.Events += float64(info.GetHistoryLength()) / float64(len(ids))
 		mean.Bytes += float64(info.GetHistorySizeBytes()) / float64(len(ids))
 	}

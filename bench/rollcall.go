@@ -15,12 +15,12 @@ import (
 
 // rollcallOptions are the flags of `bench rollcall`.
 type rollcallOptions struct {
-	devices                                       []int
-	batchSize, workers, rounds, senders, underWay int
-	ahead                                         float64
-	kill, untilWaiting, skipFloor                 bool
-	server                                        string
-	stderr                                        io.Writer
+	devices                                                  []int
+	batchSize, workers, rounds, senders, underWay, floorWave int
+	ahead                                                    float64
+	kill, untilWaiting, skipFloor                            bool
+	server                                                   string
+	stderr                                                   io.Writer
 }
 
 func newRollcallCommand() *cobra.Command {
@@ -46,12 +46,13 @@ next round; figures are those of all rounds together.`,
 	flags.IntVar(&o.batchSize, "batch-size", runbook.DefaultBatchSize, "devices below one parent workflow")
 	flags.StringVar(&o.server, "server", serverDev, "Temporal server: dev (on SQLite) or postgres (make bench-server builds it)")
 	flags.IntVar(&o.workers, "workers", 1, "worker processes")
-	flags.IntVar(&o.rounds, "rounds", 1, "how often each is run")
+	flags.IntVar(&o.rounds, "rounds", 2, "how often each is run, in turn")
 	flags.IntVar(&o.senders, "senders", 64, "reports, or resumes, under way at once")
 	flags.IntVar(&o.underWay, "under-way", 500, "reports that may be unanswered at once, as a gateway lets them in; 0 is all")
 	flags.Float64Var(&o.ahead, "ahead", 0.1, "share of devices that are ahead of the backup")
 	flags.BoolVar(&o.kill, "kill-workers", false, "kill the workers while all devices wait, and start others")
 	flags.BoolVar(&o.untilWaiting, "until-waiting", false, "end when all devices wait")
+	flags.IntVar(&o.floorWave, "floor-wave", 25, "children of one parent that the floor starts together; 0 is all")
 	flags.BoolVar(&o.skipFloor, "skip-floor", false, "leave the floor out")
 	return cmd
 }
@@ -80,7 +81,7 @@ func (o rollcallOptions) run(ctx context.Context) (r *report, err error) {
 		return nil, err
 	}
 	r = newReport("rollcall", map[string]any{
-		"server": o.server, "batchSize": o.batchSize, "workers": o.workers, "rounds": o.rounds, "senders": o.senders, "underWay": o.underWay, "ahead": o.ahead, "killWorkers": o.kill,
+		"server": o.server, "batchSize": o.batchSize, "workers": o.workers, "rounds": o.rounds, "senders": o.senders, "underWay": o.underWay, "ahead": o.ahead, "killWorkers": o.kill, "floorWave": o.floorWave,
 	})
 	s, err := startStack(ctx, o.server)
 	if err != nil {
@@ -130,7 +131,7 @@ func (o rollcallOptions) measure(ctx context.Context, s *stack, n int) (pair, er
 				if o.skipFloor {
 					return nil
 				}
-				in := floorSlice{Run: fmt.Sprintf("%d-%d", n, round), BatchSize: o.batchSize}
+				in := floorSlice{Run: fmt.Sprintf("%d-%d", n, round), BatchSize: o.batchSize, Wave: o.floorWave, Batches: 4}
 				m, err := race(ctx, s, "floor", &floorRunner{in: in}, options)
 				p.floor.add(m, o.rounds)
 				return err
@@ -151,7 +152,9 @@ func (o rollcallOptions) measure(ctx context.Context, s *stack, n int) (pair, er
 // add puts one of so many rounds into the mean; of memory it keeps the most.
 func (m *measured) add(one measured, rounds int) {
 	part := 1 / float64(rounds)
-	for _, l := range []struct{ to, from *lap }{{&m.Roll, &one.Roll}, {&m.FanOut, &one.FanOut}, {&m.Storm, &one.Storm}, {&m.Resume, &one.Resume}} {
+	for _, l := range []struct{ to, from *lap }{
+		{&m.Roll, &one.Roll}, {&m.FanOut, &one.FanOut}, {&m.Storm, &one.Storm}, {&m.Resume, &one.Resume}, {&m.End, &one.End},
+	} {
 		l.to.Seconds += part * l.from.Seconds
 		l.to.WorkerCPU += part * l.from.WorkerCPU
 		l.to.ServerCPU += part * l.from.ServerCPU
@@ -161,7 +164,9 @@ func (m *measured) add(one measured, rounds int) {
 	m.WorkerMiB = max(m.WorkerMiB, one.WorkerMiB)
 	m.WorkerPeakMiB = max(m.WorkerPeakMiB, one.WorkerPeakMiB)
 	m.ServerMiB = max(m.ServerMiB, one.ServerMiB)
+	m.InventoryMiB, m.TemporalMiB = max(m.InventoryMiB, one.InventoryMiB), max(m.TemporalMiB, one.TemporalMiB)
 	for _, h := range []struct{ to, from *size }{{&m.Normal, &one.Normal}, {&m.Conflict, &one.Conflict}, {&m.Parents, &one.Parents}} {
+		h.to.Most = max(h.to.Most, h.from.Most)
 		h.to.Events += part * h.from.Events
 		h.to.Bytes += part * h.from.Bytes
 	}

@@ -35,15 +35,20 @@ func (p pair) report(r *report, o rollcallOptions) {
 		storm = "reconnect storm, workers killed before"
 	}
 	rate(storm, p.ours.Storm, p.floor.Storm)
-	add("roll, fan-out and storm", "devices/s", p.ours.wholeRate(p.devices), p.floor.wholeRate(p.devices), atLeastOfFloor(ofTheFloor))
+	add("the whole, without the resume", "devices/s", p.ours.wholeRate(p.devices), p.floor.wholeRate(p.devices), atLeastOfFloor(ofTheFloor))
 	add("worker, after the storm", "MiB", p.ours.WorkerPeakMiB, p.floor.WorkerPeakMiB, nil)
 	if p.ours.Resume.Devices > 0 {
 		add("bulk resume", "devices/s", p.ours.Resume.perSecond(), 0, nil)
 	}
-	add("history, normal path", "events", p.ours.Normal.Events, p.floor.Normal.Events, atMost(normalEvents))
+	add("from the last report or resume to the end", "s", p.ours.End.Seconds, p.floor.End.Seconds, nil)
+	add("database of the inventory", "MiB", p.ours.InventoryMiB, p.floor.InventoryMiB, nil)
+	add("database of Temporal, all runs so far", "MiB", max(p.ours.TemporalMiB, p.floor.TemporalMiB), 0, nil)
+	add("history, normal path", "events", p.ours.Normal.Events, p.floor.Normal.Events, nil)
+	add("history, normal path, the longest", "events", p.ours.Normal.Most, p.floor.Normal.Most, atMost(normalEvents))
 	add("history, normal path", "bytes", p.ours.Normal.Bytes, p.floor.Normal.Bytes, nil)
 	if p.ours.Conflict.Events > 0 {
-		add("history, conflict and resume", "events", p.ours.Conflict.Events, 0, atMost(conflictEvents))
+		add("history, conflict and resume", "events", p.ours.Conflict.Events, 0, nil)
+		add("history, conflict and resume, the longest", "events", p.ours.Conflict.Most, 0, atMost(conflictEvents))
 		add("history, conflict and resume", "bytes", p.ours.Conflict.Bytes, 0, nil)
 	}
 	add("parents' histories, for each device", "events", p.ours.Parents.Events, p.floor.Parents.Events, atMost(parentEvents))
@@ -63,6 +68,9 @@ func reportGrowth(r *report, all []pair) {
 		return
 	}
 	few, many := all[0], all[len(all)-1]
+	if many.ours.Storm.Seconds == 0 {
+		return // it ended when all devices waited
+	}
 	growth := func(few, many measured) float64 {
 		if few.Whole == 0 || many.Whole == 0 {
 			return 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,6 +38,8 @@ type stack struct {
 	client   client.Client
 	// serverPIDs are the processes that make up the Temporal server, its database among them.
 	serverPIDs []int
+	// temporalDir is where it stores.
+	temporalDir string
 	// inventories counts the databases that were made.
 	inventories int
 	stops       []func() error
@@ -91,14 +94,14 @@ func (s *stack) startTemporal(ctx context.Context, server string) error {
 		if err != nil {
 			return err
 		}
-		s.temporal, s.serverPIDs = t, []int{t.PID(), t.Postgres().PID()}
+		s.temporal, s.serverPIDs, s.temporalDir = t, []int{t.PID(), t.Postgres().PID()}, t.Postgres().Dir()
 		return nil
 	}
 	t, err := devenv.StartTemporal(ctx, devenv.TemporalConfig{Dir: dir, UIPort: devenv.NoUI, SearchAttributes: runbook.SearchAttributes})
 	if err != nil {
 		return err
 	}
-	s.temporal, s.serverPIDs = t, []int{t.PID()}
+	s.temporal, s.serverPIDs, s.temporalDir = t, []int{t.PID()}, dir
 	return nil
 }
 
@@ -126,6 +129,32 @@ func (s *stack) newInventory(ctx context.Context) (*inventory.Store, string, err
 	}
 	store, err := inventory.Open(ctx, url)
 	return store, url, err
+}
+
+// sizes are those of a run's inventory and of all that Temporal has stored, in MiB.
+func (s *stack) sizes(ctx context.Context, store *inventory.Store) (ours, temporals float64, err error) {
+	var bytes int64
+	if err := store.DB().GetContext(ctx, &bytes, `select pg_database_size(current_database())`); err != nil {
+		return 0, 0, fmt.Errorf("read the size of the inventory: %w", err)
+	}
+	var stored int64
+	err = filepath.WalkDir(s.temporalDir, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // PostgreSQL removes files now and then
+		}
+		if err == nil {
+			stored += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("read the size of Temporal's database: %w", err)
+	}
+	return float64(bytes) / mib, float64(stored) / mib, nil
 }
 
 // quiet is a logger for the bench's own client: what goes wrong comes back as an error.

@@ -21,7 +21,7 @@ const stopTimeout = 10 * time.Second
 
 // stickyTimeout is how long a workflow's task waits for the worker that has the workflow in its cache. Under a flood of
 // reports the SDK's 5 s pass though that worker lives, which costs two events, a task more and a replay; the tasks of a
-// worker that has died are given to another at once where it has not polled for 10 s.
+// worker that has died are given to another at once where it has not polled for 10 s; what comes within these waits as long.
 const stickyTimeout = 20 * time.Second
 
 // CacheSize is how many workflows a worker process keeps in memory between their tasks. A device waits for days and has two

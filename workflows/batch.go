@@ -27,8 +27,8 @@ func BatchWorkflow(ctx workflow.Context, in runbook.BatchInput) (runbook.BatchRe
 // tellParent lets the restore call the next batch.
 func tellParent(ctx workflow.Context, number int) {
 	if parent := workflow.GetInfo(ctx).ParentWorkflowExecution; parent != nil && startsLittleByLittle(ctx) {
-		// A restore that is not there any more needs no answer.
-		workflow.SignalExternalWorkflow(ctx, parent.ID, parent.RunID, runbook.SignalBatchCalled, runbook.BatchCalledSignal{Number: number})
+		// Whichever run of the restore there is, should somebody have reset it; one that has gone needs no answer.
+		workflow.SignalExternalWorkflow(ctx, parent.ID, "", runbook.SignalBatchCalled, runbook.BatchCalledSignal{Number: number})
 	}
 }
 

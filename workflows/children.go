@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -33,15 +34,21 @@ type child struct {
 // and, if it is still wanted, started again.
 type children struct {
 	list func(workflow.Context) ([]child, error)
-	// atOnce is how many are started together, before it waits until each of them has begun. One has begun when begun says so,
+	// atOnce is how many are started together; the next ones follow when each of these has begun, which is when begun says so,
 	// or when it has ended.
 	atOnce int
 	begun  func(child, workflow.ChildWorkflowFuture) bool
+	// patience is how long the next ones wait for that at most; 0 is as long as it takes.
+	patience time.Duration
 	// called is called once, when all that are wanted have been asked for; nil is nobody to be told.
 	called func(workflow.Context)
 
+	// queue is those that are to be started; running those that were, until they end.
+	queue    []child
 	running  map[int64]bool
 	selector workflow.Selector
+	// asked wakes whoever waits for the ends of children when there are more of them.
+	asked workflow.Channel
 	// lookAgain is set when a child must be listed again, timer while the time until then runs.
 	lookAgain bool
 	timer     workflow.Future
@@ -54,20 +61,24 @@ type children struct {
 // children, which are cancelled with it, and returns the cancellation.
 func (c *children) run(ctx workflow.Context) error {
 	c.running, c.backoff, c.selector = map[int64]bool{}, firstRestart, workflow.NewSelector(ctx)
-	for ctx.Err() == nil {
+	ctx, stop := workflow.WithCancel(ctx)
+	defer stop()
+	for first := true; ctx.Err() == nil; first = false {
 		wanted, err := c.list(ctx)
 		if err != nil {
 			c.waitForAll(ctx)
 			return err
 		}
-		if err := c.startAll(ctx, wanted); err != nil {
-			break
+		switch wanted = c.missing(wanted); {
+		case first && startsLittleByLittle(ctx):
+			c.queue = wanted
+			c.startBeside(ctx)
+		default:
+			for _, one := range wanted {
+				c.startOne(ctx, one)
+			}
 		}
-		if c.called != nil {
-			c.called(ctx)
-			c.called = nil
-		}
-		if len(c.running) == 0 {
+		if len(c.running)+len(c.queue) == 0 {
 			return nil
 		}
 		c.wait(ctx)
@@ -76,29 +87,65 @@ func (c *children) run(ctx workflow.Context) error {
 	return ctx.Err()
 }
 
-// startAll starts those that do not run. The error is a cancellation.
-func (c *children) startAll(ctx workflow.Context, wanted []child) error {
-	littleByLittle := startsLittleByLittle(ctx)
-	type start struct {
-		child
-		workflow.ChildWorkflowFuture
+// missing are those of wanted that neither run nor are going to be started.
+func (c *children) missing(wanted []child) []child {
+	there := maps.Clone(c.running)
+	for _, one := range c.queue {
+		there[one.key] = true
 	}
-	var starting []start
-	for _, one := range wanted {
-		if c.running[one.key] {
-			continue
-		}
-		if littleByLittle && len(starting) >= c.atOnce {
-			if err := workflow.Await(ctx, func() bool {
-				starting = slices.DeleteFunc(starting, func(s start) bool { return s.IsReady() || c.begun(s.child, s.ChildWorkflowFuture) })
-				return len(starting) == 0
-			}); err != nil {
-				return err
+	return slices.DeleteFunc(wanted, func(one child) bool { return there[one.key] })
+}
+
+// startBeside starts what is in the queue, little by little, beside whoever waits for the ends of children, for as long as
+// ctx lasts.
+func (c *children) startBeside(ctx workflow.Context) {
+	c.asked = workflow.NewBufferedChannel(ctx, 1)
+	c.selector.AddReceive(c.asked, func(asked workflow.ReceiveChannel, _ bool) { asked.Receive(ctx, nil) })
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		for workflow.Await(ctx, func() bool { return len(c.queue) > 0 }) == nil {
+			starting := c.startNext(ctx)
+			c.asked.SendAsync(nil)
+			if len(c.queue) == 0 && c.called != nil {
+				c.called(ctx)
+				c.called = nil
 			}
+			c.awaitBegun(ctx, starting)
 		}
+		c.asked.SendAsync(nil) // nothing more is started
+	})
+}
+
+// start is a child that has been asked for.
+type start struct {
+	child
+	workflow.ChildWorkflowFuture
+}
+
+// startNext starts the first of the queue.
+func (c *children) startNext(ctx workflow.Context) []start {
+	next := c.queue[:min(c.atOnce, len(c.queue))]
+	c.queue = c.queue[len(next):]
+	var starting []start
+	for _, one := range next {
 		starting = append(starting, start{one, c.startOne(ctx, one)})
 	}
-	return nil
+	return starting
+}
+
+// awaitBegun waits until each of those that were started together has begun, or patience or ctx ends.
+func (c *children) awaitBegun(ctx workflow.Context, starting []start) {
+	begun := func() bool {
+		starting = slices.DeleteFunc(starting, func(s start) bool { return s.IsReady() || c.begun(s.child, s.ChildWorkflowFuture) })
+		return len(starting) == 0
+	}
+	// What ended the wait is seen by whoever waits next.
+	if c.patience == 0 {
+		_ = workflow.Await(ctx, begun)
+		return
+	}
+	_, _ = workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
+		Timeout: c.patience, TimerOptions: workflow.TimerOptions{Summary: "go on all the same, should those before not say that they have begun"},
+	}, begun)
 }
 
 func (c *children) startOne(ctx workflow.Context, one child) workflow.ChildWorkflowFuture {
@@ -123,7 +170,7 @@ func (c *children) startOne(ctx workflow.Context, one child) workflow.ChildWorkf
 // wait reads the ends of children until none runs, or until it is time to list again.
 func (c *children) wait(ctx workflow.Context) {
 	due := false
-	for !due && ctx.Err() == nil && (len(c.running) > 0 || c.timer != nil) {
+	for !due && ctx.Err() == nil && (len(c.running)+len(c.queue) > 0 || c.timer != nil) {
 		c.selector.Select(ctx)
 		if c.lookAgain && c.timer == nil {
 			if workflow.Now(ctx).Sub(c.interrupted) > calm {

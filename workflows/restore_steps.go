@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
@@ -97,13 +98,17 @@ func (r *restore) callDevices(ctx workflow.Context) error {
 			}
 		}
 		return wanted, nil
-	}, atOnce: batchesAtOnce, begun: func(batch child, _ workflow.ChildWorkflowFuture) bool { return r.inbox.called[int(batch.key)] }}
+	}, atOnce: batchesAtOnce, patience: batchPatience, begun: func(batch child, _ workflow.ChildWorkflowFuture) bool { return r.inbox.called[int(batch.key)] }}
 	return c.run(ctx)
 }
 
 // batchesAtOnce is how many batches call their devices at a time. The fewer they are, the more of a batch's devices start
 // in one of its workflow tasks; the more they are, the more of a large cluster is used (docs/performance.md).
 const batchesAtOnce = 4
+
+// batchPatience is how long the next batches wait at most. A batch whose first task a worker of the release before has done
+// never says that it has called its devices.
+const batchPatience = 10 * time.Minute
 
 func (r *restore) batch(n int, slice runbook.Slice, done *bool) child {
 	id := runbook.BatchWorkflowID(r.in.RestoreID, n)

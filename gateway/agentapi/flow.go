@@ -31,9 +31,11 @@ type flow struct {
 	until map[string]time.Time
 	// turn is when the next agent that is turned away may come again.
 	turn time.Time
-	// rate is how many reports a second were answered lately; counted is how many since began.
+	// rate is how many reports a second can be answered, as far as it is known; counted is how many were since began, and
+	// full that agents were turned away meanwhile for want of a place.
 	rate    float64
 	counted int
+	full    bool
 	began   time.Time
 }
 
@@ -49,6 +51,7 @@ func (f *flow) enter(name string, now time.Time) bool {
 	if _, has := f.until[name]; !has && len(f.until) >= f.limit {
 		f.expire(now)
 		if len(f.until) >= f.limit {
+			f.full = true
 			return false
 		}
 	}
@@ -85,15 +88,25 @@ func (f *flow) answered(name string, now time.Time) {
 	f.counted++
 }
 
-// reckon begins a new window where the last one is over.
+// reckon begins a new window where the last one is over. Only one in which places were wanting says how much can be
+// answered; one in which none was, though agents had been told when to come, says that they were told too late.
 func (f *flow) reckon(now time.Time) {
 	if f.began.IsZero() {
 		f.began = now
 	}
-	if over := now.Sub(f.began); over >= rateWindow {
-		f.rate = max(slowestRate, (f.rate+float64(f.counted)/over.Seconds())/2)
-		f.began, f.counted = now, 0
+	over := now.Sub(f.began)
+	if over < rateWindow {
+		return
 	}
+	switch {
+	case f.full:
+		f.rate = max(slowestRate, (f.rate+float64(f.counted)/over.Seconds())/2)
+	case f.turn.After(now) && len(f.until) < f.limit/2:
+		f.rate, f.turn = 2*f.rate, now
+	case !f.turn.After(now):
+		f.rate = max(f.rate, firstRate)
+	}
+	f.began, f.counted, f.full = now, 0, false
 }
 
 // comeAgain is when the next agent that is turned away may come again: not before least, and after those who were turned
@@ -119,5 +132,6 @@ func (f *flow) comeAgain(now time.Time, least time.Duration) time.Duration {
 func (f *flow) underWay() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.expire(time.Now())
 	return len(f.until)
 }

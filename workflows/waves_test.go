@@ -1,0 +1,93 @@
+package workflows_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/mock"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"rollcall/runbook"
+)
+
+// batchStarts notes when each batch began, in minutes since the restore.
+func batchStarts(n *fleetNight) map[string]int {
+	starts := map[string]int{}
+	began := n.env.Now()
+	n.env.SetOnChildWorkflowStartedListener(func(info *workflow.Info, _ workflow.Context, _ converter.EncodedValues) {
+		if info.WorkflowType.Name == runbook.BatchWorkflowName {
+			starts[info.WorkflowExecution.ID] = int(n.env.Now().Sub(began).Minutes())
+		}
+	})
+	return starts
+}
+
+func allReport(n *fleetNight, devices int) {
+	for i := range devices {
+		n.step(n.reports(i, "5"))
+	}
+}
+
+// Six batches begin one group after the other, and none waits for a device.
+func TestBatchesFollowWhenThoseBeforeHaveCalled(t *testing.T) {
+	t.Parallel()
+	n := newFleetNight(t, 6)
+	starts := batchStarts(n)
+	allReport(n, 6)
+	status := n.completes(runbook.RestoreInput{BatchSize: 1})
+	require.EqualValues(t, 6, status.Counts[runbook.StateNormal])
+	require.Len(t, starts, 6)
+	for id, minute := range starts {
+		require.Zero(t, minute, id)
+	}
+}
+
+// A batch that never says that it has called its devices, as one of a worker of the release before, holds the others up for
+// minutes and not for weeks.
+func TestBatchesFollowThoseThatNeverCall(t *testing.T) {
+	t.Parallel()
+	n := newFleetNight(t, 6)
+	silent := 0
+	n.env.OnWorkflow(runbook.BatchWorkflowName, mock.Anything, mock.Anything).Return(func(ctx workflow.Context, in runbook.BatchInput) (runbook.BatchResult, error) {
+		silent++
+		return runbook.BatchResult{}, workflow.Sleep(ctx, 24*time.Hour)
+	})
+	starts := batchStarts(n)
+	n.step(func() { require.Equal(t, 4, silent) })
+	n.at = 30 * time.Minute
+	n.step(func() { require.Equal(t, 6, silent) })
+	n.step(n.env.CancelWorkflow)
+	require.True(t, temporal.IsCanceledError(n.run(runbook.RestoreInput{BatchSize: 1})))
+	require.Equal(t, 10, starts[runbook.BatchWorkflowID("r1", 4)])
+}
+
+// What is interrupted while others are still being started is started again without waiting for them.
+func TestWhatIsInterruptedIsNotHeldUpByWhatIsBeingStarted(t *testing.T) {
+	t.Parallel()
+	n := newFleetNight(t, 6)
+	begun := map[int]int{}
+	n.env.OnWorkflow(runbook.BatchWorkflowName, mock.Anything, mock.Anything).Return(func(ctx workflow.Context, in runbook.BatchInput) (runbook.BatchResult, error) {
+		begun[in.Number]++
+		return runbook.BatchResult{}, workflow.Sleep(ctx, 24*time.Hour)
+	})
+	n.step(func() { n.env.CancelWorkflowByID(runbook.BatchWorkflowID("r1", 1), "") })
+	n.step(func() {
+		require.Equal(t, 2, begun[1], "it runs again")
+		require.Zero(t, begun[4], "while others have not begun yet")
+	})
+	n.step(n.env.CancelWorkflow)
+	require.True(t, temporal.IsCanceledError(n.run(runbook.RestoreInput{BatchSize: 1})))
+}
+
+// Devices of one parent are asked for in waves, and a restore that is cancelled between two of them ends.
+func TestACancellationBetweenTwoWaves(t *testing.T) {
+	t.Parallel()
+	n := newFleetNight(t, 60)
+	n.step(n.env.CancelWorkflow)
+	n.step(func() { require.Fail(t, "it should have ended") })
+	require.True(t, temporal.IsCanceledError(n.run(runbook.RestoreInput{})))
+	require.Equal(t, runbook.RestoreCancelled, n.world.restores["r1"])
+}
