@@ -34,8 +34,9 @@ test: tools compiler ## run all tests with the race detector
 	CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: bench
-bench: tools ## build bin/bench, which measures what a restore costs; see bin/bench --help
+bench: tools ## measure a whole roll call against the floor (a quarter of an hour): make bench BENCH="rollcall --devices 1000"
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./bench
+	@bin/bench $(or $(BENCH),rollcall)
 
 .PHONY: bench-server
 bench-server: ## build bin/temporal-postgres, a Temporal server on PostgreSQL for the benches; the first time takes minutes

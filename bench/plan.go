@@ -78,7 +78,7 @@ type clusterRates struct {
 }
 
 // defaultRates is what was measured on a machine with two cores.
-var defaultRates = clusterRates{rolled: 7000, started: 60, answered: 100, conflicts: 0.1}
+var defaultRates = clusterRates{rolled: 3900, started: 60, answered: 60, conflicts: 0.1}
 
 func newPlanCommand() *cobra.Command {
 	p := defaultRates

@@ -41,7 +41,7 @@ func (p pair) report(r *report, o rollcallOptions) {
 		add("bulk resume", "devices/s", p.ours.Resume.perSecond(), 0, nil)
 	}
 	add("from the last report or resume to the end", "s", p.ours.End.Seconds, p.floor.End.Seconds, nil)
-	add("database of the inventory", "MiB", p.ours.InventoryMiB, p.floor.InventoryMiB, nil)
+	add("inventory: roll, audit and events", "MiB", p.ours.InventoryMiB, 0, nil)
 	add("database of Temporal, all runs so far", "MiB", max(p.ours.TemporalMiB, p.floor.TemporalMiB), 0, nil)
 	add("history, normal path", "events", p.ours.Normal.Events, p.floor.Normal.Events, nil)
 	add("history, normal path, the longest", "events", p.ours.Normal.Most, p.floor.Normal.Most, atMost(normalEvents))

@@ -131,10 +131,13 @@ func (s *stack) newInventory(ctx context.Context) (*inventory.Store, string, err
 	return store, url, err
 }
 
-// sizes are those of a run's inventory and of all that Temporal has stored, in MiB.
+// sizes are those of what a roll call adds to an inventory (roll, audit, events) and of all that Temporal has stored, in MiB.
 func (s *stack) sizes(ctx context.Context, store *inventory.Store) (ours, temporals float64, err error) {
 	var bytes int64
-	if err := store.DB().GetContext(ctx, &bytes, `select pg_database_size(current_database())`); err != nil {
+	if err := store.DB().GetContext(ctx, &bytes, `
+select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind = 'r' and (n.nspname = 'rollcall' or n.nspname = 'public' and c.relname = 'events')`); err != nil {
 		return 0, 0, fmt.Errorf("read the size of the inventory: %w", err)
 	}
 	var stored int64

@@ -34,7 +34,8 @@ func tellParent(ctx workflow.Context, number int) {
 
 // startsAtOnce is how many devices of one parent are started together. When a child has started, and again when it has
 // ended, Temporal's server reads the event with which its start was asked for, and with it all others of the same workflow
-// task: 500 in one task were measured to cost it twice the time of 25 (docs/performance.md).
+// task: 500 in one task were measured to cost it twice the time of 25 (docs/performance.md). It is part
+// of histories: another number is another version of changeStartLittleByLittle.
 const startsAtOnce = 25
 
 // roster keeps a DeviceWorkflow running for each device of a slice that the database says is still waited for.
