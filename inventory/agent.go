@@ -30,11 +30,12 @@ type AgentDevice struct {
 }
 
 // agentSpec is what a device is rendered from: the template of the fleet that owns it, and, where there is no such fleet,
-// its own spec, as in `starter describe`. It is of devices r and joins the fleet as f.
+// its own spec, as in `starter describe`. A spec of its own that is empty is none: so a device begins when it is approved,
+// and nobody has written it. It is of devices r and joins the fleet as f.
 const (
 	agentFleet = `
 left join fleets f on f.org_id = r.org_id and f.deleted_at is null and r.owner like 'Fleet/%' and f.name = substr(r.owner, 7)`
-	agentSpec = `case when f.name is null then r.spec else f.spec #> '{template,spec}' end`
+	agentSpec = `case when f.name is null then nullif(r.spec, '{}') else f.spec #> '{template,spec}' end`
 	// The text of jsonb is canonical, so that its hash is. What is no object is no spec, and is never rendered: an agent that
 	// were given none would remove all that it runs.
 	agentHash = `case jsonb_typeof(` + agentSpec + `) when 'object' then encode(sha256(convert_to(cast(` + agentSpec + ` as text), 'UTF8')), 'hex') else '' end`

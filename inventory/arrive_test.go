@@ -83,6 +83,27 @@ func TestARequestArrives(t *testing.T) {
 			require.JSONEq(t, `{"conditions": []}`, string(fresh.Request.Status))
 			require.True(t, fresh.Request.CreatedAt.After(first.Request.CreatedAt))
 			require.Contains(t, events(t, store)[2].Message, "anew")
+			pending, err := store.Enrollments(t.Context(), inventory.Query{})
+			require.NoError(t, err)
+			require.False(t, pending[0].DeviceExists, "it is shown as one that may be approved")
+
+			// What the deleted device has left is not the new one's.
+			store.DB().MustExec(`update devices set owner = 'Fleet/web', alias = 'old', annotations = '{"device-controller/renderedVersion": "7"}',
+				spec = '{"os": {"image": "old:1"}}', labels = '{"old": "label"}', generation = 3, resource_version = 9, render_timestamp = now()`)
+			store.DB().MustExec(`update device_timestamps set last_seen = now()`)
+			in2 := approveOf("web-1", "alice")
+			in2.Labels = map[string]string{"site": "bonn"}
+			d, err := store.Approve(t.Context(), in2)
+			require.NoError(t, err)
+			require.True(t, d.Applied, d.Refusal)
+			require.Equal(t, runbook.StateAwaitingReconnect, d.Device)
+			require.Equal(t, 1, count(t, store, `select count(*) from devices where deleted_at is null and owner is null and alias is null
+				and spec = '{}' and labels = '{"site": "bonn"}' and annotations = '{"device-controller/awaitingReconnect": "true"}'
+				and generation = 4 and resource_version = 10 and render_timestamp is null and status #>> '{summary,status}' = 'AwaitingReconnect'`))
+			require.Equal(t, 1, count(t, store, `select count(*) from device_timestamps where last_seen is null`))
+			require.Equal(t, 1, count(t, store, `select count(*) from device_labels where label_key = 'site' and label_value = 'bonn'`))
+			require.Equal(t, 1, count(t, store, `select count(*) from device_labels`))
+			require.Equal(t, runbook.CodeDeviceExists, arrive(t, store, in).Refusal.Code)
 		})
 	}
 }

@@ -12,11 +12,22 @@ import (
 	"rollcall/runbook"
 )
 
-// insertDevice makes the device of an approval. Triggers make the row of when it was seen, and those of its labels.
+// insertDevice makes the device of an approval. Triggers make the row of when it was seen, and those of its labels. A device
+// that is deleted is over, and what takes its place has nothing of it, but that versions count on.
 const insertDevice = `
-insert into devices (org_id, name, labels, annotations, generation, resource_version, created_at, updated_at, spec, status)
+insert into devices as d (org_id, name, labels, annotations, generation, resource_version, created_at, updated_at, spec, status)
 values ($1, $2, cast($3 as jsonb), cast($4 as jsonb), 1, 1, now(), now(), '{}', cast($5 as jsonb))
-on conflict do nothing`
+on conflict (org_id, name) do update set
+    owner = null, labels = excluded.labels, annotations = excluded.annotations,
+    generation = coalesce(d.generation, 0) + 1, resource_version = coalesce(d.resource_version, 0) + 1,
+    created_at = excluded.created_at, updated_at = excluded.updated_at, deleted_at = null,
+    alias = null, spec = excluded.spec, status = excluded.status, service_conditions = null,
+    rendered_config = null, render_timestamp = null, rendered_applications = null, rendered_os = null
+where d.deleted_at is not null`
+
+// unseeDevice is for a device that takes the place of a deleted one, which has been seen.
+const unseeDevice = `
+insert into device_timestamps (org_id, name) values ($1, $2) on conflict (org_id, name) do update set last_seen = null`
 
 // decideRequest writes a decision on its request: the approval, and the one condition that it makes true. The annotation of
 // the restore leaves a request that is approved; all else stays.
@@ -109,7 +120,13 @@ func (e enrollment) makeDevice(ctx context.Context, tx *sqlx.Tx, in ApproveInput
 	if err != nil {
 		return false, fmt.Errorf("write the device: %w", err)
 	}
-	return n == 1, nil
+	if n == 0 {
+		return false, nil
+	}
+	if _, err := tx.ExecContext(ctx, unseeDevice, in.OrgID, in.Name); err != nil {
+		return false, fmt.Errorf("write that the device was not seen: %w", err)
+	}
+	return true, nil
 }
 
 // joinRoll puts the device on the roll of the restore that runs (T1), which is locked and therefore stays the current one.

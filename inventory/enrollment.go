@@ -140,7 +140,7 @@ var lockRequest = `
 select ` + requestState("e") + ` as state, rollcall.object(e.annotations) as annotations,
     coalesce(e.spec ->> 'knownRenderedVersion', '') as known, coalesce(e.spec ->> 'csr', '') as csr,
     coalesce(e.status #>> '{approval,approvedBy}', '') as decided_by,
-    exists (select from devices d where d.org_id = e.org_id and d.name = e.name) as device_exists
+    exists (select from devices d where d.org_id = e.org_id and d.name = e.name and d.deleted_at is null) as device_exists
 from enrollment_requests e where e.org_id = $1 and e.name = $2 and e.deleted_at is null
 for no key update of e`
 

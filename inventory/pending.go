@@ -82,7 +82,7 @@ func (s *Store) Enrollments(ctx context.Context, q Query) ([]EnrollmentStanding,
 	query := `select r.org_id, r.name, ` + requestState("r") + ` as state, rollcall.object(r.annotations) as annotations,
   coalesce(r.spec ->> 'knownRenderedVersion', '') as known, coalesce(r.spec ->> 'csr', '') as csr, ` + knownKey + `,
   coalesce(r.status #>> '{approval,approvedBy}', '') as decided_by,
-  exists (select from devices d where d.org_id = r.org_id and d.name = r.name) as device_exists
+  exists (select from devices d where d.org_id = r.org_id and d.name = r.name and d.deleted_at is null) as device_exists
 from enrollment_requests r
 where ` + c.where() + `
 order by r.name` + q.limit(c)

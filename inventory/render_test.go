@@ -96,12 +96,19 @@ func TestRenderFailsWhereTheDeviceHasComeToWait(t *testing.T) {
 func TestNothingIsRenderedFromNoSpec(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
-	for _, spec := range []string{`null`, `'[]'`, `'null'`, `'"x"'`} {
+	for _, spec := range []string{`null`, `'[]'`, `'null'`, `'"x"'`, `'{}'`} {
 		store.DB().MustExec(`delete from devices`)
 		versioned("web-1", "5").create(t, store)
 		store.DB().MustExec(`update devices set spec = ` + spec)
 		require.False(t, agentDevice(t, store, "web-1").RenderDue(), spec)
+		require.Empty(t, agentDevice(t, store, "web-1").SpecHash, "nor is it served as what was rendered before: %s", spec)
 	}
+	store.DB().MustExec(`update devices set spec = '{"os": {"image": "own:1"}}'`)
+	require.True(t, agentDevice(t, store, "web-1").RenderDue(), "once somebody has given it one")
+	store.DB().MustExec(webFleet)
+	store.DB().MustExec(`update fleets set spec = '{"template": {"spec": {}}}'`)
+	store.DB().MustExec(`update devices set owner = 'Fleet/web', spec = '{}'`)
+	require.True(t, agentDevice(t, store, "web-1").RenderDue(), "a fleet's empty template is what somebody has written")
 }
 
 func TestMovesAreReadByNumber(t *testing.T) {

@@ -54,7 +54,7 @@ func TestAllGatewaysAnswerTheSameCertificate(t *testing.T) {
 	require.Equal(t, "device:"+n.name, cert.Subject.CommonName)
 	require.WithinDuration(t, time.Now().Add(48*time.Hour), cert.NotAfter, time.Minute)
 	require.Equal(t, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, cert.ExtKeyUsage)
-	require.Equal(t, http.StatusOK, n.admitted(certificates[0]).poll("").code, "and is let in with it")
+	require.Equal(t, http.StatusNoContent, n.admitted(certificates[0]).poll("").code, "and is let in with it")
 }
 
 // An agent fails on an approval without a certificate, so that it is shown none where none can be made.

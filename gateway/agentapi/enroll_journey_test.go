@@ -52,6 +52,16 @@ func TestDevicesThatTheBackupNeverKnewComeBack(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, handle.Get(t.Context(), nil))
+
+	b.until(deployed.name, runbook.StateNormal)
+	resumed := deployed.at(b.beside()).admitted(requireApproved(t, deployed.get()).Status.Certificate)
+	require.Equal(t, http.StatusNoContent, resumed.poll("8").code, "nobody has given it a spec, and an empty one would take away all that it runs")
+	b.store.DB().MustExec(`update devices set spec = '{"os": {"image": "web:9"}}' where name = $1`, deployed.name)
+	served := resumed.poll("8")
+	require.Equal(t, http.StatusOK, served.code, served.body)
+	require.Contains(t, served.body, `"web:9"`)
+	require.Contains(t, served.body, `"device-controller/renderedVersion":"9"`)
+
 	b.answersRollCall(b.agent("web-1"), "5", runbook.StateNormal)
 	require.Eventually(t, func() bool {
 		tally, err := b.store.RestoreStatus(t.Context(), "night")
@@ -83,7 +93,7 @@ func TestAnOldDecisionDoesNotStandInTheWay(t *testing.T) {
 	requirePending(t, n.post(""), http.StatusCreated)
 	require.True(t, b.approve(c, n.name).Accepted)
 	a := n.admitted(requireApproved(t, n.get()).Status.Certificate)
-	require.Equal(t, http.StatusOK, a.poll("").code)
+	require.Equal(t, http.StatusNoContent, a.poll("").code)
 	first := requireApproved(t, n.get()).Status.Certificate
 	require.NoError(t, c.GetWorkflow(t.Context(), runbook.EnrollmentWorkflowID(runbook.DefaultOrgID, n.name), "").Get(t.Context(), nil))
 
