@@ -86,6 +86,9 @@ func arrive(ctx context.Context, tx *sqlx.Tx, in ArriveInput) (Arrived, error) {
 	}
 	var a Arrived
 	a.Arrival, err = runbook.Arrive(before.stands(), in.Name)
+	if err == nil && a.Arrival == runbook.ArrivalAgain {
+		err = runbook.MayReplaceKey(in.Name, keyOf(before.CSR), keyOf(in.CSR))
+	}
 	if a.Refusal = runbook.AsRefusal(err); a.Refusal == nil {
 		if a.Key, err = before.follow(ctx, tx, in, a.Arrival, made); err != nil {
 			return Arrived{}, err

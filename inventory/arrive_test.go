@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"rollcall/authority"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
@@ -274,4 +275,21 @@ func TestACertificateIsStoredOnce(t *testing.T) {
 	_, found, err := store.AgentRequest(t.Context(), runbook.DefaultOrgID, "web-2")
 	require.NoError(t, err)
 	require.False(t, found)
+}
+
+// Whoever shares the certificate for enrolling cannot take the place of a device whose name proves its key.
+func TestAKeyThatTheNameProvesIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	known, other := newKey(t), newKey(t)
+	name, err := authority.DeviceName(known.Public())
+	require.NoError(t, err)
+	arrive(t, store, arrivalOf(t, name, known, "8"))
+	refused := arrive(t, store, arrivalOf(t, name, other, "0"))
+	require.Equal(t, runbook.CodeKeyChanged, refused.Refusal.Code)
+	require.Equal(t, "8", *readString(t, store, `select spec ->> 'knownRenderedVersion' from enrollment_requests`), "nothing of it is taken over")
+	require.Nil(t, arrive(t, store, arrivalOf(t, name, known, "9")).Refusal)
+
+	arrive(t, store, arrivalOf(t, "web-1", other, "8"))
+	require.Equal(t, runbook.KeyDifferent, arrive(t, store, arrivalOf(t, "web-1", known, "8")).Key, "a name that proves nothing is for a human to judge")
 }

@@ -12,7 +12,7 @@ const (
 // Arrive tells what a request does that an agent brings; e is the one of its name as it stands, and DeviceExists only where
 // the device is not deleted. One that was approved is over once its device is gone: the agent has been told so by a 404, and
 // asks to be let in anew. While the device is there the approval stands, and so does a denial in any case: the error is then
-// a *Refusal, CodeDeviceExists or CodeAlreadyDenied.
+// a *Refusal, CodeDeviceExists or CodeAlreadyDenied. It is read by agents, and names nobody.
 func Arrive(e Enrollment, name string) (Arrival, error) {
 	switch {
 	case !e.Exists, e.State == EnrollmentApproved && !e.DeviceExists:
@@ -20,7 +20,17 @@ func Arrive(e Enrollment, name string) (Arrival, error) {
 	case e.State == EnrollmentApproved:
 		return "", Refuse(CodeDeviceExists, "enrollment request %s has been approved and its device is there; read the request for its certificate", name)
 	case e.State == EnrollmentDenied:
-		return "", Refuse(CodeAlreadyDenied, "enrollment request %s has been denied%s, and the denial stands until an operator deletes the request", name, byWhom(e.DecidedBy))
+		return "", Refuse(CodeAlreadyDenied, "enrollment request %s has been denied, and the denial stands until an operator deletes the request", name)
 	}
 	return ArrivalAgain, nil
+}
+
+// MayReplaceKey tells whether a pending request may be posted again with another key: not where its name is the hash of the
+// key that it has and not of the other. Whoever shares the certificate for enrolling could take a device's place otherwise.
+// The error is a *Refusal with CodeKeyChanged.
+func MayReplaceKey(name string, pending, other Key) error {
+	if pending.Name == name && other.Name != name {
+		return Refuse(CodeKeyChanged, "enrollment request %s is pending with the key that its name is the hash of, and cannot be posted with another", name)
+	}
+	return nil
 }

@@ -125,7 +125,8 @@ func TestAnAgentThatAsksAgain(t *testing.T) {
 
 	requireStatus(t, approved.post(`"9"`), http.StatusConflict, "device is there")
 	requireApproved(t, approved.get())
-	requireStatus(t, denied.post(`"9"`), http.StatusConflict, "denied by alice")
+	requireStatus(t, denied.post(`"9"`), http.StatusConflict, "has been denied, and the denial stands")
+	require.NotContains(t, denied.post(`"9"`).body, "alice", "agents are not told who decided")
 	got := requireRequest(t, denied.get(), http.StatusOK)
 	require.Equal(t, "Denied", got.Status.Conditions[0].Type)
 	require.Equal(t, "True", got.Status.Conditions[0].Status)
