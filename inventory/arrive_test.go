@@ -44,6 +44,12 @@ func arrive(t *testing.T, store *inventory.Store, in inventory.ArriveInput) inve
 	return a
 }
 
+func deny(t *testing.T, store *inventory.Store, name string) {
+	d, err := store.Deny(t.Context(), denyOf(name, "alice"))
+	require.NoError(t, err)
+	require.True(t, d.Applied, d.Refusal)
+}
+
 // backedUp is a row as the backup held it, with this key.
 func backedUp(t *testing.T, store *inventory.Store, name string, key crypto.Signer, status string) {
 	spec, err := json.Marshal(map[string]string{"csr": csrOf(t, name, key)})
@@ -171,6 +177,32 @@ func TestTheKeyThatIsKnownOfAName(t *testing.T) {
 			backedUp(t, store, "web-1", known, `{"approval": {"approved": false}}`)
 			deleted(store)
 		}, runbook.KeyNew, runbook.KeyNew},
+		"of one that was denied and is gone altogether": {func(t *testing.T, store *inventory.Store) {
+			arrive(t, store, arrivalOf(t, "web-1", known, ""))
+			arrive(t, store, arrivalOf(t, "web-1", known, "1"))
+			deny(t, store, "web-1")
+			store.DB().MustExec(`delete from enrollment_requests`)
+		}, runbook.KeyNew, runbook.KeyNew},
+		"of one that was denied and is deleted": {func(t *testing.T, store *inventory.Store) {
+			arrive(t, store, arrivalOf(t, "web-1", known, ""))
+			deny(t, store, "web-1")
+			deleted(store)
+		}, runbook.KeyNew, runbook.KeyNew},
+		"of one before that which was denied": {func(t *testing.T, store *inventory.Store) {
+			arrive(t, store, arrivalOf(t, "web-1", known, ""))
+			arrive(t, store, arrivalOf(t, "web-1", other, ""))
+			deny(t, store, "web-1")
+			store.DB().MustExec(`delete from enrollment_requests`)
+		}, runbook.KeySame, runbook.KeyDifferent},
+		"of one that was let in before it was denied": {func(t *testing.T, store *inventory.Store) {
+			arrive(t, store, arrivalOf(t, "web-1", known, ""))
+			_, err := store.Approve(t.Context(), approveOf("web-1", "alice"))
+			require.NoError(t, err)
+			store.DB().MustExec(`delete from devices`)
+			arrive(t, store, arrivalOf(t, "web-1", known, ""))
+			deny(t, store, "web-1")
+			store.DB().MustExec(`delete from enrollment_requests`)
+		}, runbook.KeySame, runbook.KeyDifferent},
 		"of a kind that is not signed any more": {func(t *testing.T, store *inventory.Store) {
 			backedUp(t, store, "web-1", old, isApproved)
 		}, runbook.KeyDifferent, runbook.KeyDifferent},

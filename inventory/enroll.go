@@ -96,6 +96,9 @@ func (e enrollment) deny(ctx context.Context, tx *sqlx.Tx, in DenyInput) (Decide
 	if err := r.write(ctx, tx); err != nil {
 		return Decided{}, err
 	}
+	if err := e.forgetKey(ctx, tx); err != nil {
+		return Decided{}, err
+	}
 	return e.answered(r), e.tell(ctx, tx, runbook.ReasonResourceUpdated, withReason("Denied by "+in.By, in.Reason))
 }
 

@@ -96,3 +96,16 @@ func (e enrollment) acceptKey(ctx context.Context, tx *sqlx.Tx) (warning string,
 	}
 	return warning, keepKey(ctx, tx, e.asked.OrgID, e.asked.Name, key.Fingerprint, false)
 }
+
+// forgetKey makes the key of a request that is denied one that is not known, where this request brought it: nobody has ever
+// let it in. A key that was known before stays what others are compared with.
+func (e enrollment) forgetKey(ctx context.Context, tx *sqlx.Tx) error {
+	_, err := tx.ExecContext(ctx, `
+		delete from rollcall.request_keys k using enrollment_requests r
+		where r.org_id = $1 and r.name = $2 and k.org_id = r.org_id and k.name = r.name and k.brought_at = r.created_at and k.key = $3`,
+		e.asked.OrgID, e.asked.Name, keyOf(e.CSR).Fingerprint)
+	if err != nil {
+		return fmt.Errorf("forget the denied key: %w", err)
+	}
+	return nil
+}
