@@ -71,6 +71,9 @@ func (a *CA) SignRequest(r Request, name string, lifetime time.Duration) ([]byte
 		return nil, fmt.Errorf("sign the request of device %q: it asks for a certificate of %q", name, r.CommonName())
 	}
 	template, err := newTemplate(DeviceCN+name, lifetime)
+	if err == nil && template.NotBefore.After(a.cert.NotAfter) {
+		err = errors.New("the authority has expired")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sign the request of device %q: %w", name, err)
 	}

@@ -130,10 +130,23 @@ func (c Config) check() error {
 	return errors.Join(errs...)
 }
 
-// trusted tells whether the certificates that an authority signs would be accepted.
+// trusted tells whether the certificates that an authority signs would be accepted, as they are presented: alone, without
+// those between them and a root.
 func trusted(ca *authority.CA, by *x509.CertPool) error {
-	if _, err := ca.Certificate().Verify(x509.VerifyOptions{Roots: by, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
-		return fmt.Errorf("certificates of the authority %q would not be accepted from agents: %w", ca.Certificate().Subject.CommonName, err)
+	signed, err := ca.Device("try", time.Hour)
+	if err != nil {
+		return err
+	}
+	pair, err := signed.TLS()
+	if err != nil {
+		return err
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err == nil {
+		_, err = leaf.Verify(x509.VerifyOptions{Roots: by, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	}
+	if err != nil {
+		return fmt.Errorf("certificates of the authority %q would not be accepted from agents: %w; those that are trusted must hold that authority itself", ca.Certificate().Subject.CommonName, err)
 	}
 	return nil
 }
