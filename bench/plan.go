@@ -30,7 +30,7 @@ const (
 	worstParentEvents = 9
 	// batchEventsInRoot is what one batch adds to the history of its restore: the same nine and a signal.
 	batchEventsInRoot = 10
-	rollRowBytes      = 700    // of the inventory's own tables and indexes, once a device has been through the roll call
+	rollRowBytes      = 2_000  // of the inventory's own tables and indexes, once a device has been through the roll call
 	workflowBytes     = 42_000 // of Temporal's databases on PostgreSQL, visibility included
 	cachedBytes       = 60_000 // of a worker's memory, for a waiting workflow in its cache
 	workerBaseBytes   = 45 << 20
