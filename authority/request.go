@@ -65,15 +65,15 @@ func KeyOf(text string) (fingerprint, name string, ok bool) {
 }
 
 // SignRequest makes the client certificate that a device asks for, in PEM. The request must name that device. It is never
-// valid for longer than the authority itself.
+// valid for longer than the authority itself, and one that has expired signs nothing.
 func (a *CA) SignRequest(r Request, name string, lifetime time.Duration) ([]byte, error) {
 	if name == "" || r.CommonName() != name {
 		return nil, fmt.Errorf("sign the request of device %q: it asks for a certificate of %q", name, r.CommonName())
 	}
-	template, err := newTemplate(DeviceCN+name, lifetime)
-	if err == nil && template.NotBefore.After(a.cert.NotAfter) {
-		err = errors.New("the authority has expired")
+	if time.Now().After(a.cert.NotAfter) {
+		return nil, fmt.Errorf("sign the request of device %q: the authority has expired on %s", name, a.cert.NotAfter.Format(time.DateOnly))
 	}
+	template, err := newTemplate(DeviceCN+name, lifetime)
 	if err != nil {
 		return nil, fmt.Errorf("sign the request of device %q: %w", name, err)
 	}

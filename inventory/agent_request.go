@@ -77,12 +77,12 @@ update enrollment_requests e set
     status = rollcall.object(e.status) || jsonb_build_object('certificate', cast($4 as text)),
     resource_version = coalesce(e.resource_version, 0) + 1, updated_at = now()
 where e.org_id = $1 and e.name = $2 and e.deleted_at is null and e.spec ->> 'csr' = $3
-  and ` + requestState("e") + ` = 'Approved' and coalesce(e.status ->> 'certificate', '') = ''`
+  and ` + requestState("e") + ` = 'Approved' and coalesce(e.status ->> 'certificate', '') = $5`
 
-// StoreCertificate stores what was signed of an approved request that has no certificate yet. It is false where that is
-// not so any more: somebody else was first, or it is another request now. Whoever reads the request next finds which.
+// StoreCertificate stores what was signed of an approved request in place of the certificate that it had when r was read, or
+// none. It is false where that is not so any more: somebody else was first, or it is another request now. Whoever reads the request next finds which.
 func (s *Store) StoreCertificate(ctx context.Context, r AgentRequest, certificate []byte) (bool, error) {
-	stored, err := changed(s.db.ExecContext(ctx, storeCertificate, r.OrgID, r.Metadata.Name, r.CSR, string(certificate)))
+	stored, err := changed(s.db.ExecContext(ctx, storeCertificate, r.OrgID, r.Metadata.Name, r.CSR, string(certificate), r.Certificate))
 	if err != nil {
 		return false, fmt.Errorf("store the certificate of enrollment request %s: %w", r.Metadata.Name, err)
 	}

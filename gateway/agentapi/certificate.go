@@ -12,8 +12,8 @@ import (
 	"rollcall/runbook"
 )
 
-// certified reads a request for its agent, signed first where that is due. Of many who sign at once the first one counts,
-// and all answer with its certificate.
+// certified reads a request for its agent, signed first where that is due: where it has no certificate, or one of ours that
+// ends soon or has ended. Of many who sign at once the first one counts, and all answer with its certificate.
 func (g *Gateway) certified(ctx context.Context, name string) (inventory.AgentRequest, error) {
 	for range attempts {
 		r, found, err := g.cfg.Store.AgentRequest(ctx, g.cfg.OrgID, name)
@@ -23,12 +23,16 @@ func (g *Gateway) certified(ctx context.Context, name string) (inventory.AgentRe
 		if !found {
 			return r, problemf(http.StatusNotFound, "there is no enrollment request %q", name)
 		}
-		if !awaitsCertificate(r) || !r.DeviceExists {
+		aging := g.aging(r)
+		if !awaitsCertificate(r) && !aging.Due || !r.DeviceExists {
 			return r, nil
 		}
 		certificate, err := g.sign(r)
 		if err != nil {
 			g.unsigned(name, err)
+			if aging.Expired {
+				r.Certificate = "" // it is worth none, and is not shown
+			}
 			return r, nil
 		}
 		if stored, err := g.cfg.Store.StoreCertificate(ctx, r, certificate); err != nil {
@@ -44,6 +48,14 @@ func (g *Gateway) certified(ctx context.Context, name string) (inventory.AgentRe
 // awaitsCertificate tells whether a request was approved and nobody has signed it.
 func awaitsCertificate(r inventory.AgentRequest) bool {
 	return r.State == runbook.EnrollmentApproved && r.Certificate == ""
+}
+
+// aging tells how the certificate of an approved request stands, as far as it is for this gateway to sign it anew.
+func (g *Gateway) aging(r inventory.AgentRequest) authority.Aging {
+	if g.cfg.CA == nil || r.State != runbook.EnrollmentApproved {
+		return authority.Aging{}
+	}
+	return g.cfg.CA.Aging(r.Certificate, g.cfg.CertificateLifetime, time.Now())
 }
 
 func (g *Gateway) sign(r inventory.AgentRequest) ([]byte, error) {
@@ -80,6 +92,7 @@ func shown(r inventory.AgentRequest) inventory.Resource {
 	_ = json.Unmarshal(status["conditions"], &conditions)
 	if awaitsCertificate(r) {
 		delete(status, "approval")
+		delete(status, "certificate")
 		conditions = without(conditions, string(runbook.EnrollmentApproved))
 	}
 	if conditions == nil {

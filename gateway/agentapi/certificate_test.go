@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"rollcall/authority"
 	"rollcall/gateway/agentapi"
 )
 
@@ -116,4 +117,43 @@ func TestAnAuthorityThatNobodyTrustsIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	_, err = agentapi.New(agentapi.Config{Logger: quiet(), Listen: "127.0.0.1:0", Certificate: &certificate, ClientCAs: ca.Pool(), CA: newAuthority(t)})
 	require.ErrorContains(t, err, "would not be accepted")
+}
+
+func TestACertificateThatEndsIsSignedAnew(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	n := b.newcomer()
+	requirePending(t, n.post(""), http.StatusCreated)
+	b.decided(n.name)
+	csr, err := authority.ReadRequest(n.csr())
+	require.NoError(t, err)
+	holds := func(certificate string) {
+		t.Helper()
+		b.store.DB().MustExec(`update enrollment_requests set status = status || jsonb_build_object('certificate', cast($1 as text))`, certificate)
+	}
+	signed := func(by *authority.CA, lifetime time.Duration) string {
+		t.Helper()
+		text, err := by.SignRequest(csr, n.name, lifetime)
+		require.NoError(t, err)
+		return string(text)
+	}
+	for name, lifetime := range map[string]time.Duration{"expired": -time.Minute, "in the last tenth": 20 * time.Second} {
+		old := signed(b.ca, lifetime)
+		holds(old)
+		anew := requireApproved(t, n.get()).Status.Certificate
+		require.NotEqual(t, old, anew, name)
+		require.Equal(t, http.StatusNoContent, n.admitted(anew).poll("").code, name)
+		require.Equal(t, anew, requireApproved(t, n.get()).Status.Certificate, "once")
+	}
+	theirs := signed(newAuthority(t), -time.Minute)
+	holds(theirs)
+	require.Equal(t, theirs, requireApproved(t, n.get()).Status.Certificate, "another authority's is for others to sign")
+
+	// What cannot be signed anew is shown as long as it is worth something.
+	b.store.DB().MustExec(`update enrollment_requests set spec = '{"csr": "x"}'`)
+	ending := signed(b.ca, 20*time.Second)
+	holds(ending)
+	require.Equal(t, ending, requireApproved(t, n.get()).Status.Certificate)
+	holds(signed(b.ca, -time.Minute))
+	requirePending(t, n.get(), http.StatusOK)
 }
