@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -119,19 +118,7 @@ func printPlan(cmd *cobra.Command, devices int, p clusterRates) error {
 	if err != nil {
 		return err
 	}
-	output, err := cmd.Flags().GetString("output")
-	if err != nil {
-		return err
-	}
-	switch output {
-	case outputTable:
-		return plan.table(cmd.OutOrStdout())
-	case outputJSON:
-		enc := json.NewEncoder(cmd.OutOrStdout())
-		enc.SetIndent("", "  ")
-		return enc.Encode(plan)
-	}
-	return fmt.Errorf("unknown output format %q: use one of %s, %s", output, outputTable, outputJSON)
+	return printAs(cmd, plan, plan.table)
 }
 
 func makePlan(devices int, p clusterRates) (plan, error) {

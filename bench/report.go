@@ -98,18 +98,21 @@ func (f figure) ratio() float64 {
 }
 
 // print writes the report as --output says.
-func (r *report) print(cmd *cobra.Command) error {
+func (r *report) print(cmd *cobra.Command) error { return printAs(cmd, r, r.table) }
+
+// printAs writes v as --output says: as JSON, or as table writes it.
+func printAs(cmd *cobra.Command, v any, table func(io.Writer) error) error {
 	output, err := cmd.Flags().GetString("output")
 	if err != nil {
 		return err
 	}
 	switch output {
 	case outputTable:
-		return r.table(cmd.OutOrStdout())
+		return table(cmd.OutOrStdout())
 	case outputJSON:
 		enc := json.NewEncoder(cmd.OutOrStdout())
 		enc.SetIndent("", "  ")
-		return enc.Encode(r)
+		return enc.Encode(v)
 	}
 	return fmt.Errorf("unknown output format %q: use one of %s, %s", output, outputTable, outputJSON)
 }
