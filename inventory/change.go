@@ -51,38 +51,35 @@ type change struct {
 	EventMessage string `db:"event_message"`
 }
 
-// applyChange is a whole transition in one statement, and so in one round trip. The two locks come first and look at
-// the newest version of their rows, so that whatever got there earlier (an agent, another report, a newer restore's T1) is
-// seen; only what both let through is written. What ends a restore needs no such lock: a transition that began before
-// the restore ended counts as before, and a newer restore's T1 either finds its result or makes it fail here.
+// applyChange is a whole transition in one statement, and so in one round trip. The UPDATE of the device comes first: it
+// waits for whoever holds the row and then looks at its newest version, so that whatever got there earlier (an agent,
+// another report, a newer restore's T1) is seen. The roll's row follows in the same manner. Where the device may change and
+// its row on the roll may not, the audit's restore_id is NULL, which it must not be, and the statement writes nothing
+// (offTheRoll). What ends a restore needs no lock: a transition that began before the restore ended counts as before, and
+// a newer restore's T1 either finds its result or makes it fail here.
+//
+// A status is stored compressed. "|| '{}'" takes it out once, for all that reads it after that; OFFSET 0 keeps the planner
+// from putting the expression back where it is used.
 const applyChange = `
-with device as (
-    select d.org_id, d.name
-    from devices d
+with changed as (
+    update devices d set
+        (annotations, status) = (
+            select (rollcall.object(was.annotations) - cast(:dropped as text[])) || cast(:added as jsonb),
+                rollcall.object(was.status)
+                    || jsonb_build_object('summary', (rollcall.object(was.status -> 'summary') - 'info') || cast(:summary as jsonb))
+                    || case when :updated = '' then '{}' else jsonb_build_object(
+                        'updated', rollcall.object(was.status -> 'updated') || jsonb_build_object('status', cast(:updated as text))) end
+                    || case when :runs = '' then '{}' else jsonb_build_object(
+                        'config', rollcall.object(was.status -> 'config') || jsonb_build_object('renderedVersion', cast(:runs as text))) end
+            from (select d.annotations, d.status || '{}' as status offset 0) was),
+        resource_version = coalesce(d.resource_version, 0) + 1,
+        updated_at = now()
     where d.org_id = cast(:org_id as uuid) and d.name = :name and d.deleted_at is null
       and rollcall.device_state(d.annotations) = :from_device
       and coalesce(d.annotations ->> cast(:version_key as text), '') = :restored
       and coalesce(d.status -> 'lifecycle' ->> 'status', '') <> all (cast(:ineligible as text[]))
       and exists (select from rollcall.restores s where s.id = :restore_id and s.state = 'Running')
-    for no key update of d
-), entry as (
-    select r.restore_id, r.org_id, r.name
-    from device join rollcall.roll r on r.org_id = device.org_id and r.name = device.name
-    where r.restore_id = :restore_id and r.state = :from_roll and not r.superseded
-    for no key update of r
-), changed as (
-    update devices d set
-        annotations = (rollcall.object(d.annotations) - cast(:dropped as text[])) || cast(:added as jsonb),
-        status = rollcall.object(d.status)
-            || jsonb_build_object('summary', (rollcall.object(d.status -> 'summary') - 'info') || cast(:summary as jsonb))
-            || case when :updated = '' then '{}' else jsonb_build_object(
-                'updated', rollcall.object(d.status -> 'updated') || jsonb_build_object('status', cast(:updated as text))) end
-            || case when :runs = '' then '{}' else jsonb_build_object(
-                'config', rollcall.object(d.status -> 'config') || jsonb_build_object('renderedVersion', cast(:runs as text))) end,
-        resource_version = coalesce(d.resource_version, 0) + 1,
-        updated_at = now()
-    from entry where d.org_id = entry.org_id and d.name = entry.name
-    returning entry.restore_id, d.org_id, d.name
+    returning d.org_id, d.name
 ), rolled as (
     update rollcall.roll r set
         state = :to_state,
@@ -93,21 +90,30 @@ with device as (
         resumed_by = case when :next = '' then r.resumed_by else :actor end,
         resumed_reason = case when :next = '' then r.resumed_reason else :reason end,
         resumed_at = case when :next = '' then r.resumed_at else now() end
-    from changed where r.restore_id = changed.restore_id and r.org_id = changed.org_id and r.name = changed.name
-    returning r.restore_id, r.org_id, r.name
+    from changed
+    where r.org_id = changed.org_id and r.name = changed.name and r.restore_id = :restore_id
+      and r.state = :from_roll and not r.superseded
+    returning r.restore_id
 ), told as (
     insert into events (org_id, name, resource_version, created_at, updated_at, reason, source_component, actor, type, message,
         involved_object_kind, involved_object_name)
-    select rolled.org_id, cast(gen_random_uuid() as text), 1, now(), now(), :event_reason, 'rollcall', :event_actor, :event_type,
-        :event_message, 'Device', rolled.name
-    from rolled where :event_reason <> ''
+    select changed.org_id, cast(gen_random_uuid() as text), 1, now(), now(), :event_reason, 'rollcall', :event_actor, :event_type,
+        :event_message, 'Device', changed.name
+    from changed where :event_reason <> ''
 )
 insert into rollcall.transitions (restore_id, org_id, name, transition, from_state, to_state, restored_version, reported_version,
     next_version, signal, actor, reason, request_id)
-select rolled.restore_id, rolled.org_id, rolled.name, :transition, :from_state, :to_state, :restored, :reported,
+select (select restore_id from rolled), changed.org_id, changed.name, :transition, :from_state, :to_state, :restored, :reported,
     :next, :signal, :actor, :reason, nullif(:request_id, '')
-from rolled
+from changed
 returning at`
+
+// offTheRoll tells whether applyChange wrote nothing because the device's row on the roll is not as the change expects.
+func offTheRoll(err error) bool {
+	const notNullViolation = "23502"
+	var pqErr *pq.Error
+	return errors.As(err, &pqErr) && pqErr.Code == notNullViolation && pqErr.Table == "transitions" && pqErr.Column == "restore_id"
+}
 
 // ineligible is the argument that keeps the rule of eligibility in runbook: statements compare a lifecycle with it.
 var ineligible = pq.StringArray(runbook.IneligibleLifecycles)
@@ -137,7 +143,7 @@ func (s *Store) apply(ctx context.Context, tx *sqlx.Tx, c change) (at time.Time,
 		stmt = tx.NamedStmtContext(ctx, stmt)
 	}
 	err = stmt.GetContext(ctx, &at, c)
-	if errors.Is(err, sql.ErrNoRows) {
+	if errors.Is(err, sql.ErrNoRows) || offTheRoll(err) {
 		return time.Time{}, false, nil
 	}
 	if err != nil {

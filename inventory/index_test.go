@@ -113,6 +113,10 @@ func TestNothingReadsAWholeTable(t *testing.T) {
 			_, err := store.Transitions(t.Context(), runbook.DefaultOrgID, benchName, 20)
 			return err
 		},
+		"who waits longest": func(t *testing.T, store *inventory.Store) error {
+			_, err := store.LongestWaiting(t.Context(), "old1", 10)
+			return err
+		},
 		"the newest entry of the audit": func(t *testing.T, store *inventory.Store) error {
 			_, err := store.LastMove(t.Context())
 			return err
@@ -131,7 +135,7 @@ func TestNothingReadsAWholeTable(t *testing.T) {
 			require.Eventually(t, func() bool { // else what it has read could be counted as another's
 				return count(t, watching, `select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`) == 0
 			}, waitFor, tick)
-			for name, read := range reads {
+			readsNoWholeTable := func(name string, read func(t *testing.T, store *inventory.Store) error) {
 				before := readsOf(t, watching)
 				acting, err := inventory.Open(t.Context(), url)
 				require.NoError(t, err)
@@ -147,6 +151,16 @@ func TestNothingReadsAWholeTable(t *testing.T) {
 					require.Equal(t, before[table].Seq, after[table].Seq, "%s: has read the whole of %s", name, table)
 				}
 			}
+			for name, read := range reads {
+				readsNoWholeTable(name, read)
+			}
+			readsNoWholeTable("T1", func(t *testing.T, store *inventory.Store) error { // last, as it supersedes r1
+				if _, err := store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: "r2", Supersede: true}); err != nil {
+					return err
+				}
+				_, err := store.PutOnRoll(t.Context(), inventory.RollInput{RestoreID: "r2", Limit: 500})
+				return err
+			})
 		})
 	}
 }

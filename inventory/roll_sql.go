@@ -37,11 +37,12 @@ with page as materialized (
     where not exists (select from rollcall.roll r where r.restore_id = $1 and r.org_id = p.org_id and r.name = p.name)
 ), written as (
     update devices d set
-        annotations = (rollcall.object(d.annotations) - 'device-controller/conflictPaused')
-            || '{"device-controller/awaitingReconnect": "true"}',
-        status = rollcall.object(d.status) || jsonb_build_object(
-            'summary', rollcall.object(d.status -> 'summary') || '{"status": "AwaitingReconnect"}',
-            'updated', rollcall.object(d.status -> 'updated') || '{"status": "Unknown"}'),
+        (annotations, status) = (
+            select (rollcall.object(was.annotations) - 'device-controller/conflictPaused') || '{"device-controller/awaitingReconnect": "true"}',
+                rollcall.object(was.status) || jsonb_build_object(
+                    'summary', rollcall.object(was.status -> 'summary') || '{"status": "AwaitingReconnect"}',
+                    'updated', rollcall.object(was.status -> 'updated') || '{"status": "Unknown"}')
+            from (select d.annotations, d.status || '{}' as status offset 0) was), -- as in applyChange
         resource_version = coalesce(d.resource_version, 0) + 1,
         updated_at = now()
     from fresh f where d.org_id = f.org_id and d.name = f.name

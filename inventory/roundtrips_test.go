@@ -117,4 +117,10 @@ func TestRoundTrips(t *testing.T) {
 	send(t, store, reconnectOf("d00", "5")) // prepares the statement
 	require.EqualValues(t, 1, during(func() { send(t, store, reconnectOf("d01", "5")) }), "T2")
 	require.EqualValues(t, 1, during(func() { send(t, store, reconnectOf("d02", "7")) }), "T3")
+
+	// What a human does, and what is not as the caller thinks, is decided on locked rows, in a transaction.
+	require.EqualValues(t, 10, during(func() { send(t, store, reconnectOf("d02", "8")) }), "the report of a paused device")
+	require.EqualValues(t, 9, during(func() { send(t, store, resumeOf("d02", "bob")) }), "T4")
+	require.EqualValues(t, 10, during(func() { send(t, store, resumeOf("d02", "carol")) }), "a resume that comes second")
+	require.EqualValues(t, 15, during(func() { send(t, store, withdrawOf("d03", true)) }), "T5")
 }
