@@ -21,6 +21,9 @@ type Query struct {
 	Labels labels.Selector
 	// Fields is a field selector made for the kind that is read; its zero value is everything.
 	Fields FieldSelector
+	// Brief leaves out of devices what a table of them does not show: spec, annotations, and all of the status but summary,
+	// updated, applicationsSummary and lastSeen. Other kinds are read whole.
+	Brief bool
 	// Limit is how many to read at most, the first ones of the order; 0 and less is no limit.
 	Limit int
 }
@@ -67,7 +70,11 @@ func (s *Store) resources(ctx context.Context, kind, table string, q Query) ([]R
 		return nil, err
 	}
 	var rows []resourceRow
-	query := `select ` + commonColumns + `, r.spec, ` + sources[kind] + `
+	columns := commonColumns + `, r.spec, ` + sources[kind]
+	if q.Brief && kind == KindDevice {
+		columns = briefDevices
+	}
+	query := `select ` + columns + `
 where ` + c.where() + `
 order by r.name` + q.limit(c)
 	if err := s.db.SelectContext(ctx, &rows, query, c.args...); err != nil {
@@ -87,6 +94,16 @@ from fleets r`,
 	KindEnrollmentRequest: `r.status
 from enrollment_requests r`,
 }
+
+// briefDevices is what is read of devices for a table. A status is stored compressed, and is taken out once (applyChange).
+const briefDevices = `r.org_id, r.name, coalesce(r.owner, '') as owner, r.labels,
+  coalesce(r.generation, 0) as generation, coalesce(r.resource_version, 0) as resource_version, r.created_at,
+  jsonb_build_object('summary', whole.status -> 'summary', 'updated', whole.status -> 'updated',
+    'applicationsSummary', whole.status -> 'applicationsSummary') as status,
+  seen.last_seen
+from devices r
+cross join lateral (select r.status || '{}' as status offset 0) whole
+left join device_timestamps seen on seen.org_id = r.org_id and seen.name = r.name`
 
 // conditions are the terms that q asks for, on the tables of kind.
 func (q Query) conditions(kind string) (*conditions, error) {

@@ -186,3 +186,39 @@ func TestAQueryEndsWithItsContext(t *testing.T) {
 	_, err := store.Devices(ctx, inventory.Query{})
 	require.ErrorIs(t, err, context.Canceled)
 }
+
+// What a table shows is the same whether the rest was read or not, also of a status that is none.
+func TestBriefDevicesLackOnlyWhatATableDoesNotShow(t *testing.T) {
+	t.Parallel()
+	store := openImported(t,
+		document("Device", `name: a, owner: Fleet/web, labels: {alias: till}, annotations: {x: "1"}`, `os: {image: i}`,
+			`lastSeen: "2026-07-01T10:00:00Z", summary: {status: Online, info: fine}, updated: {status: UpToDate}, applicationsSummary: {status: Healthy}, os: {image: i}`),
+		document("Device", `name: b`, ``, `summary: {status: Unknown}`))
+	for i, status := range []string{`'[1]'`, `'"x"'`, `'null'`, `null`} {
+		versioned(fmt.Sprint("c", i), "5").create(t, store)
+		store.DB().MustExec(`update devices set status = `+status+` where name = $1`, fmt.Sprint("c", i))
+	}
+	whole, err := store.Devices(t.Context(), inventory.Query{})
+	require.NoError(t, err)
+	brief, err := store.Devices(t.Context(), inventory.Query{Brief: true})
+	require.NoError(t, err)
+	require.Len(t, brief, 6)
+	shown := func(r inventory.Resource) map[string]any {
+		var status any
+		if len(r.Status) > 0 {
+			require.NoError(t, json.Unmarshal(r.Status, &status))
+		}
+		parts, _ := status.(map[string]any)
+		return map[string]any{
+			"name": r.Metadata.Name, "owner": r.Metadata.Owner, "labels": r.Metadata.Labels, "version": r.Metadata.ResourceVersion,
+			"summary": parts["summary"], "updated": parts["updated"], "applications": parts["applicationsSummary"], "seen": parts["lastSeen"],
+		}
+	}
+	for i := range whole {
+		require.Equal(t, shown(whole[i]), shown(brief[i]))
+		require.Nil(t, brief[i].Spec)
+		require.Nil(t, brief[i].Metadata.Annotations)
+	}
+	require.NotContains(t, string(brief[0].Status), "image")
+	require.Equal(t, "fine", shown(brief[0])["summary"].(map[string]any)["info"])
+}

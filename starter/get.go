@@ -71,7 +71,7 @@ func (o *getOptions) run(ctx context.Context) error {
 		return err
 	}
 	q := o.selectors.query(orgID, o.names)
-	q.Limit = o.limit
+	q.Limit, q.Brief = o.limit, o.output.value == outputText || o.output.value == outputName
 	found, err := o.kind.read(ctx, store, q)
 	if err != nil {
 		return err
