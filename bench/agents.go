@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os/exec"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,9 +27,19 @@ import (
 type agentsOptions struct {
 	agents, clients, rounds, reportsAtOnce int
 	each, idle                             time.Duration
-	skipFlood                              bool
+	only                                   []string
 	stderr                                 io.Writer
 }
+
+// The parts that --only of `bench agents` names.
+const (
+	partRequests  = "requests"
+	partHeld      = "held"
+	partFlood     = "flood"
+	partUnbounded = "unbounded"
+)
+
+var agentParts = []string{partRequests, partHeld, partFlood, partUnbounded}
 
 func newAgentsCommand() *cobra.Command {
 	var o agentsOptions
@@ -34,7 +48,8 @@ func newAgentsCommand() *cobra.Command {
 		Short: "The gateway: requests a second, many held polls, and a whole fleet that comes back at once",
 		Long: `Measures the gateway as a process of its own, over mutual TLS. First the requests a second of devices that no roll call
 waits for, against a handler that reads one row, in turn. Then what it takes to hold the polls of many agents. Then a restore
-begins, all of them report at once, and the roll call answers them: with back-pressure, and without.`,
+begins, all of them report at once, and the roll call answers them: with back-pressure ("flood"), and without ("unbounded").
+Bench and gateway need an open file for each agent (ulimit -n).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.stderr = cmd.ErrOrStderr()
@@ -52,7 +67,7 @@ begins, all of them report at once, and the roll call answers them: with back-pr
 	flags.IntVar(&o.reportsAtOnce, "reports-at-once", 0, "reports under way at once in the flood (default that of the gateway)")
 	flags.DurationVar(&o.each, "each", 3*time.Second, "how long requests are measured in a round")
 	flags.DurationVar(&o.idle, "idle", 20*time.Second, "how long held polls are measured")
-	flags.BoolVar(&o.skipFlood, "skip-flood", false, "leave the flood out")
+	flags.StringSliceVar(&o.only, "only", agentParts, "parts to run")
 	return cmd
 }
 
@@ -68,6 +83,11 @@ func (o agentsOptions) run(ctx context.Context) (r *report, err error) {
 	if o.agents < 1 || o.clients < 1 || o.rounds < 1 || o.each <= 0 || o.idle <= 0 {
 		return nil, errors.New("--agents, --clients, --rounds, --each and --idle must be above 0")
 	}
+	for _, part := range o.only {
+		if !slices.Contains(agentParts, part) {
+			return nil, fmt.Errorf("unknown part %q: use one of %s", part, strings.Join(agentParts, ", "))
+		}
+	}
 	r = newReport("agents", map[string]any{"clients": o.clients, "rounds": o.rounds, "reportsAtOnce": o.reportsAtOnce})
 	s, err := startStack(ctx, serverDev)
 	if err != nil {
@@ -78,16 +98,17 @@ func (o agentsOptions) run(ctx context.Context) (r *report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := o.onSite(ctx, s, ca, func(at site) error {
-		if err := o.measureRequests(ctx, at, r); err != nil {
-			return err
-		}
-		return o.measureHeld(ctx, at, r)
-	}); err != nil || o.skipFlood {
-		return r, err
+	measure := map[string]func(site) error{
+		partRequests:  func(at site) error { return o.measureRequests(ctx, at, r) },
+		partHeld:      func(at site) error { return o.measureHeld(ctx, at, r) },
+		partFlood:     func(at site) error { return o.measureFlood(ctx, at, o.reportsAtOnce, r) },
+		partUnbounded: func(at site) error { return o.measureFlood(ctx, at, 10*o.agents, r) },
 	}
-	for _, atOnce := range []int{o.reportsAtOnce, 10 * o.agents} {
-		if err := o.onSite(ctx, s, ca, func(at site) error { return o.measureFlood(ctx, at, atOnce, r) }); err != nil {
+	for _, part := range agentParts {
+		if !slices.Contains(o.only, part) {
+			continue
+		}
+		if err := o.onSite(ctx, s, ca, measure[part]); err != nil {
 			return nil, err
 		}
 	}
@@ -206,7 +227,7 @@ func (o agentsOptions) requests(ctx context.Context, clients []*http.Client, add
 // fleet makes agents for all devices.
 func (o agentsOptions) fleet(ctx context.Context, at site, address string) (*simulator.Fleet, error) {
 	cfg := simulator.Config{
-		Gateway: address, CA: at.ca, Seed: 1, Progress: func(s simulator.Summary) {
+		Gateway: address, CA: at.ca, Seed: 1, Dial: fromManyAddresses(), Progress: func(s simulator.Summary) {
 			fmt.Fprintf(o.stderr, "%4.0f s  %d of %d agents back, %d retries, %d errors %s\n", s.Seconds, s.Back, s.Agents, s.Retries, s.Errors, s.LastError)
 		}, ProgressEvery: 10 * time.Second,
 		Scenario: simulator.Scenario{Fleet: &simulator.Fates{}, BackWithinSeconds: float64(o.agents) / 500},
@@ -216,6 +237,16 @@ func (o agentsOptions) fleet(ctx context.Context, at site, address string) (*sim
 	}
 	fmt.Fprintf(o.stderr, "making the certificates of %d agents\n", o.agents)
 	return simulator.New(ctx, cfg)
+}
+
+// fromManyAddresses dials from one address of this machine after the other, as one has only some 28,000 ports.
+func fromManyAddresses() func(ctx context.Context, network, address string) (net.Conn, error) {
+	var n atomic.Uint32
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		from := net.IPv4(127, 0, 0, byte(1+n.Add(1)%16))
+		dialer := net.Dialer{Timeout: 30 * time.Second, LocalAddr: &net.TCPAddr{IP: from}}
+		return dialer.DialContext(ctx, network, address)
+	}
 }
 
 // live runs the fleet while a part of the bench is measured.
@@ -230,7 +261,7 @@ func live(ctx context.Context, fleet *simulator.Fleet, measure func() error) (si
 
 // allBack waits until every agent has come back.
 func (o agentsOptions) allBack(ctx context.Context, fleet *simulator.Fleet) error {
-	return until(ctx, func() (bool, error) { return fleet.Summary().Back == int64(o.agents), nil })
+	return until(ctx, lookOften, func() (bool, error) { return fleet.Summary().Back == int64(o.agents), nil })
 }
 
 func (o agentsOptions) measureHeld(ctx context.Context, at site, r *report) (err error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rollcall/runbook"
+	"rollcall/simulator"
 )
 
 // measureFlood lets a restore begin while all agents poll: each of them reports at once.
@@ -30,10 +31,12 @@ func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce 
 	l := &laps{stack: at.stack, workers: w}
 	var took lap
 	var gateway, worker usage
+	var before simulator.Summary // what the agents met while they connected
 	summary, err := live(ctx, fleet, func() error {
 		if err := o.allBack(ctx, fleet); err != nil {
 			return err
 		}
+		before = fleet.Summary()
 		if err := l.begin(); err != nil {
 			return err
 		}
@@ -67,11 +70,15 @@ func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce 
 	add := func(what, unit string, value float64) {
 		r.add(figure{Name: name + what, Devices: o.agents, Value: value, Unit: unit})
 	}
+	none := atMost(0)
+	if reportsAtOnce > o.agents {
+		none = nil
+	}
 	add(": restore to the last answer", "s", took.Seconds)
 	add(": CPU of worker and server", "ms/device", took.perDevice(took.WorkerCPU+took.ServerCPU))
 	add(": history of a device", "events", history.Events)
-	add(": agents told to come again", "times", float64(summary.Retries))
-	add(": failures of another kind", "", float64(summary.Errors))
+	add(": agents told to come again", "times", float64(summary.Retries-before.Retries))
+	r.add(figure{Name: name + ": failures of another kind", Devices: o.agents, Value: float64(summary.Errors - before.Errors), Target: none})
 	add(": gateway", "MiB", gateway.MiB)
 	add(": worker", "MiB", worker.MiB)
 	return nil
@@ -80,7 +87,7 @@ func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce 
 // answered waits until the roll is made and nobody on it is waited for.
 func (o agentsOptions) answered(ctx context.Context, r *ours) error {
 	told := time.Now()
-	return until(ctx, func() (bool, error) {
+	return until(ctx, time.Second, func() (bool, error) {
 		status, err := r.store.RestoreStatus(ctx, r.id)
 		if refusal := runbook.AsRefusal(err); refusal != nil && refusal.Code == runbook.CodeNotFound {
 			return false, nil // its workflow has not opened it yet

@@ -56,7 +56,7 @@ against one UPDATE of the same rows, reconnects (T2 and T3) on many connections 
 	cmd.Flags().StringVar(&o.postgresURL, "postgres-url", "", "`URL` of a server to use instead of a private one; its user may create databases")
 	cmd.Flags().BoolVar(&o.durable, "durable", false, "have the private server wait for its disk at each commit")
 	cmd.Flags().StringSliceVar(&o.schemas, "schemas", []string{schemaOwn, schemaFlightctl}, "whose tables: those that Rollcall makes, or such as Flight Control's")
-	cmd.Flags().StringVar(&o.starter, "starter", "", "`path` of the starter program (default: built from this module)")
+	cmd.Flags().StringVar(&o.starter, "starter", "", starterUsage)
 	cmd.Flags().StringSliceVar(&o.only, "only", []string{partRoll, partTransitions, partRead}, "parts to run")
 	cmd.AddCommand(newRollChildCommand())
 	return cmd

@@ -39,7 +39,7 @@ func (b *inventoryBench) selections(someName string) []selection {
 
 // measureReads measures the real program, from its start to its end, and the Store's query alone.
 func (b *inventoryBench) measureReads(ctx context.Context, template string) error {
-	program, done, err := b.starterProgram(ctx)
+	program, done, err := starterProgram(ctx, b.starter)
 	if err != nil {
 		return err
 	}
@@ -168,10 +168,12 @@ func runProgram(ctx context.Context, program, address string, args ...string) er
 	return nil
 }
 
+const starterUsage = "`path` of the starter program (default: built from this module)"
+
 // starterProgram is the program of --starter, or one that is built now.
-func (b *inventoryBench) starterProgram(ctx context.Context) (program string, done func(), err error) {
-	if b.starter != "" {
-		program, err = filepath.Abs(b.starter)
+func starterProgram(ctx context.Context, given string) (program string, done func(), err error) {
+	if given != "" {
+		program, err = filepath.Abs(given)
 		return program, func() {}, err
 	}
 	dir, err := os.MkdirTemp("", "rollcall-bench-starter-")

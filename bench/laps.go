@@ -39,15 +39,21 @@ func (l *laps) used() (worker, server usage, err error) {
 	return worker, server, err
 }
 
+// How often a condition is looked at: one that costs nothing, and one that reads a table, which both race for.
+const (
+	lookOften   = 50 * time.Millisecond
+	lookAtTable = 250 * time.Millisecond
+)
+
 // until asks again and again whether it is so.
-func until(ctx context.Context, so func() (bool, error)) error {
+func until(ctx context.Context, every time.Duration, so func() (bool, error)) error {
 	for {
 		yes, err := so()
 		if err != nil || yes {
 			return err
 		}
 		select {
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(every):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -84,7 +90,7 @@ func (f *flow) wait(ctx context.Context, i int) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return until(ctx, func() (bool, error) {
+	return until(ctx, lookAtTable, func() (bool, error) {
 		if i < f.allowed {
 			return true, nil
 		}

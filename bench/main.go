@@ -49,6 +49,6 @@ func newRoot() *cobra.Command {
 // commands are the benches, one for each file that measures something.
 func commands() []*cobra.Command {
 	return []*cobra.Command{
-		newRollcallCommand(), newInventoryCommand(), newAgentsCommand(), newPlanCommand(), newWorkerCommand(), newGatewayCommand(),
+		newRollcallCommand(), newInventoryCommand(), newAgentsCommand(), newDemoCommand(), newPlanCommand(), newWorkerCommand(), newGatewayCommand(),
 	}
 }

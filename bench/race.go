@@ -107,7 +107,7 @@ func race(ctx context.Context, s *stack, name string, r runner, o runOptions) (m
 		return m, err
 	}
 	o.progress("%s: %d devices: fan-out", name, o.devices)
-	if err := until(ctx, func() (bool, error) {
+	if err := until(ctx, lookOften, func() (bool, error) {
 		now, err := w.counts(ctx)
 		return now.Begun >= o.devices, err
 	}); err != nil {
@@ -148,7 +148,7 @@ func race(ctx context.Context, s *stack, name string, r runner, o runOptions) (m
 		return m, err
 	}
 	normal, _ := r.deviceIDs()
-	if err := until(ctx, func() (bool, error) {
+	if err := until(ctx, lookAtTable, func() (bool, error) {
 		now, err := w.counts(ctx)
 		if err != nil || now.Ended < len(normal) {
 			return false, err

@@ -48,23 +48,23 @@ type figure struct {
 
 // target is a bound: on the value, or where OfFloor is set on the value divided by the floor.
 type target struct {
-	AtLeast float64 `json:"atLeast,omitempty"`
-	AtMost  float64 `json:"atMost,omitempty"`
-	OfFloor bool    `json:"ofFloor,omitempty"`
+	AtLeast *float64 `json:"atLeast,omitempty"`
+	AtMost  *float64 `json:"atMost,omitempty"`
+	OfFloor bool     `json:"ofFloor,omitempty"`
 }
 
-func atLeast(v float64) *target        { return &target{AtLeast: v} }
-func atMost(v float64) *target         { return &target{AtMost: v} }
-func atLeastOfFloor(v float64) *target { return &target{AtLeast: v, OfFloor: true} }
-func atMostOfFloor(v float64) *target  { return &target{AtMost: v, OfFloor: true} }
+func atLeast(v float64) *target        { return &target{AtLeast: &v} }
+func atMost(v float64) *target         { return &target{AtMost: &v} }
+func atLeastOfFloor(v float64) *target { return &target{AtLeast: &v, OfFloor: true} }
+func atMostOfFloor(v float64) *target  { return &target{AtMost: &v, OfFloor: true} }
 
 func (t target) String() string {
 	var text string
 	switch {
-	case t.AtLeast != 0:
-		text = fmt.Sprintf("≥ %g", t.AtLeast)
+	case t.AtLeast != nil:
+		text = fmt.Sprintf("≥ %g", *t.AtLeast)
 	default:
-		text = fmt.Sprintf("≤ %g", t.AtMost)
+		text = fmt.Sprintf("≤ %g", *t.AtMost)
 	}
 	if t.OfFloor {
 		text += " of the floor"
@@ -83,7 +83,7 @@ func (r *report) add(f figure) {
 		if f.Target.OfFloor {
 			value = f.ratio()
 		}
-		met := (f.Target.AtLeast == 0 || value >= f.Target.AtLeast) && (f.Target.AtMost == 0 || value <= f.Target.AtMost)
+		met := (f.Target.AtLeast == nil || value >= *f.Target.AtLeast) && (f.Target.AtMost == nil || value <= *f.Target.AtMost)
 		f.Met = &met
 	}
 	r.Figures = append(r.Figures, f)

@@ -82,9 +82,9 @@ func (r *ours) report(ctx context.Context, c client.Client, i int) error {
 		runbook.ReconnectSignal{RenderedVersion: version})
 }
 
-func (r *ours) unanswered(ctx context.Context) (int, error) {
-	status, err := r.store.RestoreStatus(ctx, r.id)
-	return int(status.Counts[runbook.StateAwaitingReconnect]), err
+func (r *ours) unanswered(ctx context.Context) (n int, err error) {
+	err = r.store.DB().GetContext(ctx, &n, `select count(*) from rollcall.roll where restore_id = $1 and state = $2`, r.id, runbook.StateAwaitingReconnect)
+	return n, err
 }
 
 func (r *ours) finish(ctx context.Context, c client.Client) (int, error) {
