@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -123,4 +124,17 @@ func readPID(dir string) int {
 	}
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
 	return pid
+}
+
+// claim locks a server's directory, and opens the server's log (openLog).
+func claim(ctx context.Context, dir string, given io.Writer) (*os.File, *serverLog, error) {
+	lock, err := waitForLock(ctx, filepath.Join(dir, "lock"))
+	if err != nil {
+		return nil, nil, err
+	}
+	log, err := openLog(given, dir)
+	if err != nil {
+		return nil, nil, errors.Join(err, lock.Close())
+	}
+	return lock, log, nil
 }

@@ -90,13 +90,8 @@ func (t *Temporal) prepare(ctx context.Context) error {
 	if err := os.MkdirAll(t.cfg.Dir, 0o700); err != nil {
 		return err
 	}
-	if t.lock, err = waitForLock(ctx, filepath.Join(t.cfg.Dir, "lock")); err != nil {
-		return err
-	}
-	if t.log, err = openLog(t.cfg.Log, t.cfg.Dir); err != nil {
-		return errors.Join(err, t.lock.Close())
-	}
-	return nil
+	t.lock, t.log, err = claim(ctx, t.cfg.Dir, t.cfg.Log)
+	return err
 }
 
 func (t *Temporal) prepareInMemory() (err error) {
