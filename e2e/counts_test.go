@@ -6,16 +6,18 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
+	"golang.org/x/sync/errgroup"
 
 	"rollcall/runbook"
 )
 
-// A parent pays three events for each device (asked for, started, ended), whatever it does, and little besides; workflow
-// tasks, whose number depends on how busy the machine is, come on top. And it asks for its devices little by little: all
-// events of one workflow task are read by the server each time that one of them is.
+// A parent pays three events for each device (asked for, started, ended), whatever it does, and little besides. Workflow
+// tasks come on top; how many depends on how busy the machine is, but starts and ends that come together share theirs: in
+// a storm all that parents write is at most 4.5 events for each device. And a parent asks for its devices little by little:
+// all events of one workflow task are read by the server each time that one of them is.
 func TestWhatADeviceCostsItsParents(t *testing.T) {
 	t.Parallel()
-	const devices, batch, askedAtOnce = 130, 65, 25
+	const devices, batch, askedAtOnce = 200, 100, 25
 	s := newSite(t).startWorker()
 	restored := map[string]string{}
 	for i := range devices {
@@ -25,17 +27,25 @@ func TestWhatADeviceCostsItsParents(t *testing.T) {
 	run := s.restore(runbook.RestoreInput{RestoreID: "r1", BatchSize: batch})
 	for name := range restored {
 		s.await(name, runbook.StateAwaitingReconnect)
-		s.reports(name, "5")
 	}
+	var storm errgroup.Group
+	storm.SetLimit(32)
+	for name := range restored {
+		storm.Go(func() error {
+			return s.client.SignalWorkflow(t.Context(), deviceID(name), "", runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: "5"})
+		})
+	}
+	require.NoError(t, storm.Wait())
 	require.NoError(t, run.Get(t.Context(), nil))
 
-	var own int
+	var own, all int
 	for _, parent := range []string{runbook.RestoreWorkflowID("r1"), runbook.BatchWorkflowID("r1", 0), runbook.BatchWorkflowID("r1", 1)} {
 		asked := map[int64]int{}
 		history := s.client.GetWorkflowHistory(t.Context(), parent, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 		for history.HasNext() {
 			event, err := history.Next()
 			require.NoError(t, err)
+			all++
 			switch event.GetEventType() {
 			case enums.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED, enums.EVENT_TYPE_WORKFLOW_TASK_STARTED, enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
 				enums.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT, enums.EVENT_TYPE_WORKFLOW_TASK_FAILED:
@@ -52,5 +62,7 @@ func TestWhatADeviceCostsItsParents(t *testing.T) {
 			require.LessOrEqual(t, n, askedAtOnce, parent)
 		}
 	}
-	require.LessOrEqual(t, own, 3*(devices+2)+60, "beside three for each child, parents have only a few of their own")
+	const few = 60 // what does not grow with the fleet
+	require.LessOrEqual(t, own, 3*(devices+2)+few, "beside three for each child, parents have only a few of their own")
+	require.LessOrEqual(t, float64(all-few), 4.5*devices, "and so they have not many workflow tasks")
 }

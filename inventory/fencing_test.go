@@ -52,6 +52,62 @@ func TestAReportUnderWayIsFencedByT1(t *testing.T) {
 	}
 }
 
+// A transition waits for whoever holds its device's row, and then writes into what they have left there.
+func TestWhatAnotherHandWritesMeanwhileIsKept(t *testing.T) {
+	t.Parallel()
+	for what, run := range map[string]struct {
+		prepare func(t *testing.T, store *inventory.Store)
+		act     func(t *testing.T, store *inventory.Store) error
+		summary string
+	}{
+		"T1": {
+			func(t *testing.T, store *inventory.Store) {
+				_, err := store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: "r2", Supersede: true})
+				require.NoError(t, err)
+			},
+			func(t *testing.T, store *inventory.Store) error {
+				_, err := store.PutOnRoll(t.Context(), inventory.RollInput{RestoreID: "r2"})
+				return err
+			}, "AwaitingReconnect",
+		},
+		"T2": {func(*testing.T, *inventory.Store) {}, func(t *testing.T, store *inventory.Store) error {
+			_, err := try(t.Context(), store, reconnectOf("d", "5"))
+			return err
+		}, "Online"},
+		"T3": {func(*testing.T, *inventory.Store) {}, func(t *testing.T, store *inventory.Store) error {
+			_, err := try(t.Context(), store, reconnectOf("d", "7"))
+			return err
+		}, "ConflictPaused"},
+		"T4": {
+			func(t *testing.T, store *inventory.Store) { send(t, store, reconnectOf("d", "7")) },
+			func(t *testing.T, store *inventory.Store) error {
+				_, err := try(t.Context(), store, resumeOf("d", "bob"))
+				return err
+			}, "Online",
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			store := restored(t, newStore(t), versioned("d", "5"))
+			run.prepare(t, store)
+			before := count(t, store, `select resource_version from devices`)
+			gate := store.DB().MustBegin()
+			t.Cleanup(func() { _ = gate.Rollback() })
+			gate.MustExec(`update devices set status = status || '{"os": {"image": "new"}}', annotations = annotations || '{"x": "y"}', resource_version = resource_version + 1`)
+			done := make(chan error, 1)
+			go func() { done <- run.act(t, store) }()
+			requireBlocked(t, store, 1)
+			require.NoError(t, gate.Commit())
+			require.NoError(t, <-done)
+
+			require.Equal(t, before+2, count(t, store, `select resource_version from devices`))
+			require.Equal(t, run.summary, *readString(t, store, `select status -> 'summary' ->> 'status' from devices`))
+			require.Equal(t, "new", *readString(t, store, `select status -> 'os' ->> 'image' from devices`))
+			require.Equal(t, "y", *readString(t, store, `select annotations ->> 'x' from devices`))
+		})
+	}
+}
+
 // holdAfterRoll makes PutOnRoll wait in its transaction, after it has taken the devices off older rolls, until the
 // transaction that is returned ends.
 func holdAfterRoll(t *testing.T, store *inventory.Store) *sqlx.Tx {
