@@ -32,7 +32,7 @@ func newGatewayCommand() *cobra.Command {
 	var o gatewayOptions
 	cmd := &cobra.Command{
 		Use: "gateway", Hidden: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(untilLeft(cmd.Context())) },
 	}
 	cmd.Flags().StringVar(&o.address, "address", "", "Temporal's host:port")
 	cmd.Flags().StringVar(&o.database, "database", "", "URL of the inventory")

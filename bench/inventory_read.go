@@ -80,7 +80,7 @@ update devices d set annotations = annotations - 'device-controller/awaitingReco
 from picked where d.org_id = picked.org_id and d.name = picked.name`
 
 func (b *inventoryBench) measureGet(ctx context.Context, program, address string, store *inventory.Store, s selection) error {
-	q := inventory.Query{}
+	q := inventory.Query{Brief: true} // as the program asks for a table
 	args := []string{"get", "devices"}
 	var err error
 	if s.labels != "" {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -33,13 +35,23 @@ func newWorkerCommand() *cobra.Command {
 	var o workerOptions
 	cmd := &cobra.Command{
 		Use: "worker", Hidden: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(untilLeft(cmd.Context())) },
 	}
 	cmd.Flags().StringVar(&o.address, "address", "", "Temporal's host:port")
 	cmd.Flags().StringVar(&o.database, "database", "", "URL of the inventory")
 	cmd.Flags().StringVar(&o.queue, "queue", "", "task queue")
 	cmd.Flags().BoolVar(&o.floor, "floor", false, "work for the floor")
 	return cmd
+}
+
+// untilLeft ends with ctx, and when the bench that has started this process is gone, even by SIGKILL.
+func untilLeft(ctx context.Context) context.Context {
+	ctx, left := context.WithCancelCause(ctx)
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		left(errors.New("the bench has ended"))
+	}()
+	return ctx
 }
 
 func (o workerOptions) args() []string {

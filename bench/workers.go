@@ -60,7 +60,9 @@ func startSelf(ctx context.Context, args []string) (*exec.Cmd, []string, error) 
 	cmd.WaitDelay = time.Minute
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = []*os.File{write}
-	err = cmd.Start()
+	if _, err = cmd.StdinPipe(); err == nil { // our end of it closes with us (untilLeft)
+		err = cmd.Start()
+	}
 	write.Close()
 	if err != nil {
 		return nil, nil, err
