@@ -17,7 +17,7 @@ import (
 // all events of one workflow task are read by the server each time that one of them is.
 func TestWhatADeviceCostsItsParents(t *testing.T) {
 	t.Parallel()
-	const devices, batch, askedAtOnce = 200, 100, 25
+	const devices, batch, askedAtOnce = 100, 50, 25
 	s := newSite(t).startWorker()
 	restored := map[string]string{}
 	for i := range devices {

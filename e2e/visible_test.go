@@ -13,14 +13,28 @@ import (
 	"rollcall/runbook"
 )
 
-// metadata is what the web UI shows as current details.
-func (s *site) metadata(workflowID string) *sdkpb.WorkflowMetadata {
-	s.t.Helper()
+// details is what the web UI shows as current details. On a busy machine a query may not be answered in time.
+func (s *site) details(workflowID string) (string, error) {
 	value, err := s.client.QueryWorkflow(s.t.Context(), workflowID, "", "__temporal_workflow_metadata")
-	require.NoError(s.t, err)
+	if err != nil {
+		return "", err
+	}
 	var m sdkpb.WorkflowMetadata
-	require.NoError(s.t, value.Get(&m))
-	return &m
+	err = value.Get(&m)
+	return m.GetCurrentDetails(), err
+}
+
+// awaitDetails waits until the query for them is answered.
+func (s *site) awaitDetails(workflowID string) (details string) {
+	s.t.Helper()
+	s.eventually("the current details are answered", func() (ok bool) {
+		found, err := s.details(workflowID)
+		if err == nil {
+			details = found
+		}
+		return err == nil
+	})
+	return details
 }
 
 func (s *site) attribute(workflowID, name string) string {
@@ -62,12 +76,12 @@ func TestWhatTheWebUIShows(t *testing.T) {
 	}
 	require.Equal(t, "r1", s.attribute(runbook.RestoreWorkflowID("r1"), runbook.AttributeRestoreID))
 	require.Equal(t, "web-7 of fleet web, restored at version 5", s.summary(id))
-	require.Contains(t, s.metadata(id).GetCurrentDetails(), "starter reconnect device web-7 --rendered-version")
+	require.Contains(t, s.awaitDetails(id), "starter reconnect device web-7 --rendered-version")
 
 	s.reports("web-7", "7")
 	s.await("web-7", runbook.StateConflictPaused)
 	s.eventually("the search attribute follows", func() bool { return s.attribute(id, runbook.AttributeDeviceStatus) == "ConflictPaused" })
-	details := s.metadata(id).GetCurrentDetails()
+	details := s.awaitDetails(id)
 	require.Contains(t, details, `starter resume device web-7 --expect-version 7 --reason "…"`)
 	require.Contains(t, details, "temporal workflow signal --workflow-id device/default/web-7 --name resume")
 	require.Less(t, strings.Index(details, "starter resume"), strings.Index(details, "|---|"), "what to do stands before the table")
@@ -76,12 +90,13 @@ func TestWhatTheWebUIShows(t *testing.T) {
 		return strings.Contains(out, id) && !strings.Contains(out, deviceID("web-8"))
 	})
 	s.eventually("the restore's details show the tally", func() bool {
-		return strings.Contains(s.metadata(runbook.RestoreWorkflowID("r1")).GetCurrentDetails(), "| ConflictPaused | 1 |")
+		details, err := s.details(runbook.RestoreWorkflowID("r1"))
+		return err == nil && strings.Contains(details, "| ConflictPaused | 1 |")
 	})
 	_, err := s.resume("web-7", "u1", runbook.ResumeRequest{By: "alice", Reason: "checked | on <site>"})
 	require.NoError(t, err)
 	s.eventually("the end is visible", func() bool { return s.attribute(id, runbook.AttributeDeviceStatus) == "Normal" })
-	require.Contains(t, s.metadata(id).GetCurrentDetails(), `checked \| on &lt;site>`)
+	require.Contains(t, s.awaitDetails(id), `checked \| on &lt;site>`)
 }
 
 // history counts the events of a workflow, and reads the summaries in it.
