@@ -112,7 +112,7 @@ returning at`
 func offTheRoll(err error) bool {
 	const notNullViolation = "23502"
 	var pqErr *pq.Error
-	return errors.As(err, &pqErr) && pqErr.Code == notNullViolation && pqErr.Table == "transitions" && pqErr.Column == "restore_id"
+	return errors.As(err, &pqErr) && pqErr.Code == notNullViolation && pqErr.Schema == "rollcall" && pqErr.Table == "transitions" && pqErr.Column == "restore_id"
 }
 
 // ineligible is the argument that keeps the rule of eligibility in runbook: statements compare a lifecycle with it.
@@ -132,7 +132,8 @@ func marshalStrings(v any) string {
 }
 
 // apply carries out c if everything that it expects holds, and says when; ok is false where it does not, and then nothing
-// was written. Without a transaction it is one round trip, on a prepared statement.
+// was written; a transaction may then be one that can only be rolled back. Without one it is one round trip, on a prepared
+// statement.
 func (s *Store) apply(ctx context.Context, tx *sqlx.Tx, c change) (at time.Time, ok bool, err error) {
 	c.Ineligible, c.VersionKey = ineligible, runbook.AnnotationRenderedVersion
 	stmt, err := s.prepare(ctx, applyChange)

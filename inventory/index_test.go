@@ -32,7 +32,7 @@ insert into rollcall.transitions (restore_id, org_id, name, transition, to_state
 // wholeReads counts for each table how often PostgreSQL has read the whole of it, and how often it has gone by an index.
 const wholeReads = `
 select relname, coalesce(seq_scan, 0) as seq, coalesce(idx_scan, 0) as idx from pg_stat_user_tables
-where relname in ('devices', 'roll', 'transitions') order by relname`
+where relname in ('devices', 'roll', 'transitions', 'device_timestamps') order by relname`
 
 type tableReads struct {
 	Table string `db:"relname"`
@@ -148,6 +148,9 @@ func TestNothingReadsAWholeTable(t *testing.T) {
 						before["devices"].Index+before["roll"].Index+before["transitions"].Index
 				}, waitFor, tick, "%s: has used no index", name)
 				for table := range before {
+					if table == "device_timestamps" && name != "T1" {
+						continue // a list of many devices may well read all of when they were seen
+					}
 					require.Equal(t, before[table].Seq, after[table].Seq, "%s: has read the whole of %s", name, table)
 				}
 			}

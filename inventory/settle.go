@@ -13,6 +13,10 @@ import (
 // settle runs decide on a device's locked rows in one transaction, unless the request was answered before: then that
 // answer is given again. verb names the attempt in errors.
 func (s *Store) settle(ctx context.Context, verb string, t target, requestID string, decide func(*sqlx.Tx, position) (Transitioned, error)) (Transitioned, error) {
+	// Before the transaction, which holds a connection: many at once could leave none to prepare it on.
+	if _, err := s.prepare(ctx, applyChange); err != nil {
+		return Transitioned{}, fmt.Errorf("%s device %s: %w", verb, t.Name, err)
+	}
 	result, err := s.settleOnce(ctx, t, requestID, decide)
 	if errors.Is(err, errRestoreEnded) {
 		result, err = s.settleOnce(ctx, t, requestID, decide) // which finds it ended from the start, and refuses
