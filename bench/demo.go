@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,6 +76,8 @@ var someWait = regexp.MustCompile(`\b[1-9][0-9]* wait\b`)
 
 func (o demoOptions) play(ctx context.Context, program string) (first, all time.Duration, err error) {
 	cmd := exec.CommandContext(ctx, program, "dev", "--demo", o.examples, "--until-done")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it has servers to end
+	cmd.WaitDelay = time.Minute
 	lines, err := cmd.StderrPipe()
 	if err != nil {
 		return 0, 0, err
@@ -84,13 +87,14 @@ func (o demoOptions) play(ctx context.Context, program string) (first, all time.
 		return 0, 0, fmt.Errorf("start the demo: %w", err)
 	}
 	var said strings.Builder
-	for scan := bufio.NewScanner(lines); scan.Scan(); {
+	scan := bufio.NewScanner(lines)
+	for scan.Scan() {
 		fmt.Fprintln(&said, scan.Text())
 		if first == 0 && someWait.MatchString(scan.Text()) {
 			first = time.Since(start)
 		}
 	}
-	err = cmd.Wait()
+	err = errors.Join(scan.Err(), cmd.Wait())
 	all = time.Since(start)
 	if err == nil && first == 0 {
 		err = errors.New("it has not said that a device waits")

@@ -62,7 +62,10 @@ func rollEach(ctx context.Context, address string, limit int, each func(inventor
 		}
 		in.AfterOrg, in.AfterName = part.LastOrg, part.LastName
 	}
-	_, err = store.FinishRoll(ctx, benchRestore)
+	if _, err = store.FinishRoll(ctx, benchRestore); err != nil {
+		return r, err
+	}
+	_, err = store.DB().ExecContext(ctx, cleanPending)
 	r.took = time.Since(start)
 	return r, err
 }
@@ -151,7 +154,10 @@ func runFloorRoll(ctx context.Context, address string) (time.Duration, error) {
 		return 0, err
 	}
 	start := time.Now()
-	_, err = db.ExecContext(ctx, floorRoll)
+	if _, err = db.ExecContext(ctx, floorRoll); err != nil {
+		return 0, err
+	}
+	_, err = db.ExecContext(ctx, cleanPending)
 	return time.Since(start), err
 }
 
