@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"rollcall/devenv/devtest"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
@@ -164,4 +165,19 @@ func TestATransitionKeepsWhatAnAgentWritesMeanwhile(t *testing.T) {
 	requireDevice(t, store, "d", 3, `{"device-controller/renderedVersion": "5", "device-controller/renderedSpecHash": "abc", "device-controller/conflictPaused": "true"}`,
 		`{"agent": "was here", "summary": {"status": "ConflictPaused", "info": "Reported version 7 is newer than the restored version 5"},
 			"updated": {"status": "OutOfDate"}, "config": {"renderedVersion": "7"}}`)
+}
+
+// A decision needs one connection, no more: where every connection was in a transaction that asked for another, all stood
+// still until they timed out.
+func TestADecisionNeedsOneConnection(t *testing.T) {
+	t.Parallel()
+	address := devtest.Database(t)
+	send(t, restored(t, openStore(t, address), versioned("d", "5")), reconnectOf("d", "7"))
+	fresh := openStore(t, address) // has prepared nothing yet
+	fresh.DB().SetMaxOpenConns(1)
+	ctx, cancel := context.WithTimeout(t.Context(), waitFor)
+	defer cancel()
+	decided, err := fresh.Resume(ctx, resumeOf("d", "bob"))
+	require.NoError(t, err)
+	require.Equal(t, runbook.T4, decided.Transition)
 }
