@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os/exec"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -51,14 +50,10 @@ waits for, against a handler that reads one row, in turn. Then what it takes to 
 begins, all of them report at once, and the roll call answers them: with back-pressure ("flood"), and without ("unbounded").
 Bench and gateway need an open file for each agent (ulimit -n).`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.stderr = cmd.ErrOrStderr()
-			r, err := o.run(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return r.print(cmd)
-		},
+		RunE: reporting(func(ctx context.Context, stderr io.Writer) (*report, error) {
+			o.stderr = stderr
+			return o.run(ctx)
+		}),
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&o.agents, "agents", 10000, "agents that poll")
@@ -83,10 +78,8 @@ func (o agentsOptions) run(ctx context.Context) (r *report, err error) {
 	if o.agents < 1 || o.clients < 1 || o.rounds < 1 || o.each <= 0 || o.idle <= 0 {
 		return nil, errors.New("--agents, --clients, --rounds, --each and --idle must be above 0")
 	}
-	for _, part := range o.only {
-		if !slices.Contains(agentParts, part) {
-			return nil, fmt.Errorf("unknown part %q: use one of %s", part, strings.Join(agentParts, ", "))
-		}
+	if err := checkParts(o.only, agentParts); err != nil {
+		return nil, err
 	}
 	r = newReport("agents", map[string]any{"clients": o.clients, "rounds": o.rounds, "reportsAtOnce": o.reportsAtOnce})
 	s, err := startStack(ctx, serverDev)

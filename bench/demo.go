@@ -30,14 +30,10 @@ func newDemoCommand() *cobra.Command {
 		Long: `Runs "starter dev --demo examples --until-done", as make demo does, and takes the time from the start of the process: until
 it says that a device waits, and until its end. The first run, which warms up, does not count.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.stderr = cmd.ErrOrStderr()
-			r, err := o.run(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return r.print(cmd)
-		},
+		RunE: reporting(func(ctx context.Context, stderr io.Writer) (*report, error) {
+			o.stderr = stderr
+			return o.run(ctx)
+		}),
 	}
 	cmd.Flags().IntVar(&o.rounds, "rounds", 3, "how often it is measured; figures are the longest")
 	cmd.Flags().StringVar(&o.starter, "starter", "", starterUsage)

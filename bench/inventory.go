@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,8 @@ const (
 	partRead        = "read"
 )
 
+var inventoryParts = []string{partRoll, partTransitions, partRead}
+
 func newInventoryCommand() *cobra.Command {
 	var o inventoryOptions
 	cmd := &cobra.Command{
@@ -39,16 +42,12 @@ against one UPDATE of the same rows, reconnects (T2 and T3) on many connections 
   bench inventory --devices 100000 --rounds 5 -o json
   bench inventory --devices 10000 --schemas flightctl --only roll`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: reporting(func(ctx context.Context, _ io.Writer) (*report, error) {
 			if err := o.check(); err != nil {
-				return err
+				return nil, err
 			}
-			r, err := o.run(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return r.print(cmd)
-		},
+			return o.run(ctx)
+		}),
 	}
 	cmd.Flags().IntSliceVar(&o.devices, "devices", []int{10_000, 100_000}, "sizes of the fleet")
 	cmd.Flags().IntVar(&o.rounds, "rounds", 5, "how often each measurement is made, ours and the floor in turn; figures are medians")
@@ -57,7 +56,7 @@ against one UPDATE of the same rows, reconnects (T2 and T3) on many connections 
 	cmd.Flags().BoolVar(&o.durable, "durable", false, "have the private server wait for its disk at each commit")
 	cmd.Flags().StringSliceVar(&o.schemas, "schemas", []string{schemaOwn, schemaFlightctl}, "whose tables: those that Rollcall makes, or such as Flight Control's")
 	cmd.Flags().StringVar(&o.starter, "starter", "", starterUsage)
-	cmd.Flags().StringSliceVar(&o.only, "only", []string{partRoll, partTransitions, partRead}, "parts to run")
+	cmd.Flags().StringSliceVar(&o.only, "only", inventoryParts, "parts to run")
 	cmd.AddCommand(newRollChildCommand())
 	return cmd
 }
@@ -76,12 +75,7 @@ func (o *inventoryOptions) check() error {
 			return fmt.Errorf("unknown schema %q: use one of %s, %s", s, schemaOwn, schemaFlightctl)
 		}
 	}
-	for _, p := range o.only {
-		if p != partRoll && p != partTransitions && p != partRead {
-			return fmt.Errorf("unknown part %q: use one of %s, %s, %s", p, partRoll, partTransitions, partRead)
-		}
-	}
-	return nil
+	return checkParts(o.only, inventoryParts)
 }
 
 func (o *inventoryOptions) run(ctx context.Context) (*report, error) {

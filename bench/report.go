@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -95,6 +97,27 @@ func (f figure) ratio() float64 {
 		return 0
 	}
 	return f.Value / f.Floor
+}
+
+// reporting runs a command that measures, and prints its report.
+func reporting(run func(ctx context.Context, stderr io.Writer) (*report, error)) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		r, err := run(cmd.Context(), cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		return r.print(cmd)
+	}
+}
+
+// checkParts says which of only, the values of --only, is none of parts.
+func checkParts(only, parts []string) error {
+	for _, part := range only {
+		if !slices.Contains(parts, part) {
+			return fmt.Errorf("unknown part %q: use one of %s", part, strings.Join(parts, ", "))
+		}
+	}
+	return nil
 }
 
 // print writes the report as --output says.

@@ -32,14 +32,10 @@ func newRollcallCommand() *cobra.Command {
 activity of one UPDATE, and completing. Both run on the same servers, one after the other, and in the other order in the
 next round; figures are those of all rounds together.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.stderr = cmd.ErrOrStderr()
-			r, err := o.run(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return r.print(cmd)
-		},
+		RunE: reporting(func(ctx context.Context, stderr io.Writer) (*report, error) {
+			o.stderr = stderr
+			return o.run(ctx)
+		}),
 	}
 	flags := cmd.Flags()
 	flags.IntSliceVar(&o.devices, "devices", []int{1000, 10000}, "sizes of the fleet")
