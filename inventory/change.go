@@ -2,9 +2,7 @@ package inventory
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -15,105 +13,110 @@ import (
 )
 
 // change is one transition of a device that stays in the inventory (T2, T3, T4, or a paused device that reports again):
-// what must hold, and what is written if it does.
+// what must hold, and what is written if it does. applyChanges reads it by these names.
 type change struct {
-	target
+	RestoreID string `json:"restore_id"`
+	OrgID     string `json:"org_id"`
+	Name      string `json:"name"`
 	// FromRoll, FromDevice and Restored are the compare of compare-and-set: the state on the roll, the state by the device's
 	// annotations, and the restored version that the decision is about.
-	FromRoll   runbook.State  `db:"from_roll"`
-	FromDevice runbook.State  `db:"from_device"`
-	Restored   string         `db:"restored"`
-	Ineligible pq.StringArray `db:"ineligible"`
-	VersionKey string         `db:"version_key"`
+	FromRoll   runbook.State `json:"from_roll"`
+	FromDevice runbook.State `json:"from_device"`
+	Restored   string        `json:"restored"`
 
-	Transition runbook.Transition `db:"transition"`
-	From       runbook.State      `db:"from_state"`
-	To         runbook.State      `db:"to_state"`
-	Reported   string             `db:"reported"`
-	Next       string             `db:"next"`
-	// Dropped and Added are keys and an object of annotations.
-	Dropped pq.StringArray `db:"dropped"`
-	Added   string         `db:"added"`
-	// Summary is an object that goes into status.summary; what else is in there stays, but for info, which told of a state that
-	// is over. Updated is the status.updated.status, and Runs the status.config.renderedVersion; one that is empty stays.
-	Summary string `db:"summary"`
-	Updated string `db:"updated"`
-	Runs    string `db:"runs"`
+	Transition runbook.Transition `json:"transition"`
+	From       runbook.State      `json:"from_state"`
+	To         runbook.State      `json:"to_state"`
+	Reported   string             `json:"reported"`
+	Next       string             `json:"next"`
+	// Dropped and Added are annotations, by key and whole.
+	Dropped []string          `json:"dropped"`
+	Added   map[string]string `json:"added"`
+	// Summary goes into status.summary; what else is in there stays, but for info, which told of a state that is over. Updated
+	// and Config go into status.updated and status.config; empty leaves them alone.
+	Summary map[string]string `json:"summary"`
+	Updated map[string]string `json:"updated,omitempty"`
+	Config  map[string]string `json:"config,omitempty"`
 
-	Signal    string `db:"signal"`
-	Actor     string `db:"actor"`
-	Reason    string `db:"reason"`
-	RequestID string `db:"request_id"`
+	Signal    string `json:"signal"`
+	Actor     string `json:"actor"`
+	Reason    string `json:"reason"`
+	RequestID string `json:"request_id"`
 
-	EventReason  string `db:"event_reason"`
-	EventType    string `db:"event_type"`
-	EventActor   string `db:"event_actor"`
-	EventMessage string `db:"event_message"`
+	EventReason  string `json:"event_reason"`
+	EventType    string `json:"event_type"`
+	EventActor   string `json:"event_actor"`
+	EventMessage string `json:"event_message"`
 }
 
-// applyChange is a whole transition in one statement, and so in one round trip. The UPDATE of the device comes first: it
-// waits for whoever holds the row and then looks at its newest version, so that whatever got there earlier (an agent,
-// another report, a newer restore's T1) is seen. The roll's row follows in the same manner. Where the device may change and
-// its row on the roll may not, the audit's restore_id is NULL, which it must not be, and the statement writes nothing
-// (offTheRoll). What ends a restore needs no lock: a transition that began before the restore ended counts as before, and
-// a newer restore's T1 either finds its result or makes it fail here.
+// applyChanges are whole transitions of some devices in one statement, and so in one round trip and one transaction. What it
+// answers for was carried out; of any other device it writes nothing.
 //
+// A device is locked first, and its newest version looked at, so that whatever got there earlier (an agent, another report, a
+// newer restore's T1) is seen. One that somebody else holds is passed over: nobody waits here, neither for one device in place
+// of another, nor in a circle. The roll's row comes next, also by its newest version, and only where it is as expected the
+// device, whose lock keeps it as it was found. What ends a restore needs no lock: a transition that began before the restore
+// ended counts as before, and a newer restore's T1 either finds its result or makes it fail here.
+//
+// The limit is no more than are ever asked for; it keeps the planner from expecting so many that a whole table seems cheaper.
 // A status is stored compressed. "|| '{}'" takes it out once, for all that reads it after that; OFFSET 0 keeps the planner
 // from putting the expression back where it is used.
-const applyChange = `
-with changed as (
+const applyChanges = `
+with asked as materialized (
+    select * from json_to_recordset($1) as c(restore_id text, org_id uuid, name text, from_roll text, from_device text, restored text,
+        transition text, from_state text, to_state text, reported text, next text, dropped text[], added jsonb,
+        summary jsonb, updated jsonb, config jsonb, signal text, actor text, reason text, request_id text,
+        event_reason text, event_type text, event_actor text, event_message text) limit 16
+), held as materialized (
+    select c.* from asked c cross join lateral (
+        select from devices d
+        where d.org_id = c.org_id and d.name = c.name and d.deleted_at is null
+          and rollcall.device_state(d.annotations) = c.from_device
+          and coalesce(d.annotations ->> '` + runbook.AnnotationRenderedVersion + `', '') = c.restored
+          and coalesce(d.status -> 'lifecycle' ->> 'status', '') <> all ($2::text[])
+        for no key update skip locked) d
+), rolled as (
+    update rollcall.roll r set
+        state = c.to_state,
+        since = case when r.state = c.to_state then r.since else now() end,
+        restored_version = c.restored,
+        reported_version = c.reported,
+        next_version = nullif(c.next, ''),
+        resumed_by = case when c.next = '' then r.resumed_by else c.actor end,
+        resumed_reason = case when c.next = '' then r.resumed_reason else c.reason end,
+        resumed_at = case when c.next = '' then r.resumed_at else now() end
+    from held c
+    where r.org_id = c.org_id and r.name = c.name and r.restore_id = c.restore_id and r.state = c.from_roll and not r.superseded
+      and exists (select from rollcall.restores s where s.id = c.restore_id and s.state = 'Running')
+    returning c.*
+), changed as (
     update devices d set
         (annotations, status) = (
-            select (rollcall.object(was.annotations) - cast(:dropped as text[])) || cast(:added as jsonb),
+            select (rollcall.object(was.annotations) - c.dropped) || c.added,
                 rollcall.object(was.status)
-                    || jsonb_build_object('summary', (rollcall.object(was.status -> 'summary') - 'info') || cast(:summary as jsonb))
-                    || case when :updated = '' then '{}' else jsonb_build_object(
-                        'updated', rollcall.object(was.status -> 'updated') || jsonb_build_object('status', cast(:updated as text))) end
-                    || case when :runs = '' then '{}' else jsonb_build_object(
-                        'config', rollcall.object(was.status -> 'config') || jsonb_build_object('renderedVersion', cast(:runs as text))) end
+                    || jsonb_build_object('summary', (rollcall.object(was.status -> 'summary') - 'info') || c.summary)
+                    || case when c.updated is null then '{}' else jsonb_build_object('updated', rollcall.object(was.status -> 'updated') || c.updated) end
+                    || case when c.config is null then '{}' else jsonb_build_object('config', rollcall.object(was.status -> 'config') || c.config) end
             from (select d.annotations, d.status || '{}' as status offset 0) was),
         resource_version = coalesce(d.resource_version, 0) + 1,
         updated_at = now()
-    where d.org_id = cast(:org_id as uuid) and d.name = :name and d.deleted_at is null
-      and rollcall.device_state(d.annotations) = :from_device
-      and coalesce(d.annotations ->> cast(:version_key as text), '') = :restored
-      and coalesce(d.status -> 'lifecycle' ->> 'status', '') <> all (cast(:ineligible as text[]))
-      and exists (select from rollcall.restores s where s.id = :restore_id and s.state = 'Running')
-    returning d.org_id, d.name
-), rolled as (
-    update rollcall.roll r set
-        state = :to_state,
-        since = case when r.state = :to_state then r.since else now() end,
-        restored_version = :restored,
-        reported_version = :reported,
-        next_version = nullif(:next, ''),
-        resumed_by = case when :next = '' then r.resumed_by else :actor end,
-        resumed_reason = case when :next = '' then r.resumed_reason else :reason end,
-        resumed_at = case when :next = '' then r.resumed_at else now() end
-    from changed
-    where r.org_id = changed.org_id and r.name = changed.name and r.restore_id = :restore_id
-      and r.state = :from_roll and not r.superseded
-    returning r.restore_id
+    from rolled c where d.org_id = c.org_id and d.name = c.name
 ), told as (
     insert into events (org_id, name, resource_version, created_at, updated_at, reason, source_component, actor, type, message,
         involved_object_kind, involved_object_name)
-    select changed.org_id, cast(gen_random_uuid() as text), 1, now(), now(), :event_reason, 'rollcall', :event_actor, :event_type,
-        :event_message, 'Device', changed.name
-    from changed where :event_reason <> ''
+    select c.org_id, cast(gen_random_uuid() as text), 1, now(), now(), c.event_reason, 'rollcall', c.event_actor, c.event_type,
+        c.event_message, 'Device', c.name
+    from rolled c where c.event_reason <> ''
 )
 insert into rollcall.transitions (restore_id, org_id, name, transition, from_state, to_state, restored_version, reported_version,
     next_version, signal, actor, reason, request_id)
-select (select restore_id from rolled), changed.org_id, changed.name, :transition, :from_state, :to_state, :restored, :reported,
-    :next, :signal, :actor, :reason, nullif(:request_id, '')
-from changed
-returning at`
+select c.restore_id, c.org_id, c.name, c.transition, c.from_state, c.to_state, c.restored, c.reported,
+    c.next, c.signal, c.actor, c.reason, nullif(c.request_id, '')
+from rolled c
+returning restore_id, org_id, name, at`
 
-// offTheRoll tells whether applyChange wrote nothing because the device's row on the roll is not as the change expects.
-func offTheRoll(err error) bool {
-	const notNullViolation = "23502"
-	var pqErr *pq.Error
-	return errors.As(err, &pqErr) && pqErr.Code == notNullViolation && pqErr.Schema == "rollcall" && pqErr.Table == "transitions" && pqErr.Column == "restore_id"
-}
+// maxChanges is the most that one statement carries out, and its LIMIT.
+const maxChanges = 16
 
 // ineligible is the argument that keeps the rule of eligibility in runbook: statements compare a lifecycle with it.
 var ineligible = pq.StringArray(runbook.IneligibleLifecycles)
@@ -126,32 +129,60 @@ func (p patch) json() string { return marshalStrings(p) }
 func marshalStrings(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {
-		panic(fmt.Sprintf("marshal strings: %v", err)) // maps of strings cannot fail
+		panic(fmt.Sprintf("marshal strings: %v", err)) // what holds strings alone cannot fail
 	}
 	return string(text)
 }
 
-// apply carries out c if everything that it expects holds, and says when; ok is false where it does not, and then nothing
-// was written; a transaction may then be one that can only be rolled back. Without one it is one round trip, on a prepared
-// statement.
-func (s *Store) apply(ctx context.Context, tx *sqlx.Tx, c change) (at time.Time, ok bool, err error) {
-	c.Ineligible, c.VersionKey = ineligible, runbook.AnnotationRenderedVersion
-	stmt, err := s.prepare(ctx, applyChange)
-	if err != nil {
-		return time.Time{}, false, err
-	}
-	if tx != nil {
-		stmt = tx.NamedStmtContext(ctx, stmt)
-	}
-	err = stmt.GetContext(ctx, &at, c)
-	if errors.Is(err, sql.ErrNoRows) || offTheRoll(err) {
-		return time.Time{}, false, nil
-	}
+// apply carries out c if everything that it expects holds, and says when; ok is false where it does not, or where somebody
+// else holds the device, and then nothing was written.
+func (s *Store) apply(ctx context.Context, c change) (at time.Time, ok bool, err error) {
+	at, ok, err = s.changes.do(ctx, c)
 	if err != nil {
 		return time.Time{}, false, fmt.Errorf("write transition %s: %w", c.Transition, err)
 	}
-	return at.UTC(), true, nil
+	return at, ok, nil
 }
+
+// applyIn is apply in a transaction that holds the device.
+func (s *Store) applyIn(ctx context.Context, tx *sqlx.Tx, c change) (at time.Time, ok bool, err error) {
+	stmt, err := s.prepareApply(ctx)
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	done, err := runChanges(ctx, tx.StmtxContext(ctx, stmt), []change{c})
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("write transition %s: %w", c.Transition, err)
+	}
+	at, ok = done[c.target()]
+	return at, ok, nil
+}
+
+// applyAll carries out changes of as many devices, each for itself, in one transaction; it says when for those that it has.
+func (s *Store) applyAll(ctx context.Context, changes []change) (map[target]time.Time, error) {
+	stmt, err := s.prepareApply(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return runChanges(ctx, stmt, changes)
+}
+
+func runChanges(ctx context.Context, stmt *sqlx.Stmt, changes []change) (map[target]time.Time, error) {
+	var rows []struct {
+		target
+		At time.Time `db:"at"`
+	}
+	if err := stmt.SelectContext(ctx, &rows, marshalStrings(changes), ineligible); err != nil {
+		return nil, err
+	}
+	done := make(map[target]time.Time, len(rows))
+	for _, r := range rows {
+		done[r.target] = r.At.UTC()
+	}
+	return done, nil
+}
+
+func (c change) target() target { return target{c.RestoreID, c.OrgID, c.Name} }
 
 // result is what an applied change answers.
 func (c change) result(at time.Time) Transitioned {

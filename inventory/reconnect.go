@@ -31,7 +31,7 @@ func (in ReconnectInput) target() target { return target{in.RestoreID, in.OrgID,
 func (s *Store) Reconnect(ctx context.Context, in ReconnectInput) (Transitioned, error) {
 	if d, err := runbook.DecideReconnect(in.Restored, in.Reported); err == nil {
 		c := in.decided(d, in.Restored)
-		at, ok, err := s.apply(ctx, nil, c)
+		at, ok, err := s.apply(ctx, c)
 		if err != nil && !repeatedRequest(err) {
 			return Transitioned{}, fmt.Errorf("reconnect device %s: %w", in.Name, err)
 		}
@@ -71,28 +71,29 @@ func (s *Store) reconnect(ctx context.Context, tx *sqlx.Tx, in ReconnectInput, p
 // decided is T2 or T3 of a device that awaits its reconnect.
 func (in ReconnectInput) decided(d runbook.ReconnectDecision, restored string) change {
 	c := change{
-		target: in.target(), FromRoll: runbook.StateAwaitingReconnect, FromDevice: runbook.StateAwaitingReconnect, Restored: restored,
+		RestoreID: in.RestoreID, OrgID: in.OrgID, Name: in.Name,
+		FromRoll: runbook.StateAwaitingReconnect, FromDevice: runbook.StateAwaitingReconnect, Restored: restored,
 		Transition: d.Transition, From: runbook.StateAwaitingReconnect, To: d.To, Reported: d.Reported,
-		Dropped: pq.StringArray{runbook.AnnotationAwaitingReconnect, runbook.AnnotationConflictPaused}, Added: "{}",
-		Updated: d.Updated, Runs: d.Reported,
+		Dropped: []string{runbook.AnnotationAwaitingReconnect, runbook.AnnotationConflictPaused}, Added: map[string]string{},
+		Updated: map[string]string{"status": d.Updated}, Config: map[string]string{"renderedVersion": d.Reported},
 		Signal: runbook.SignalReconnect, Actor: ActorService, RequestID: in.RequestID,
 	}
 	if d.To != runbook.StateConflictPaused {
-		c.Summary = marshalStrings(map[string]string{"status": runbook.SummaryOnline})
+		c.Summary = map[string]string{"status": runbook.SummaryOnline}
 		return c.withEvent(runbook.ReasonDeviceConnected, eventNormal, "Reported version "+d.Reported+" and is back to normal")
 	}
-	c.Summary = marshalStrings(map[string]string{"status": string(runbook.StateConflictPaused), "info": d.Info})
-	c.Added = marshalStrings(map[string]string{runbook.AnnotationConflictPaused: runbook.AnnotationTrue})
+	c.Summary = map[string]string{"status": string(runbook.StateConflictPaused), "info": d.Info}
+	c.Added = map[string]string{runbook.AnnotationConflictPaused: runbook.AnnotationTrue}
 	return c.withEvent(runbook.ReasonDeviceConflictPaused, eventWarning, d.Info)
 }
 
 // again is the report of a device that is paused: it stays so, and a resume renders past what it reports now.
 func (in ReconnectInput) again(reported, restored string) change {
 	return change{
-		target: in.target(), Restored: restored,
+		RestoreID: in.RestoreID, OrgID: in.OrgID, Name: in.Name, Restored: restored,
 		Transition: runbook.Reported, To: runbook.StateConflictPaused, Reported: reported,
-		Dropped: pq.StringArray{}, Added: "{}",
-		Summary: marshalStrings(map[string]string{"info": runbook.ConflictInfo(restored, reported)}), Runs: reported,
+		Dropped: []string{}, Added: map[string]string{},
+		Summary: map[string]string{"info": runbook.ConflictInfo(restored, reported)}, Config: map[string]string{"renderedVersion": reported},
 		Signal: runbook.SignalReconnect, Actor: ActorService, RequestID: in.RequestID,
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 
 	"rollcall/runbook"
 )
@@ -57,10 +56,10 @@ func (s *Store) resume(ctx context.Context, tx *sqlx.Tx, in ResumeInput, p posit
 // device reports, and without the hash of what was rendered last it does render.
 func (in ResumeInput) decided(conflict runbook.Conflict, next runbook.Version) change {
 	c := change{
-		target: target{in.RestoreID, in.OrgID, in.Name}, Restored: conflict.Restored,
+		RestoreID: in.RestoreID, OrgID: in.OrgID, Name: in.Name, Restored: conflict.Restored,
 		Transition: runbook.T4, To: runbook.StateNormal, Reported: conflict.Reported, Next: next.String(),
-		Dropped: pq.StringArray{runbook.AnnotationConflictPaused, runbook.AnnotationRenderedSpecHash}, Added: "{}",
-		Summary: marshalStrings(map[string]string{"status": runbook.SummaryOnline}),
+		Dropped: []string{runbook.AnnotationConflictPaused, runbook.AnnotationRenderedSpecHash}, Added: map[string]string{},
+		Summary: map[string]string{"status": runbook.SummaryOnline},
 		Signal:  runbook.SignalResume, Actor: in.By, Reason: in.Reason, RequestID: in.RequestID,
 	}
 	message := fmt.Sprintf("Resumed by %s: reported version %s, restored version %q, next version %s", in.By, conflict.Reported, conflict.Restored, next)

@@ -14,7 +14,7 @@ import (
 // answer is given again. verb names the attempt in errors.
 func (s *Store) settle(ctx context.Context, verb string, t target, requestID string, decide func(*sqlx.Tx, position) (Transitioned, error)) (Transitioned, error) {
 	// Before the transaction, which holds a connection: many at once could leave none to prepare it on.
-	if _, err := s.prepare(ctx, applyChange); err != nil {
+	if _, err := s.prepareApply(ctx); err != nil {
 		return Transitioned{}, fmt.Errorf("%s device %s: %w", verb, t.Name, err)
 	}
 	result, err := s.settleOnce(ctx, t, requestID, decide)
@@ -53,7 +53,7 @@ func (s *Store) settleOnce(ctx context.Context, t target, requestID string, deci
 // applyAt carries out c on a device whose rows are locked, so that it cannot but hold what c expects.
 func (s *Store) applyAt(ctx context.Context, tx *sqlx.Tx, p position, c change) (Transitioned, error) {
 	c.FromRoll, c.FromDevice, c.From = p.RollState, p.DeviceState, p.state()
-	at, ok, err := s.apply(ctx, tx, c)
+	at, ok, err := s.applyIn(ctx, tx, c)
 	if err != nil {
 		return Transitioned{}, err
 	}

@@ -27,9 +27,12 @@ const applicationName = "rollcall"
 type Store struct {
 	db *sqlx.DB
 
-	// prepared holds the statements of the fast paths, made at first use: before that the schema may not be there.
+	// prepared and applying hold the statements of the fast paths, made at first use: before that the schema may not be there.
 	prepared   map[string]*sqlx.NamedStmt
+	applying   *sqlx.Stmt
 	preparedMu sync.Mutex
+
+	changes *together
 }
 
 // Open connects to the database of url, a PostgreSQL URL or a "key=value" string, and returns once it has answered. It
@@ -43,6 +46,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	db.SetMaxIdleConns(idleConnections)
 	db.SetConnMaxIdleTime(idleTime)
 	s := &Store{db: db, prepared: map[string]*sqlx.NamedStmt{}}
+	s.changes = &together{all: s.applyAll}
 	if err := s.Ping(ctx); err != nil {
 		_ = db.Close()
 		return nil, err
@@ -96,6 +100,20 @@ func (s *Store) prepare(ctx context.Context, query string) (*sqlx.NamedStmt, err
 	}
 	s.prepared[query] = stmt
 	return stmt, nil
+}
+
+// prepareApply returns the prepared form of applyChanges.
+func (s *Store) prepareApply(ctx context.Context) (*sqlx.Stmt, error) {
+	s.preparedMu.Lock()
+	defer s.preparedMu.Unlock()
+	if s.applying == nil {
+		stmt, err := s.db.PreparexContext(ctx, applyChanges)
+		if err != nil {
+			return nil, fmt.Errorf("prepare a statement: %w", err)
+		}
+		s.applying = stmt
+	}
+	return s.applying, nil
 }
 
 // inTx runs do in one transaction of PostgreSQL's default isolation: each statement sees what was committed before it.
