@@ -30,11 +30,13 @@ func (a *Activities) OpenRestore(ctx context.Context, in OpenRestoreInput) (Open
 	return OpenRestoreResult(opened), failure(err)
 }
 
-// RollInput names the part of the fleet to put on a restore's roll: at most Limit devices after the one named.
+// RollInput names the part of the fleet to put on a restore's roll: at most Limit devices, from where the part before ended.
 type RollInput struct {
 	RestoreID string `json:"restoreId"`
 	AfterOrg  string `json:"afterOrg,omitempty"`
 	AfterName string `json:"afterName,omitempty"`
+	FromPage  int64  `json:"fromPage,omitempty"`
+	ToPage    int64  `json:"toPage,omitempty"`
 	Limit     int    `json:"limit,omitempty"`
 }
 
@@ -43,6 +45,8 @@ type RollResult struct {
 	Put      int    `json:"put"`
 	LastOrg  string `json:"lastOrg,omitempty"`
 	LastName string `json:"lastName,omitempty"`
+	FromPage int64  `json:"fromPage,omitempty"`
+	ToPage   int64  `json:"toPage,omitempty"`
 	Done     bool   `json:"done"`
 }
 

@@ -152,7 +152,7 @@ func makePlan(devices int, p clusterRates) (plan, error) {
 	margins("events of a batch, at worst", batch*worstParentEvents, limitEvents)
 	margins("events of a batch, at worst, until Temporal warns", batch*worstParentEvents, warnEvents)
 	margins("bytes of a batch's history", batch*parentBytes, limitHistoryBytes)
-	margins("events of the restore, without its looks at the tally", float64(len(slices))*batchEventsInRoot+n/inventory.MaxRollSize*9, limitEvents)
+	margins("events of the restore, without its looks at the tally", float64(len(slices))*batchEventsInRoot+float64(inventory.RollParts(int(n)))*9, limitEvents)
 	margins("events of a device, conflict and resume", conflictEventsTaken, limitEvents)
 	margins("resumes of one device in one run", 1, limitUpdates)
 	return made, nil

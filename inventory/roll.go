@@ -14,26 +14,35 @@ import (
 // second.
 const MaxRollSize = 1250
 
-// RollInput asks for the next part of a roll: what comes after a device or request, in the order of organisation and name.
+// RollInput asks for the next part of a roll, and begins where the RollResult of the part before has ended.
 type RollInput struct {
 	RestoreID string `json:"restoreId"`
 	// AfterOrg and AfterName are the LastOrg and LastName of the part before; both empty is the first part.
 	AfterOrg  string `json:"afterOrg,omitempty"`
 	AfterName string `json:"afterName,omitempty"`
+	// FromPage and ToPage are those of the part before; both zero is the first part.
+	FromPage int64 `json:"fromPage,omitempty"`
+	ToPage   int64 `json:"toPage,omitempty"`
 	// Limit is how many at most; 0 or less, and more than MaxRollSize, are MaxRollSize.
 	Limit int `json:"limit,omitempty"`
 }
 
 // RollResult is what became of one part.
 type RollResult struct {
-	// Put is the number of devices or requests of this part; those that an earlier attempt had put there are counted too.
+	// Put is the number of devices that this part has put on the roll, or of the requests that it has looked at.
 	Put int `json:"put"`
 	// LastOrg and LastName are where the next part begins after.
 	LastOrg  string `json:"lastOrg,omitempty"`
 	LastName string `json:"lastName,omitempty"`
+	// FromPage and ToPage are the pages of the table that are yet to be gone through, before all that is missing is looked for
+	// by name. Both zero is a roll that is made by name from the start.
+	FromPage int64 `json:"fromPage,omitempty"`
+	ToPage   int64 `json:"toPage,omitempty"`
 	// Done tells that nothing comes after.
 	Done bool `json:"done"`
 }
+
+func (in RollInput) first() bool { return in.AfterOrg == "" && in.ToPage == 0 }
 
 func (in RollInput) limit() int {
 	if in.Limit <= 0 || in.Limit > MaxRollSize {
@@ -84,18 +93,94 @@ func (p page) result(limit int) RollResult {
 	return RollResult{Put: p.Size, LastOrg: p.LastOrg, LastName: p.LastName, Done: p.Size < limit}
 }
 
+// filled is what fillRoll says: how many of a window it has put on the roll, how many are in the window, and after whom to go
+// on, which is the last of the window, or the last that was put where there were more than one transaction may take.
+type filled struct {
+	Put      int    `db:"put"`
+	Seen     int    `db:"seen"`
+	LastOrg  string `db:"last_org"`
+	LastName string `db:"last_name"`
+}
+
 func (r restore) putOnRoll(ctx context.Context, tx *sqlx.Tx, in RollInput) (RollResult, error) {
-	if _, err := tx.ExecContext(ctx, bulk); err != nil {
-		return RollResult{}, fmt.Errorf("prepare to write the roll: %w", err)
+	if in.first() {
+		var err error
+		if in.ToPage, err = r.pagesFor(ctx, tx, in.limit()); err != nil {
+			return RollResult{}, err
+		}
+	}
+	if in.FromPage < in.ToPage {
+		return r.putPages(ctx, tx, in)
+	}
+	window := in.limit()
+	if in.ToPage > 0 {
+		window = max(window, sweepSize) // nearly all are on the roll
 	}
 	orgID, name := in.after()
-	var p page
-	err := tx.GetContext(ctx, &p, fillRoll, r.ID, orgID, name, r.OrgID, ineligible, in.limit(),
-		runbook.AnnotationRenderedVersion, runbook.StateAwaitingReconnect, runbook.T1, r.OpenedBy)
+	f, err := r.fill(ctx, tx, windowByName, in.limit(), orgID, name, window)
 	if err != nil {
-		return RollResult{}, fmt.Errorf("write the roll: %w", err)
+		return RollResult{}, err
 	}
-	return p.result(in.limit()), nil
+	return RollResult{
+		Put: f.Put, LastOrg: f.LastOrg, LastName: f.LastName, FromPage: in.FromPage, ToPage: in.ToPage,
+		Done: f.Put < in.limit() && f.Seen < window,
+	}, nil
+}
+
+// sweepSize is how many devices one transaction looks at where nearly all are on the roll already.
+const sweepSize = 10_000
+
+// onPages is how many devices one transaction expects on its pages: fewer than it may take, as no two pages hold the same.
+func onPages(limit int) int { return max(1, limit*9/10) }
+
+// RollParts is about how many transactions put so many devices on a roll.
+func RollParts(devices int) int {
+	if devices <= 2*MaxRollSize {
+		return devices/MaxRollSize + 1
+	}
+	return devices/onPages(MaxRollSize) + devices/sweepSize + 2
+}
+
+// putPages puts those on the roll whose rows lie on the next pages of the table. Whom it does not see, because the row has
+// been moved meanwhile or there were too many on these pages, the sweep by name finds.
+func (r restore) putPages(ctx context.Context, tx *sqlx.Tx, in RollInput) (RollResult, error) {
+	var pages int64
+	if err := tx.GetContext(ctx, &pages, pagesOfRows, onPages(in.limit())); err != nil {
+		return RollResult{}, fmt.Errorf("read the size of the devices' table: %w", err)
+	}
+	next := min(in.FromPage+max(pages, 1), in.ToPage)
+	f, err := r.fill(ctx, tx, windowByPage, in.limit(), in.FromPage, next)
+	return RollResult{Put: f.Put, FromPage: next, ToPage: in.ToPage}, err
+}
+
+func (r restore) fill(ctx context.Context, tx *sqlx.Tx, window string, limit int, where ...any) (f filled, err error) {
+	if _, err := tx.ExecContext(ctx, bulk); err != nil {
+		return f, fmt.Errorf("prepare to write the roll: %w", err)
+	}
+	args := append([]any{r.ID, r.OrgID, ineligible, limit, runbook.StateAwaitingReconnect, r.OpenedBy}, where...)
+	if err := tx.GetContext(ctx, &f, fillRoll(window), args...); err != nil {
+		return f, fmt.Errorf("write the roll: %w", err)
+	}
+	return f, nil
+}
+
+// pagesOfRows is how many pages of the devices' table hold $1 rows, as far as PostgreSQL knows.
+const pagesOfRows = `
+select cast(coalesce($1 * relpages / nullif(greatest(reltuples, 0), 0), 0) as bigint) from pg_class where oid = 'devices'::regclass`
+
+// pagesFor is how many pages of the devices' table are to be gone through in its own order. It is 0 where the order of names
+// is as good: a small fleet, one organisation of several, or a table of which PostgreSQL knows nothing yet.
+func (r restore) pagesFor(ctx context.Context, tx *sqlx.Tx, limit int) (pages int64, err error) {
+	if r.OrgID != "" {
+		return 0, nil
+	}
+	err = tx.GetContext(ctx, &pages, `
+		select case when reltuples > 2 * $1 then pg_relation_size(oid) / cast(current_setting('block_size') as bigint) else 0 end
+		from pg_class where oid = 'devices'::regclass`, limit)
+	if err != nil {
+		return 0, fmt.Errorf("read the size of the devices' table: %w", err)
+	}
+	return pages, nil
 }
 
 // FinishRoll ends the making of a restore's roll: it fixes the total and tells of it in one event. It returns the total,

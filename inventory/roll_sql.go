@@ -1,5 +1,7 @@
 package inventory
 
+import "rollcall/runbook"
+
 // bulk are settings of the transaction that writes a part of the roll.
 //
 // The planner is kept from reading the whole of the devices for each part: it has no statistics yet about the roll that is
@@ -19,23 +21,44 @@ select (select count(*) from page) as size,
     coalesce((select cast(org_id as text) from page order by org_id desc, name desc limit 1), '') as last_org,
     coalesce((select name from page order by org_id desc, name desc limit 1), '') as last_name`
 
-// fillRoll is T1 for one part of the fleet, in one statement, set-based and by index. It locks the next eligible devices, and
-// those that are not on the roll yet it puts there, takes off older rolls, and writes; being on the roll already is no end
-// of a page. The locks come first and look at the newest version of each device, so that what an agent or an older
-// restore's transition wrote meanwhile is kept, and what they still want to write waits. Nobody else puts anything on this
-// roll, as the row of the restore is locked.
-const fillRoll = `
-with page as materialized (
-    select d.org_id, d.name, d.owner, rollcall.device_state(d.annotations) as state, coalesce(d.annotations ->> $7, '') as restored
-    from devices d
-    where (d.org_id, d.name) > (cast($2 as uuid), $3) and ($4 = '' or d.org_id = cast(nullif($4, '') as uuid))
-      and d.deleted_at is null and coalesce(d.status -> 'lifecycle' ->> 'status', '') <> all (cast($5 as text[]))
-    order by d.org_id, d.name limit $6
+// windowByName is a window of the fleet in the order of organisation and name.
+const windowByName = `
+    select d.org_id, d.name from devices d
+    where (d.org_id, d.name) > (cast($7 as uuid), $8) and ($2 = '' or d.org_id = cast(nullif($2, '') as uuid))
+    order by d.org_id, d.name limit $9`
+
+// windowByPage is a window of the fleet as the table holds it: what lies side by side on disk. New versions of rows that lie
+// together are written together, so that fewer pages of the table are read, and the GIN indexes add to the ends of their
+// lists (docs/performance.md).
+const windowByPage = `
+    select d.org_id, d.name from devices d
+    where d.ctid >= cast('(' || $7 || ',0)' as tid) and d.ctid < cast('(' || $8 || ',0)' as tid)
+      and ($2 = '' or d.org_id = cast(nullif($2, '') as uuid))`
+
+// fillRoll is T1 for a window of the fleet, in one statement, set-based and by index. Of the window it takes those that are
+// not on the roll yet, locks them if they are eligible, puts them there, takes them off older rolls, and writes them. The lock
+// comes before all that is read of a device and looks at its newest version, so that what an agent or an older restore's
+// transition wrote meanwhile is kept, and what they still want to write waits. Nobody else puts anything on this roll, as the
+// row of the restore is locked.
+//
+// Whether a device is on the roll is a subquery and no join, and "restore_id || ”" is no index condition, so that it can only
+// be looked up by device: while the planner knows nothing yet of a new restore, all other ways seem as good.
+func fillRoll(window string) string {
+	return `
+with win as materialized (` + window + `
+), missing as materialized (
+    select w.org_id, w.name from win w
+    where (select r.seq from rollcall.roll r where r.org_id = w.org_id and r.name = w.name and r.restore_id || '' = $1) is null
+), page as materialized (
+    select d.org_id, d.name, d.owner, rollcall.device_state(d.annotations) as state,
+        coalesce(d.annotations ->> '` + runbook.AnnotationRenderedVersion + `', '') as restored
+    from missing m join devices d on d.org_id = m.org_id and d.name = m.name
+    where d.deleted_at is null and coalesce(d.status -> 'lifecycle' ->> 'status', '') <> all (cast($3 as text[]))
+    order by m.org_id, m.name limit $4
     for no key update of d
 ), fresh as materialized (
     select p.*, t.last_seen, (select coalesce(max(seq), -1) from rollcall.roll where restore_id = $1) + row_number() over () as seq
     from page p left join device_timestamps t on t.org_id = p.org_id and t.name = p.name
-    where not exists (select from rollcall.roll r where r.restore_id = $1 and r.org_id = p.org_id and r.name = p.name)
 ), written as (
     update devices d set
         (annotations, status) = (
@@ -57,12 +80,20 @@ with page as materialized (
       and o.state in ('AwaitingReconnect', 'ConflictPaused') and not o.superseded
 ), entered as (
     insert into rollcall.roll (restore_id, org_id, name, seq, state, fleet, restored_version, last_seen_before)
-    select $1, f.org_id, f.name, f.seq, $8, case when f.owner like 'Fleet/%' then substr(f.owner, 7) else '' end, f.restored,
+    select $1, f.org_id, f.name, f.seq, $5, case when f.owner like 'Fleet/%' then substr(f.owner, 7) else '' end, f.restored,
         coalesce(f.last_seen, (
             select max(o.last_seen_before) from rollcall.roll o where o.org_id = f.org_id and o.name = f.name and o.restore_id <> $1))
     from fresh f
 ), kept as (
     insert into rollcall.transitions (restore_id, org_id, name, transition, from_state, to_state, restored_version, actor)
-    select $1, f.org_id, f.name, $9, f.state, $8, f.restored, $10
+    select $1, f.org_id, f.name, '` + string(runbook.T1) + `', f.state, $5, f.restored, $6
     from fresh f
-)` + pageEnd
+), ends as (
+    select org_id, name, 1 as rank from (select org_id, name from page order by org_id desc, name desc limit 1) p where (select count(*) from page) = $4
+    union all
+    select org_id, name, 2 from (select org_id, name from win order by org_id desc, name desc limit 1) w
+)
+select (select count(*) from page) as put, (select count(*) from win) as seen,
+    coalesce((select cast(org_id as text) from ends order by rank limit 1), '') as last_org,
+    coalesce((select name from ends order by rank limit 1), '') as last_name`
+}

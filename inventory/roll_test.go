@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/lib/pq"
 	"github.com/stretchr/testify/require"
 
 	"rollcall/inventory"
@@ -34,9 +35,11 @@ func TestTheRollIsNumberedPartByPart(t *testing.T) {
 		require.NoError(t, err)
 		again, err := store.PutOnRoll(t.Context(), in)
 		require.NoError(t, err)
-		require.Equal(t, r, again, "the same part again says the same")
+		require.Zero(t, again.Put)
+		again.Put = r.Put
+		require.Equal(t, r, again, "the same part again puts nobody, and ends where it ended")
 		parts = append(parts, r)
-		in.AfterOrg, in.AfterName = r.LastOrg, r.LastName
+		in.AfterOrg, in.AfterName, in.FromPage, in.ToPage = r.LastOrg, r.LastName, r.FromPage, r.ToPage
 	}
 	require.Equal(t, []inventory.RollResult{
 		{Put: 4, LastOrg: runbook.DefaultOrgID, LastName: "d03"},
@@ -55,6 +58,63 @@ func TestTheRollIsNumberedPartByPart(t *testing.T) {
 			OrgID: runbook.DefaultOrgID, Name: name, Fleet: fleet, Seq: int64(i + 2), State: isAwaiting, Restored: "5", Since: entries[i].Since,
 		}, entries[i])
 	}
+}
+
+// A large fleet is gone through in the order of its table. Whoever is not met there, because another hand has moved the row to
+// a page that was done, or because there were more on a page than one part takes, is found by name.
+func TestALargeFleetIsPutOnTheRollAsItsTableHoldsIt(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	const n, limit = 1000, 20
+	store.DB().MustExec(`
+		insert into devices (org_id, name, annotations, status)
+		select $1, md5(cast(i as text)), '{"device-controller/renderedVersion": "5"}', case when i % 10 = 0
+			then jsonb_build_object('lifecycle', '{"status": "Decommissioned"}'::jsonb)
+			when i > 800 then '{}'
+			else jsonb_build_object('padding', (select string_agg(md5(i || '-' || p), '') from generate_series(1, 40) p)) end
+		from generate_series(1, $2) i`, runbook.DefaultOrgID, n)
+	store.DB().MustExec(`delete from devices where ctid < '(20,0)'`) // room to move to
+	store.DB().MustExec(`vacuum analyze devices`)
+	eligible := count(t, store, `select count(*) from devices where not status ? 'lifecycle'`)
+	var names []string
+	require.NoError(t, store.DB().Select(&names, `select name from devices where status ? 'padding' order by ctid desc limit 200`))
+	openRestore(t, store, "r1")
+
+	in := inventory.RollInput{RestoreID: "r1", Limit: limit}
+	byPage, bySweep, crowded, last := 0, 0, 0, int64(0)
+	for done := false; !done; {
+		part, err := store.PutOnRoll(t.Context(), in)
+		require.NoError(t, err)
+		require.LessOrEqual(t, part.Put, limit)
+		again, err := store.PutOnRoll(t.Context(), in)
+		require.NoError(t, err)
+		require.Equal(t, part.FromPage, again.FromPage)
+		switch {
+		case in.FromPage < in.ToPage || in.ToPage == 0:
+			require.Greater(t, part.FromPage, last)
+			require.Empty(t, part.LastName)
+			byPage += part.Put + again.Put
+			crowded += again.Put // a part that was done again takes those that were too many
+			last = part.FromPage
+		default:
+			bySweep += part.Put + again.Put
+		}
+		if last > 0 && len(names) > 0 { // the last ones move to pages that are done
+			store.DB().MustExec(`update devices set alias = name where name = any ($1)`, pq.Array(names))
+			require.NotZero(t, count(t, store, `select count(*) from devices where name = any ($1) and ctid < '(20,0)'`, pq.Array(names)))
+			names = nil
+		}
+		in.AfterOrg, in.AfterName, in.FromPage, in.ToPage = part.LastOrg, part.LastName, part.FromPage, part.ToPage
+		done = part.Done
+	}
+	t.Logf("%d by page, of these %d crowded, %d by name", byPage, crowded, bySweep)
+	require.Equal(t, eligible, byPage+bySweep)
+	require.Greater(t, byPage, eligible/2)
+	require.NotZero(t, crowded)
+	require.NotZero(t, bySweep)
+	require.Equal(t, eligible, count(t, store, `select count(distinct seq) from rollcall.roll where seq between 0 and $1`, eligible-1))
+	require.Equal(t, eligible, count(t, store, `select count(*) from devices where rollcall.device_state(annotations) = 'AwaitingReconnect' and resource_version = 1`))
+	require.Equal(t, eligible, transitions(t, store))
 }
 
 // A process that dies in the middle leaves whole parts; the next one starts over and puts what is missing, while devices
