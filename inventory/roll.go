@@ -150,7 +150,8 @@ func (r restore) putPages(ctx context.Context, tx *sqlx.Tx, in RollInput) (RollR
 	}
 	next := min(in.FromPage+max(pages, 1), in.ToPage)
 	f, err := r.fill(ctx, tx, windowByPage, in.limit(), in.FromPage, next)
-	return RollResult{Put: f.Put, FromPage: next, ToPage: in.ToPage}, err
+	// Before the first name: a workflow of the release before, which knows nothing of pages, goes on by name from there.
+	return RollResult{Put: f.Put, LastOrg: runbook.DefaultOrgID, FromPage: next, ToPage: in.ToPage}, err
 }
 
 func (r restore) fill(ctx context.Context, tx *sqlx.Tx, window string, limit int, where ...any) (f filled, err error) {

@@ -64,17 +64,9 @@ func TestTheRollIsNumberedPartByPart(t *testing.T) {
 // a page that was done, or because there were more on a page than one part takes, is found by name.
 func TestALargeFleetIsPutOnTheRollAsItsTableHoldsIt(t *testing.T) {
 	t.Parallel()
+	const limit = 20
 	store := newStore(t)
-	const n, limit = 1000, 20
-	store.DB().MustExec(`
-		insert into devices (org_id, name, annotations, status)
-		select $1, md5(cast(i as text)), '{"device-controller/renderedVersion": "5"}', case when i % 10 = 0
-			then jsonb_build_object('lifecycle', '{"status": "Decommissioned"}'::jsonb)
-			when i > 800 then '{}'
-			else jsonb_build_object('padding', (select string_agg(md5(i || '-' || p), '') from generate_series(1, 40) p)) end
-		from generate_series(1, $2) i`, runbook.DefaultOrgID, n)
-	store.DB().MustExec(`delete from devices where ctid < '(20,0)'`) // room to move to
-	store.DB().MustExec(`vacuum analyze devices`)
+	createLargeFleet(t, store)
 	eligible := count(t, store, `select count(*) from devices where not status ? 'lifecycle'`)
 	var names []string
 	require.NoError(t, store.DB().Select(&names, `select name from devices where status ? 'padding' order by ctid desc limit 200`))
@@ -115,6 +107,38 @@ func TestALargeFleetIsPutOnTheRollAsItsTableHoldsIt(t *testing.T) {
 	require.Equal(t, eligible, count(t, store, `select count(distinct seq) from rollcall.roll where seq between 0 and $1`, eligible-1))
 	require.Equal(t, eligible, count(t, store, `select count(*) from devices where rollcall.device_state(annotations) = 'AwaitingReconnect' and resource_version = 1`))
 	require.Equal(t, eligible, transitions(t, store))
+}
+
+// createLargeFleet makes devices of some pages, of which a tenth is not eligible and a fifth is small, with room on the first pages.
+func createLargeFleet(t *testing.T, store *inventory.Store) {
+	t.Helper()
+	const n = 1000
+	store.DB().MustExec(`
+		insert into devices (org_id, name, annotations, status)
+		select $1, md5(cast(i as text)), '{"device-controller/renderedVersion": "5"}', case when i % 10 = 0
+			then jsonb_build_object('lifecycle', '{"status": "Decommissioned"}'::jsonb)
+			when i > 800 then '{}'
+			else jsonb_build_object('padding', (select string_agg(md5(i || '-' || p), '') from generate_series(1, 40) p)) end
+		from generate_series(1, $2) i`, runbook.DefaultOrgID, n)
+	store.DB().MustExec(`delete from devices where ctid < '(20,0)'`) // room to move to
+	store.DB().MustExec(`vacuum analyze devices`)
+}
+
+// A workflow that a worker of the release before carries on passes no pages.
+func TestARollThatKnowsNoPagesGoesOnByName(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	createLargeFleet(t, store)
+	openRestore(t, store, "r1")
+	in, put, parts := inventory.RollInput{RestoreID: "r1", Limit: 20}, 0, 0
+	for done := false; !done; parts++ {
+		part, err := store.PutOnRoll(t.Context(), in)
+		require.NoError(t, err)
+		require.Less(t, parts, 100)
+		in.AfterOrg, in.AfterName, done = part.LastOrg, part.LastName, part.Done
+		put += part.Put
+	}
+	require.Equal(t, count(t, store, `select count(*) from devices where not status ? 'lifecycle'`), put)
 }
 
 // A process that dies in the middle leaves whole parts; the next one starts over and puts what is missing, while devices
