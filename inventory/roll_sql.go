@@ -66,7 +66,7 @@ with win as materialized (` + window + `
                 rollcall.object(was.status) || jsonb_build_object(
                     'summary', rollcall.object(was.status -> 'summary') || '{"status": "AwaitingReconnect"}',
                     'updated', rollcall.object(was.status -> 'updated') || '{"status": "Unknown"}')
-            from (select d.annotations, d.status || '{}' as status offset 0) was), -- as in applyChange
+            from (select d.annotations, d.status || '{}' as status offset 0) was), -- as in applyChanges
         resource_version = coalesce(d.resource_version, 0) + 1,
         updated_at = now()
     from fresh f where d.org_id = f.org_id and d.name = f.name
