@@ -37,6 +37,7 @@ type RollInput struct {
 	AfterName string `json:"afterName,omitempty"`
 	FromPage  int64  `json:"fromPage,omitempty"`
 	ToPage    int64  `json:"toPage,omitempty"`
+	Pages     int64  `json:"pages,omitempty"`
 	Limit     int    `json:"limit,omitempty"`
 }
 
@@ -47,7 +48,13 @@ type RollResult struct {
 	LastName string `json:"lastName,omitempty"`
 	FromPage int64  `json:"fromPage,omitempty"`
 	ToPage   int64  `json:"toPage,omitempty"`
+	Pages    int64  `json:"pages,omitempty"`
 	Done     bool   `json:"done"`
+}
+
+// Next names the part after r, which was the answer to in. It does no I/O, so that a workflow may call it.
+func (r RollResult) Next(in RollInput) RollInput {
+	return RollInput(inventory.RollResult(r).Next(inventory.RollInput(in)))
 }
 
 // PutOnRoll is T1 for one part of the fleet, in one transaction. Repeating it puts nobody on the roll twice.

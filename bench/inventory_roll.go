@@ -60,7 +60,7 @@ func rollEach(ctx context.Context, address string, limit int, each func(inventor
 		if part.Done {
 			break
 		}
-		in.AfterOrg, in.AfterName, in.FromPage, in.ToPage = part.LastOrg, part.LastName, part.FromPage, part.ToPage
+		in = part.Next(in)
 	}
 	if _, err = store.FinishRoll(ctx, benchRestore); err != nil {
 		return r, err

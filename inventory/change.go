@@ -63,7 +63,7 @@ type change struct {
 // from putting the expression back where it is used.
 const applyChanges = `
 with asked as materialized (
-    select * from json_to_recordset($1) as c(restore_id text, org_id uuid, name text, from_roll text, from_device text, restored text,
+    select * from json_to_recordset($1) as c(place int, restore_id text, org_id uuid, name text, from_roll text, from_device text, restored text,
         transition text, from_state text, to_state text, reported text, next text, dropped text[], added jsonb,
         summary jsonb, updated jsonb, config jsonb, signal text, actor text, reason text, request_id text,
         event_reason text, event_type text, event_actor text, event_message text) limit 16
@@ -107,13 +107,14 @@ with asked as materialized (
     select c.org_id, cast(gen_random_uuid() as text), 1, now(), now(), c.event_reason, 'rollcall', c.event_actor, c.event_type,
         c.event_message, 'Device', c.name
     from rolled c where c.event_reason <> ''
+), kept as (
+    insert into rollcall.transitions (restore_id, org_id, name, transition, from_state, to_state, restored_version, reported_version,
+        next_version, signal, actor, reason, request_id)
+    select c.restore_id, c.org_id, c.name, c.transition, c.from_state, c.to_state, c.restored, c.reported,
+        c.next, c.signal, c.actor, c.reason, nullif(c.request_id, '')
+    from rolled c
 )
-insert into rollcall.transitions (restore_id, org_id, name, transition, from_state, to_state, restored_version, reported_version,
-    next_version, signal, actor, reason, request_id)
-select c.restore_id, c.org_id, c.name, c.transition, c.from_state, c.to_state, c.restored, c.reported,
-    c.next, c.signal, c.actor, c.reason, nullif(c.request_id, '')
-from rolled c
-returning restore_id, org_id, name, at`
+select place, now() as at from rolled`
 
 // maxChanges is the most that one statement carries out, and its LIMIT.
 const maxChanges = 16
@@ -129,7 +130,7 @@ func (p patch) json() string { return marshalStrings(p) }
 func marshalStrings(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {
-		panic(fmt.Sprintf("marshal strings: %v", err)) // what holds strings alone cannot fail
+		panic(fmt.Sprintf("marshal strings: %v", err)) // what holds strings and numbers alone cannot fail
 	}
 	return string(text)
 }
@@ -154,12 +155,12 @@ func (s *Store) applyIn(ctx context.Context, tx *sqlx.Tx, c change) (at time.Tim
 	if err != nil {
 		return time.Time{}, false, fmt.Errorf("write transition %s: %w", c.Transition, err)
 	}
-	at, ok = done[c.target()]
-	return at, ok, nil
+	return done[0], !done[0].IsZero(), nil
 }
 
-// applyAll carries out changes of as many devices, each for itself, in one transaction; it says when for those that it has.
-func (s *Store) applyAll(ctx context.Context, changes []change) (map[target]time.Time, error) {
+// applyAll carries out changes of as many devices, each for itself, in one transaction; it says for each when, or the zero
+// time where it has not.
+func (s *Store) applyAll(ctx context.Context, changes []change) ([]time.Time, error) {
 	stmt, err := s.prepareApply(ctx)
 	if err != nil {
 		return nil, err
@@ -167,22 +168,28 @@ func (s *Store) applyAll(ctx context.Context, changes []change) (map[target]time
 	return runChanges(ctx, stmt, changes)
 }
 
-func runChanges(ctx context.Context, stmt *sqlx.Stmt, changes []change) (map[target]time.Time, error) {
-	var rows []struct {
-		target
-		At time.Time `db:"at"`
+func runChanges(ctx context.Context, stmt *sqlx.Stmt, changes []change) ([]time.Time, error) {
+	type placed struct {
+		change
+		Place int `json:"place"`
 	}
-	if err := stmt.SelectContext(ctx, &rows, marshalStrings(changes), ineligible); err != nil {
+	asked := make([]placed, len(changes))
+	for i, c := range changes {
+		asked[i] = placed{c, i}
+	}
+	var rows []struct {
+		Place int       `db:"place"`
+		At    time.Time `db:"at"`
+	}
+	if err := stmt.SelectContext(ctx, &rows, marshalStrings(asked), ineligible); err != nil {
 		return nil, err
 	}
-	done := make(map[target]time.Time, len(rows))
+	done := make([]time.Time, len(changes))
 	for _, r := range rows {
-		done[r.target] = r.At.UTC()
+		done[r.Place] = r.At.UTC()
 	}
 	return done, nil
 }
-
-func (c change) target() target { return target{c.RestoreID, c.OrgID, c.Name} }
 
 // result is what an applied change answers.
 func (c change) result(at time.Time) Transitioned {

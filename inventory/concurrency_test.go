@@ -148,7 +148,7 @@ func takeOver(ctx context.Context, store *inventory.Store, id string) error {
 		if err != nil || r.Done {
 			return err
 		}
-		in.AfterOrg, in.AfterName, in.FromPage, in.ToPage = r.LastOrg, r.LastName, r.FromPage, r.ToPage
+		in = r.Next(in)
 	}
 }
 

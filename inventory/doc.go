@@ -2,7 +2,7 @@
 // events, which it shares, and the tables of the schema rollcall, which are its own: the restores, the roll with one row
 // for each device that a restore waits for, and the append-only audit of transitions.
 //
-// Where to look: store.go opens it, migrate.go makes what is missing, restores.go opens a restore, supersede.go says which it may
+// Where to look: store.go opens it by dial.go, migrate.go makes what is missing, restores.go opens a restore, supersede.go says which it may
 // take over from (T6), and close.go ends it; roll.go and requests.go put devices and requests on the roll (T1), in the SQL of
 // roll_sql.go; reconnect.go, resume.go and withdraw.go carry out T2 to T5. These stand on change.go, which is a whole
 // transition in one statement, on together.go, which lets transitions of the same moment share one, and on settle.go and

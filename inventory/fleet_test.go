@@ -109,7 +109,7 @@ func putAll(t *testing.T, store *inventory.Store, id string) int64 {
 		if r.Done {
 			break
 		}
-		in.AfterOrg, in.AfterName, in.FromPage, in.ToPage = r.LastOrg, r.LastName, r.FromPage, r.ToPage
+		in = r.Next(in)
 	}
 	total, err := store.FinishRoll(t.Context(), id)
 	require.NoError(t, err)

@@ -1,6 +1,8 @@
 package inventory_test
 
 import (
+	"crypto/md5"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -109,6 +111,13 @@ func TestNothingReadsAWholeTable(t *testing.T) {
 			_, err := store.Resume(t.Context(), resumeOf(otherBenchName, "bob"))
 			return err
 		},
+		"T2 of many at the same time": func(t *testing.T, store *inventory.Store) error {
+			together(t, nil, 64, func(i int) error {
+				_, err := store.Reconnect(t.Context(), reconnectOf(fmt.Sprintf("%x", md5.Sum(fmt.Append(nil, 100+i))), "5"))
+				return err
+			})
+			return nil
+		},
 		"a device's audit": func(t *testing.T, store *inventory.Store) error {
 			_, err := store.Transitions(t.Context(), runbook.DefaultOrgID, benchName, 20)
 			return err
@@ -157,13 +166,24 @@ func TestNothingReadsAWholeTable(t *testing.T) {
 			for name, read := range reads {
 				readsNoWholeTable(name, read)
 			}
-			readsNoWholeTable("T1", func(t *testing.T, store *inventory.Store) error { // last, as it supersedes r1
-				if _, err := store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: "r2", Supersede: true}); err != nil {
-					return err
-				}
-				_, err := store.PutOnRoll(t.Context(), inventory.RollInput{RestoreID: "r2", Limit: 500})
-				return err
-			})
+			for _, org := range []string{"", runbook.DefaultOrgID} { // last, as they supersede r1; by page with a sweep by name, and by name
+				readsNoWholeTable("T1", func(t *testing.T, store *inventory.Store) error {
+					id := "r2" + org
+					openRestore(t, store, id, org)
+					in, put := inventory.RollInput{RestoreID: id, Limit: 500}, 0
+					for done := false; !done; {
+						part, err := store.PutOnRoll(t.Context(), in)
+						if err != nil {
+							return err
+						}
+						in, put, done = part.Next(in), put+part.Put, part.Done
+					}
+					require.Equal(t, 20_000, put)
+					require.Equal(t, org == "", in.ToPage > 0)
+					return nil
+				})
+				cancelRestore(t, watching, "r2"+org)
+			}
 		})
 	}
 }

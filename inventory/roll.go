@@ -20,9 +20,10 @@ type RollInput struct {
 	// AfterOrg and AfterName are the LastOrg and LastName of the part before; both empty is the first part.
 	AfterOrg  string `json:"afterOrg,omitempty"`
 	AfterName string `json:"afterName,omitempty"`
-	// FromPage and ToPage are those of the part before; both zero is the first part.
+	// FromPage, ToPage and Pages are those of the part before; all zero is the first part.
 	FromPage int64 `json:"fromPage,omitempty"`
 	ToPage   int64 `json:"toPage,omitempty"`
+	Pages    int64 `json:"pages,omitempty"`
 	// Limit is how many at most; 0 or less, and more than MaxRollSize, are MaxRollSize.
 	Limit int `json:"limit,omitempty"`
 }
@@ -38,8 +39,16 @@ type RollResult struct {
 	// by name. Both zero is a roll that is made by name from the start.
 	FromPage int64 `json:"fromPage,omitempty"`
 	ToPage   int64 `json:"toPage,omitempty"`
+	// Pages is how many pages each part goes through.
+	Pages int64 `json:"pages,omitempty"`
 	// Done tells that nothing comes after.
 	Done bool `json:"done"`
+}
+
+// Next asks for the part after r, which was the answer to in.
+func (r RollResult) Next(in RollInput) RollInput {
+	in.AfterOrg, in.AfterName, in.FromPage, in.ToPage, in.Pages = r.LastOrg, r.LastName, r.FromPage, r.ToPage, r.Pages
+	return in
 }
 
 func (in RollInput) first() bool { return in.AfterOrg == "" && in.ToPage == 0 }
@@ -105,11 +114,11 @@ type filled struct {
 func (r restore) putOnRoll(ctx context.Context, tx *sqlx.Tx, in RollInput) (RollResult, error) {
 	if in.first() {
 		var err error
-		if in.ToPage, err = r.pagesFor(ctx, tx, in.limit()); err != nil {
+		if in.ToPage, in.Pages, err = r.pagesFor(ctx, tx, in.limit()); err != nil {
 			return RollResult{}, err
 		}
 	}
-	if in.FromPage < in.ToPage {
+	if in.FromPage < in.ToPage && in.Pages > 0 {
 		return r.putPages(ctx, tx, in)
 	}
 	window := in.limit()
@@ -122,7 +131,7 @@ func (r restore) putOnRoll(ctx context.Context, tx *sqlx.Tx, in RollInput) (Roll
 		return RollResult{}, err
 	}
 	return RollResult{
-		Put: f.Put, LastOrg: f.LastOrg, LastName: f.LastName, FromPage: in.FromPage, ToPage: in.ToPage,
+		Put: f.Put, LastOrg: f.LastOrg, LastName: f.LastName, FromPage: in.FromPage, ToPage: in.ToPage, Pages: in.Pages,
 		Done: f.Put < in.limit() && f.Seen < window,
 	}, nil
 }
@@ -144,14 +153,10 @@ func RollParts(devices int) int {
 // putPages puts those on the roll whose rows lie on the next pages of the table. Whom it does not see, because the row has
 // been moved meanwhile or there were too many on these pages, the sweep by name finds.
 func (r restore) putPages(ctx context.Context, tx *sqlx.Tx, in RollInput) (RollResult, error) {
-	var pages int64
-	if err := tx.GetContext(ctx, &pages, pagesOfRows, onPages(in.limit())); err != nil {
-		return RollResult{}, fmt.Errorf("read the size of the devices' table: %w", err)
-	}
-	next := min(in.FromPage+max(pages, 1), in.ToPage)
+	next := min(in.FromPage+in.Pages, in.ToPage)
 	f, err := r.fill(ctx, tx, windowByPage, in.limit(), in.FromPage, next)
 	// Before the first name: a workflow of the release before, which knows nothing of pages, goes on by name from there.
-	return RollResult{Put: f.Put, LastOrg: runbook.DefaultOrgID, FromPage: next, ToPage: in.ToPage}, err
+	return RollResult{Put: f.Put, LastOrg: runbook.DefaultOrgID, FromPage: next, ToPage: in.ToPage, Pages: in.Pages}, err
 }
 
 func (r restore) fill(ctx context.Context, tx *sqlx.Tx, window string, limit int, where ...any) (f filled, err error) {
@@ -165,23 +170,29 @@ func (r restore) fill(ctx context.Context, tx *sqlx.Tx, window string, limit int
 	return f, nil
 }
 
-// pagesOfRows is how many pages of the devices' table hold $1 rows, as far as PostgreSQL knows.
-const pagesOfRows = `
-select cast(coalesce($1 * relpages / nullif(greatest(reltuples, 0), 0), 0) as bigint) from pg_class where oid = 'devices'::regclass`
-
-// pagesFor is how many pages of the devices' table are to be gone through in its own order. It is 0 where the order of names
-// is as good: a small fleet, one organisation of several, or a table of which PostgreSQL knows nothing yet.
-func (r restore) pagesFor(ctx context.Context, tx *sqlx.Tx, limit int) (pages int64, err error) {
+// pagesFor is how many pages of the devices' table are to be gone through in its own order, and how many of them a part of limit
+// devices goes through, as far as PostgreSQL knows. Later parts do not ask again: the table grows while the roll is made. Both
+// are 0 where the order of names is as good: a small fleet, one organisation of several, or a table of which PostgreSQL knows
+// nothing yet.
+func (r restore) pagesFor(ctx context.Context, tx *sqlx.Tx, limit int) (all, each int64, err error) {
 	if r.OrgID != "" {
-		return 0, nil
+		return 0, 0, nil
 	}
-	err = tx.GetContext(ctx, &pages, `
-		select case when reltuples > 2 * $1 then pg_relation_size(oid) / cast(current_setting('block_size') as bigint) else 0 end
-		from pg_class where oid = 'devices'::regclass`, limit)
+	var known struct {
+		Rows  float64 `db:"reltuples"` // -1 is not known
+		Pages float64 `db:"relpages"`
+		Now   int64   `db:"now"`
+	}
+	err = tx.GetContext(ctx, &known, `
+		select reltuples, relpages, pg_relation_size(oid) / cast(current_setting('block_size') as bigint) as now
+		from pg_class where oid = 'devices'::regclass`)
 	if err != nil {
-		return 0, fmt.Errorf("read the size of the devices' table: %w", err)
+		return 0, 0, fmt.Errorf("read the size of the devices' table: %w", err)
 	}
-	return pages, nil
+	if known.Rows <= float64(2*limit) {
+		return 0, 0, nil
+	}
+	return known.Now, max(1, int64(float64(onPages(limit))*known.Pages/known.Rows)), nil
 }
 
 // FinishRoll ends the making of a restore's roll: it fixes the total and tells of it in one event. It returns the total,

@@ -39,7 +39,7 @@ func TestTheRollIsNumberedPartByPart(t *testing.T) {
 		again.Put = r.Put
 		require.Equal(t, r, again, "the same part again puts nobody, and ends where it ended")
 		parts = append(parts, r)
-		in.AfterOrg, in.AfterName, in.FromPage, in.ToPage = r.LastOrg, r.LastName, r.FromPage, r.ToPage
+		in = r.Next(in)
 	}
 	require.Equal(t, []inventory.RollResult{
 		{Put: 4, LastOrg: runbook.DefaultOrgID, LastName: "d03"},
@@ -96,7 +96,7 @@ func TestALargeFleetIsPutOnTheRollAsItsTableHoldsIt(t *testing.T) {
 			require.NotZero(t, count(t, store, `select count(*) from devices where name = any ($1) and ctid < '(20,0)'`, pq.Array(names)))
 			names = nil
 		}
-		in.AfterOrg, in.AfterName, in.FromPage, in.ToPage = part.LastOrg, part.LastName, part.FromPage, part.ToPage
+		in = part.Next(in)
 		done = part.Done
 	}
 	t.Logf("%d by page, of these %d crowded, %d by name", byPage, crowded, bySweep)
@@ -122,6 +122,26 @@ func createLargeFleet(t *testing.T, store *inventory.Store) {
 		from generate_series(1, $2) i`, runbook.DefaultOrgID, n)
 	store.DB().MustExec(`delete from devices where ctid < '(20,0)'`) // room to move to
 	store.DB().MustExec(`vacuum analyze devices`)
+}
+
+// PostgreSQL learns the table's size anew while a roll doubles it, and what it knows of a very large one is no small number.
+func TestPartsStayAsLargeAsTheFirst(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	createLargeFleet(t, store)
+	known := func(pages, rows int) {
+		store.DB().MustExec(`update pg_class set relpages = $1, reltuples = $2 where oid = 'devices'::regclass`, pages, rows)
+	}
+	known(200_000_000, 400_000_000)
+	openRestore(t, store, "r1")
+	in := inventory.RollInput{RestoreID: "r1", Limit: 20}
+	for range 5 {
+		part, err := store.PutOnRoll(t.Context(), in)
+		require.NoError(t, err)
+		require.EqualValues(t, 9, part.FromPage-in.FromPage, "half a page a row, for eighteen rows")
+		in = part.Next(in)
+		known(400_000_000, 400_000_000)
+	}
 }
 
 // A workflow that a worker of the release before carries on passes no pages.

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"net/url"
 	"strings"
@@ -9,7 +10,7 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	_ "github.com/lib/pq" // the driver "postgres"
+	"github.com/lib/pq"
 )
 
 // The pool of one process. Transitions are short, so that few connections carry many devices, and a cluster that several
@@ -38,10 +39,12 @@ type Store struct {
 // Open connects to the database of url, a PostgreSQL URL or a "key=value" string, and returns once it has answered. It
 // does not look at the schema; that is CheckSchema's part. The caller closes the Store.
 func Open(ctx context.Context, url string) (*Store, error) {
-	db, err := sqlx.Open("postgres", named(url))
+	connector, err := pq.NewConnector(named(url))
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
+	connector.Dialer(newDialer())
+	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
 	db.SetMaxOpenConns(maxConnections)
 	db.SetMaxIdleConns(idleConnections)
 	db.SetConnMaxIdleTime(idleTime)

@@ -14,8 +14,8 @@ const statementsAtOnce = 2
 // together carries out changes that arrive at the same time with few statements. A change that comes while a statement may
 // begin is not kept waiting: it begins one. Those that come while none may are carried out by the next, together.
 type together struct {
-	// all carries out changes of different devices, and says when for those that it has.
-	all func(context.Context, []change) (map[target]time.Time, error)
+	// all carries out changes of different devices, and says for each when, or the zero time where it has not.
+	all func(context.Context, []change) ([]time.Time, error)
 
 	mu      sync.Mutex
 	waiting []*asked
@@ -35,7 +35,8 @@ type answer struct {
 	err error
 }
 
-// do carries out c and says when; ok is false where nothing was written. When ctx ends, c may or may not have been carried out.
+// do carries out c and says when; ok is false where nothing was written. When ctx ends, c may or may not have been carried out;
+// after its deadline c is not.
 func (t *together) do(ctx context.Context, c change) (at time.Time, ok bool, err error) {
 	a := &asked{change: c, ctx: ctx, answer: make(chan answer, 1)}
 	t.mu.Lock()
@@ -56,11 +57,7 @@ func (t *together) do(ctx context.Context, c change) (at time.Time, ok bool, err
 // run carries out what is waiting until nothing is.
 func (t *together) run() {
 	for next := t.next(); len(next) > 0; next = t.next() {
-		if !t.carryOut(next) {
-			for _, a := range next { // so that what is wrong with one is that one's alone
-				t.carryOut([]*asked{a})
-			}
-		}
+		t.carryOut(next)
 	}
 }
 
@@ -69,14 +66,16 @@ func (t *together) next() []*asked {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var next, left []*asked
-	devices := map[target]bool{}
+	type device struct{ orgID, name string }
+	taken := map[device]bool{}
 	for _, a := range t.waiting {
+		d := device{a.OrgID, a.Name}
 		switch {
-		case a.ctx.Err() != nil: // whoever asked has gone
-		case len(next) == maxChanges || devices[a.target()]:
+		case a.hasGone():
+		case len(next) == maxChanges || taken[d]:
 			left = append(left, a)
 		default:
-			devices[a.target()] = true
+			taken[d] = true
 			next = append(next, a)
 		}
 	}
@@ -87,42 +86,87 @@ func (t *together) next() []*asked {
 	return next
 }
 
-// carryOut carries out some changes and answers those who wait. It returns false, and has answered nobody, where several
-// failed together.
-func (t *together) carryOut(some []*asked) bool {
-	ctx, done := whileAny(some)
+// first puts changes before all that wait.
+func (t *together) first(some []*asked) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waiting = append(some, t.waiting...)
+}
+
+// carryOut carries out some changes and answers those who wait. Where several fail together each is tried by itself, so that
+// what is wrong with one is that one's alone; where they were only given up, who still waits is carried out with the next.
+func (t *together) carryOut(some []*asked) {
+	ctx, done := while(some)
 	defer done()
+	at, err := t.statement(ctx, some)
+	switch {
+	case err == nil || len(some) == 1:
+		for i, a := range some {
+			if err != nil {
+				a.answer <- answer{err: err}
+				continue
+			}
+			a.answer <- answer{at: at[i], ok: !at[i].IsZero()}
+		}
+	case ctx.Err() != nil:
+		t.first(some)
+	default:
+		for _, a := range some {
+			if !a.hasGone() {
+				t.carryOut([]*asked{a})
+			}
+		}
+	}
+}
+
+// statement is all for some changes. When ctx ends it does not wait for the driver, which may go on reading from a server
+// that is no longer there.
+func (t *together) statement(ctx context.Context, some []*asked) ([]time.Time, error) {
 	changes := make([]change, len(some))
 	for i, a := range some {
 		changes[i] = a.change
 	}
-	carried, err := t.all(ctx, changes)
-	if err != nil && len(some) > 1 {
-		return false
+	type outcome struct {
+		at  []time.Time
+		err error
 	}
-	for _, a := range some {
-		at, ok := carried[a.target()]
-		a.answer <- answer{at, ok, err}
+	ended := make(chan outcome, 1)
+	go func() {
+		at, err := t.all(ctx, changes)
+		ended <- outcome{at, err}
+	}()
+	select {
+	case o := <-ended:
+		return o.at, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	return true
 }
 
-// whileAny is a context that lasts as long as anybody waits.
-func whileAny(some []*asked) (context.Context, context.CancelFunc) {
+func (a *asked) hasGone() bool { return a.ctx.Err() != nil }
+
+// while is a context that lasts as long as anybody waits, and ends at the first deadline of any: nothing is written for
+// anybody after that.
+func while(some []*asked) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(some[0].ctx))
 	var gone atomic.Int64
-	var stops []func() bool
+	ends := []func(){cancel}
 	for _, a := range some {
-		stops = append(stops, context.AfterFunc(a.ctx, func() {
+		stop := context.AfterFunc(a.ctx, func() {
 			if gone.Add(1) == int64(len(some)) {
 				cancel()
 			}
-		}))
+		})
+		ends = append(ends, func() { stop() })
+		if deadline, ok := a.ctx.Deadline(); ok {
+			var end context.CancelFunc
+			ctx, end = context.WithDeadline(ctx, deadline)
+			ends = append(ends, end)
+		}
 	}
 	return ctx, func() {
-		for _, stop := range stops {
-			stop()
+		for _, end := range ends {
+			end()
 		}
-		cancel()
 	}
 }

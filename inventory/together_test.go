@@ -3,8 +3,10 @@ package inventory_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -36,9 +38,10 @@ func newCrowd(t *testing.T, n int, ctx func(i int) context.Context, in func(i in
 		done.Go(func() { c.answers[i], c.failed[i] = store.Reconnect(ctx(i), in(i)) })
 		if i < 2 { // each in a statement of its own
 			requireBlocked(t, store, i+1)
+			continue
 		}
+		require.Eventually(t, func() bool { return store.Waiting() == i-1 }, waitFor, time.Millisecond, "they come one after the other")
 	}
-	require.Eventually(t, func() bool { return store.Waiting() == n-2 }, waitFor, tick)
 	c.letGo = func() {
 		require.NoError(t, gate.Rollback())
 		done.Wait()
@@ -90,6 +93,24 @@ func TestAReportThatFailsDoesNotFailOthers(t *testing.T) {
 		require.Equal(t, isNormal, stateOf(t, c.store, fmt.Sprint("d", i)))
 	}
 	require.Equal(t, n+n-1, transitions(t, c.store))
+}
+
+// An organisation's id may be written in either case.
+func TestAReportThatWritesTheOrganisationInCapitals(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	org, err := store.CreateOrg(t.Context(), "acme")
+	require.NoError(t, err)
+	d := versioned("d", "5")
+	d.OrgID = org
+	d.create(t, store)
+	restored(t, store)
+	report, resume := reconnectOf("d", "7"), resumeOf("d", "bob")
+	report.OrgID, resume.OrgID = strings.ToUpper(org), strings.ToUpper(org)
+	for _, in := range []any{report, resume} {
+		require.True(t, send(t, store, in).Applied)
+	}
+	require.Equal(t, 3, transitions(t, store))
 }
 
 func TestTwoReportsOfOneDeviceAtTheSameTime(t *testing.T) {
@@ -144,6 +165,43 @@ func TestAReportThatNobodyWaitsForAnyMore(t *testing.T) {
 	}
 	require.Equal(t, isAwaiting, stateOf(t, c.store, "d0"))
 	require.Equal(t, n+carriedOut+8, transitions(t, c.store), "of the sixteen that were under way together eight were still waited for")
+}
+
+// Whoever decides after a run's last deadline what it has left relies on it that nothing is written later. Reports that are
+// under way together have deadlines of their own, and the others are not given up with the first.
+func TestNoReportIsWrittenAfterItsDeadline(t *testing.T) {
+	t.Parallel()
+	first, leaveFirst := context.WithCancel(t.Context())
+	deadline := time.Now().Add(2 * time.Second)
+	hurried, stop := context.WithDeadline(t.Context(), deadline)
+	t.Cleanup(stop)
+	const n = 18
+	c := newCrowd(t, n, func(i int) context.Context {
+		switch {
+		case i == 0:
+			return first
+		case i%3 == 0:
+			return hurried
+		}
+		return t.Context()
+	}, func(i int) inventory.ReconnectInput { return reconnectOf(fmt.Sprint("d", i), "5") })
+	leaveFirst() // the next statement, of all who wait, begins
+	require.Eventually(t, func() bool {
+		return count(t, c.store, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query_start > $1`, deadline) > 0
+	}, waitFor, tick, "the others are carried out by a statement of their own")
+	c.letGo()
+	for i := range n {
+		name := fmt.Sprint("d", i)
+		if i%3 == 0 {
+			require.Error(t, c.failed[i])
+			require.Equal(t, isAwaiting, stateOf(t, c.store, name))
+			continue
+		}
+		require.NoError(t, c.failed[i])
+		require.True(t, c.answers[i].Applied)
+		require.Equal(t, isNormal, stateOf(t, c.store, name))
+	}
+	require.Equal(t, n+n-6, transitions(t, c.store))
 }
 
 // A device that somebody holds holds up itself alone.

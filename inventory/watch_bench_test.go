@@ -26,7 +26,7 @@ func BenchmarkSightings(b *testing.B) {
 		if r.Done {
 			break
 		}
-		in.AfterOrg, in.AfterName, in.FromPage, in.ToPage = r.LastOrg, r.LastName, r.FromPage, r.ToPage
+		in = r.Next(in)
 	}
 	store.DB().MustExec(`vacuum analyze`)
 	look := func(since time.Time) inventory.Sightings {

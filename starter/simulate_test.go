@@ -115,7 +115,10 @@ func TestSimulateSendsWhatIsNoVersionAsItStands(t *testing.T) {
 	b.write("scenario.yaml", "reports: [{device: web-01, renderedVersion: '05'}]")
 	b.fleetOf(3)
 	b.restored("night")
-	require.Eventually(t, func() bool { return b.run("describe", "device", "web-01").code == exitOK }, devStartLimit, 50*time.Millisecond)
+	require.Eventually(t, func() bool {
+		_, err := b.client.DescribeWorkflowExecution(t.Context(), runbook.DeviceWorkflowID(runbook.DefaultOrgID, "web-01"), "")
+		return err == nil
+	}, devStartLimit, 50*time.Millisecond, "somebody waits for it; else its only report could be sent away")
 	o := b.run(append(args, "--until-answered", "--for", "4s")...)
 	require.Equal(t, exitOK, o.code, o.stderr)
 	require.Regexp(t, `AGENTS +2 for ([4-9]|\d\d) s`, o.stdout, "it is back, and was never answered")

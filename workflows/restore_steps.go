@@ -63,7 +63,7 @@ func (r *restore) eachChunk(ctx workflow.Context, what string, activity any, cou
 		if chunk.Done {
 			return nil
 		}
-		in.AfterOrg, in.AfterName, in.FromPage, in.ToPage = chunk.LastOrg, chunk.LastName, chunk.FromPage, chunk.ToPage
+		in = chunk.Next(in)
 	}
 }
 
