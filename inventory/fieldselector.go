@@ -52,6 +52,11 @@ func invalidSelector(selector, format string, args ...any) error {
 // Empty tells whether the selector selects everything.
 func (s FieldSelector) Empty() bool { return len(s.requirements) == 0 }
 
+// onlyOf tells whether the selector asks for no other field than this one.
+func (s FieldSelector) onlyOf(path string) bool {
+	return !slices.ContainsFunc(s.requirements, func(r fieldRequirement) bool { return r.path != path })
+}
+
 // String is the selector in a form that ParseFieldSelector reads back.
 func (s FieldSelector) String() string {
 	terms := make([]string, len(s.requirements))

@@ -70,11 +70,14 @@ func (s *Store) resources(ctx context.Context, kind, table string, q Query) ([]R
 		return nil, err
 	}
 	var rows []resourceRow
-	columns := commonColumns + `, r.spec, ` + sources[kind]
+	from := commonColumns + `, r.spec, ` + sources[kind]
 	if q.Brief && kind == KindDevice {
-		columns = briefDevices
+		from = briefDevices
 	}
-	query := `select ` + columns + `
+	if kind == KindDevice {
+		from += q.seen()
+	}
+	query := `select ` + from + `
 where ` + c.where() + `
 order by r.name` + q.limit(c)
 	if err := s.db.SelectContext(ctx, &rows, query, c.args...); err != nil {
@@ -88,7 +91,7 @@ var sources = map[string]string{
 	// The one lastSeen that counts is that of device_timestamps: a restore clears it there.
 	KindDevice: `case when jsonb_typeof(r.status) = 'object' then r.status - 'lastSeen' else r.status end as status,
   seen.last_seen
-from devices r left join device_timestamps seen on seen.org_id = r.org_id and seen.name = r.name`,
+from devices r`,
 	KindFleet: `r.status
 from fleets r`,
 	KindEnrollmentRequest: `r.status
@@ -102,8 +105,19 @@ const briefDevices = `r.org_id, r.name, coalesce(r.owner, '') as owner, r.labels
     'applicationsSummary', whole.status -> 'applicationsSummary') as status,
   seen.last_seen
 from devices r
-cross join lateral (select r.status || '{}' as status offset 0) whole
+cross join lateral (select r.status || '{}' as status offset 0) whole`
+
+// seen adds when devices were last seen. Where some are selected it is looked up for each that is found: the planner would
+// rather read the whole of the table for a thousand of them, which takes longer. For all of them it is right.
+func (q Query) seen() string {
+	all := len(q.Names) == 0 && (q.Labels == nil || q.Labels.Empty()) && q.Fields.onlyOf("status.lastSeen")
+	if all {
+		return `
 left join device_timestamps seen on seen.org_id = r.org_id and seen.name = r.name`
+	}
+	return `
+left join lateral (select t.last_seen from device_timestamps t where t.org_id = r.org_id and t.name = r.name offset 0) seen on true`
+}
 
 // conditions are the terms that q asks for, on the tables of kind.
 func (q Query) conditions(kind string) (*conditions, error) {
