@@ -240,15 +240,16 @@ func (s *site) startMortalWorker() (kill func()) {
 	}
 }
 
-// steps counts the events of a history, workflow tasks left out: into how many of these the same events fall is a matter of how
-// busy the machine is.
+// steps counts the events of a history, workflow tasks and timers left out: into how many tasks the same events fall, and whether a
+// restore had the time to wait for its next look at the tally, is a matter of how busy the machine is.
 func (s *site) steps(workflowID string) (n int) {
 	s.t.Helper()
 	iterator := s.client.GetWorkflowHistory(s.t.Context(), workflowID, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for iterator.HasNext() {
 		event, err := iterator.Next()
 		require.NoError(s.t, err)
-		if !strings.HasPrefix(event.GetEventType().String(), "WorkflowTask") {
+		kind := event.GetEventType().String()
+		if !strings.HasPrefix(kind, "WorkflowTask") && !strings.HasPrefix(kind, "Timer") {
 			n++
 		}
 	}

@@ -24,6 +24,10 @@ const stopTimeout = 10 * time.Second
 // worker that has died are given to another at once where it has not polled for 10 s; what comes within these waits as long.
 const stickyTimeout = 20 * time.Second
 
+// workflowPollers is how many polls for workflow tasks a worker has open. With the SDK's 2 a task often finds none that waits for
+// it, and the server stores it first, to look for it again (docs/performance.md).
+const workflowPollers = 8
+
 // CacheSize is how many workflows a worker process keeps in memory between their tasks. A device waits for days and has two
 // tasks, so that keeping all that wait would cost memory (45 KB each) and save little: reading a history of five events
 // again. What is busy, the parents of devices above all, stays well within it.
@@ -55,7 +59,12 @@ type Config struct {
 
 // WorkerOptions are how every worker of a roll call works.
 func WorkerOptions() worker.Options {
-	return worker.Options{WorkerStopTimeout: stopTimeout, StickyScheduleToStartTimeout: stickyTimeout}
+	return worker.Options{
+		WorkerStopTimeout: stopTimeout, StickyScheduleToStartTimeout: stickyTimeout,
+		WorkflowTaskPollerBehavior: worker.NewPollerBehaviorSimpleMaximum(worker.PollerBehaviorSimpleMaximumOptions{
+			MaximumNumberOfPollers: workflowPollers,
+		}),
+	}
 }
 
 // Host is one worker process.
