@@ -70,9 +70,9 @@ func (o workerOptions) run(ctx context.Context) error {
 	defer store.Close()
 	counter := newCounter()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	c, err := client.DialContext(ctx, client.Options{
-		HostPort: o.address, Logger: log.NewStructuredLogger(logger),
-	})
+	dial := client.Options{HostPort: o.address, Logger: log.NewStructuredLogger(logger)}
+	host.Unstick(&dial)
+	c, err := client.DialContext(ctx, dial)
 	if err != nil {
 		return fmt.Errorf("connect to Temporal: %w", err)
 	}

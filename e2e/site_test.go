@@ -46,7 +46,7 @@ func newSite(t *testing.T) *site {
 	store, err := inventory.Open(t.Context(), s.database)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	s.store, s.client = store, s.server.Client(t)
+	s.store, s.client = store, s.server.Client(t, host.Unstick)
 	return s
 }
 

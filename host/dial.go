@@ -44,6 +44,7 @@ func Dial(ctx context.Context, opts DialOptions) (client.Client, error) {
 	options.Logger = log.NewStructuredLogger(opts.Logger)
 	options.MetricsHandler = opts.Metrics
 	options.Identity = opts.Identity
+	Unstick(&options)
 	if opts.Lazy {
 		c, err := client.NewLazyClient(options)
 		if err != nil {

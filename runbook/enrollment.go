@@ -25,8 +25,13 @@ const ChangeEnrollment = "enrollment"
 
 // EnrollmentWorkflowID is the id of an enrollment request's workflow; orgID is the organisation's UUID.
 func EnrollmentWorkflowID(orgID, name string) string {
-	return "enrollment/" + OrgName(orgID) + "/" + name
+	return enrollmentPrefix + OrgName(orgID) + "/" + name
 }
+
+const enrollmentPrefix = "enrollment/"
+
+// IsEnrollmentWorkflowID tells whether an id is that of an enrollment request's workflow.
+func IsEnrollmentWorkflowID(id string) bool { return strings.HasPrefix(id, enrollmentPrefix) }
 
 // EnrollmentState is where an enrollment request stands.
 type EnrollmentState string

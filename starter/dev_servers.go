@@ -81,9 +81,9 @@ func (s *devStack) connect(ctx context.Context) error {
 	}
 	s.workerLog = slog.New(slog.NewTextHandler(workerLog, nil))
 	// Not by the environment and its profiles, as other commands do: those are the operator's, and this server is ours.
-	s.client, err = client.DialContext(ctx, client.Options{
-		HostPort: s.temporal.Address(), Namespace: s.temporal.Namespace(), Logger: log.NewStructuredLogger(s.workerLog),
-	})
+	options := client.Options{HostPort: s.temporal.Address(), Namespace: s.temporal.Namespace(), Logger: log.NewStructuredLogger(s.workerLog)}
+	host.Unstick(&options)
+	s.client, err = client.DialContext(ctx, options)
 	if err != nil {
 		return fmt.Errorf("connect to Temporal: %w", err)
 	}

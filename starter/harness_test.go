@@ -52,7 +52,7 @@ func newTemporalBench(t *testing.T) *bench {
 	t.Helper()
 	b := newBench(t)
 	b.server = devtest.Temporal(t)
-	b.client = b.server.Client(t)
+	b.client = b.server.Client(t, host.Unstick)
 	return b
 }
 

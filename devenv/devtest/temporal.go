@@ -42,15 +42,19 @@ func EmptyTemporal(t testing.TB) Server {
 	return namespace(t, nil)
 }
 
-// Client connects to the server. It logs nothing, and is closed after the test.
-func (s Server) Client(t testing.TB) client.Client {
+// Client connects to the server, with options that edits have changed. It logs nothing, and is closed after the test.
+func (s Server) Client(t testing.TB, edits ...func(*client.Options)) client.Client {
 	t.Helper()
-	c, err := client.Dial(client.Options{
+	options := client.Options{
 		HostPort:  s.Address,
 		Namespace: s.Namespace,
 		Identity:  "rollcall-test", // histories are recorded, and name no machine
 		Logger:    log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
-	})
+	}
+	for _, edit := range edits {
+		edit(&options)
+	}
+	c, err := client.Dial(options)
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c

@@ -1,0 +1,64 @@
+package e2e
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/worker"
+
+	"rollcall/runbook"
+)
+
+// A human decides days after the worker last had anything to do with the workflow, which has dropped it meanwhile. The
+// decision's task must not fail for that, as it does with Temporal before 1.31 where the task goes to that worker.
+func TestADecisionAboutWhatTheWorkerHasDropped(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).startWorker().fleet(map[string]string{"web-1": "5", "web-2": "5"}).request("late", "", pending)
+	run := s.restore(runbook.RestoreInput{RestoreID: "r1"})
+	s.await("web-1", runbook.StateAwaitingReconnect)
+	s.await("web-2", runbook.StateAwaitingReconnect)
+	s.reports("web-1", "7")
+	s.reports("web-2", "7")
+	s.await("web-1", runbook.StateConflictPaused)
+	s.await("web-2", runbook.StateConflictPaused)
+	s.reports("web-2", "8") // a paused device whose newest version has been noted waits for a human as well
+	s.eventually("the newer version is noted", func() bool {
+		status, err := s.status("web-2")
+		return err == nil && status.Reported == "8"
+	})
+	s.eventually("the request has a workflow", func() bool { return s.runs(enrollmentID("late")) && s.answered(enrollmentID("late")) })
+
+	worker.PurgeStickyWorkflowCache()
+	for name, version := range map[string]string{"web-1": "7", "web-2": "8"} {
+		decision, err := s.resume(name, "by-alice", runbook.ResumeRequest{By: "alice", ExpectVersion: version})
+		require.NoError(t, err)
+		require.True(t, decision.Accepted, decision.Message)
+	}
+	require.True(t, s.decide("late", runbook.UpdateDeny, "by-alice", runbook.DenyRequest{By: "alice", Reason: "not ours"}).Accepted)
+
+	_, err := s.result(run)
+	require.NoError(t, err)
+	for _, id := range []string{deviceID("web-1"), deviceID("web-2"), enrollmentID("late")} {
+		require.Zero(t, s.count(id, enums.EVENT_TYPE_WORKFLOW_TASK_FAILED), id)
+	}
+}
+
+// answered tells whether a workflow's first task has been answered.
+func (s *site) answered(workflowID string) bool {
+	return s.count(workflowID, enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED) > 0
+}
+
+// count counts the events of a type in a workflow's history.
+func (s *site) count(workflowID string, of enums.EventType) (n int) {
+	s.t.Helper()
+	history := s.client.GetWorkflowHistory(s.t.Context(), workflowID, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for history.HasNext() {
+		event, err := history.Next()
+		require.NoError(s.t, err)
+		if event.GetEventType() == of {
+			n++
+		}
+	}
+	return n
+}
