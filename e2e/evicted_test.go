@@ -27,6 +27,8 @@ func TestADecisionAboutWhatTheWorkerHasDropped(t *testing.T) {
 		status, err := s.status("web-2")
 		return err == nil && status.Reported == "8"
 	})
+	_, err := s.resume("web-1", "by-nobody", runbook.ResumeRequest{ExpectVersion: "7"})
+	require.Error(t, err, "a decision that is refused leaves the device paused")
 	s.eventually("the request has a workflow", func() bool { return s.runs(enrollmentID("late")) && s.answered(enrollmentID("late")) })
 
 	worker.PurgeStickyWorkflowCache()
@@ -37,7 +39,7 @@ func TestADecisionAboutWhatTheWorkerHasDropped(t *testing.T) {
 	}
 	require.True(t, s.decide("late", runbook.UpdateDeny, "by-alice", runbook.DenyRequest{By: "alice", Reason: "not ours"}).Accepted)
 
-	_, err := s.result(run)
+	_, err = s.result(run)
 	require.NoError(t, err)
 	for _, id := range []string{deviceID("web-1"), deviceID("web-2"), enrollmentID("late")} {
 		require.Zero(t, s.count(id, enums.EVENT_TYPE_WORKFLOW_TASK_FAILED), id)

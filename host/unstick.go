@@ -27,9 +27,10 @@ func unstick(ctx context.Context, method string, req, reply any, cc *grpc.Client
 }
 
 // waitsForHuman tells the answers that leave an enrollment request or a paused device waiting. A device that was put on the
-// roll has nothing to write in its first task; one that has written something and goes on is paused. (Those that report
-// next keep their worker, which may well have them yet.) An answer that asks for the next task at once, because a local
-// activity takes long, is none.
+// roll has nothing to say in its first task; one that has written something, or answered a human, and goes on is paused.
+// (Those that report next keep their worker, which may well have them yet.) One that is paused from its start, as its
+// workflow was terminated or another restore has taken it over, keeps its worker until then. An answer that asks for
+// the next task at once, because a local activity takes long, is none.
 func waitsForHuman(answer *workflowservice.RespondWorkflowTaskCompletedRequest) bool {
 	id := strings.TrimPrefix(answer.GetResourceId(), "workflow:")
 	_, _, device := runbook.ParseDeviceWorkflowID(id)
@@ -37,7 +38,7 @@ func waitsForHuman(answer *workflowservice.RespondWorkflowTaskCompletedRequest) 
 	case answer.GetForceCreateNewWorkflowTask():
 		return false
 	case device:
-		return len(answer.GetCommands()) > 0
+		return len(answer.GetCommands())+len(answer.GetMessages()) > 0
 	default:
 		return runbook.IsEnrollmentWorkflowID(id)
 	}

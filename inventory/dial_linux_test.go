@@ -2,6 +2,8 @@ package inventory
 
 import (
 	"net"
+	"os"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,14 +16,36 @@ func TestAConnectionWhoseServerIsSilentIsGivenUp(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = listener.Close() })
-	conn, err := newDialer().DialContext(t.Context(), "tcp", listener.Addr().String())
+	opened := make(chan error, 1)
+	go func() {
+		_, err := Open(t.Context(), "postgres://nobody@"+listener.Addr().String()+"/nothing?sslmode=disable")
+		opened <- err
+	}()
+	server, err := listener.Accept()
 	require.NoError(t, err)
-	socket, err := conn.(*net.TCPConn).SyscallConn()
+	require.EqualValues(t, []int64{lostAfter.Milliseconds()}, userTimeouts(t, listener.Addr().(*net.TCPAddr).Port))
+	require.NoError(t, server.Close())
+	require.Error(t, <-opened)
+}
+
+// userTimeouts are the TCP_USER_TIMEOUTs, in milliseconds, of this process's connections to a port of this machine.
+func userTimeouts(t *testing.T, port int) (found []int64) {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
 	require.NoError(t, err)
-	require.NoError(t, socket.Control(func(fd uintptr) {
-		limit, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+	for _, file := range files {
+		fd, err := strconv.Atoi(file.Name())
 		require.NoError(t, err)
-		require.EqualValues(t, lostAfter.Milliseconds(), limit)
-	}))
-	require.NoError(t, conn.Close())
+		peer, err := unix.Getpeername(fd)
+		if err != nil {
+			continue // no socket, or not connected
+		}
+		if to, ok := peer.(*unix.SockaddrInet4); !ok || to.Port != port {
+			continue
+		}
+		limit, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+		require.NoError(t, err)
+		found = append(found, int64(limit))
+	}
+	return found
 }

@@ -2,6 +2,8 @@ package inventory
 
 import (
 	"context"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,6 +12,10 @@ import (
 // statementsAtOnce is how many statements of a together run at a time. More of them are not quicker: they wait for the same
 // pages and the same disk.
 const statementsAtOnce = 2
+
+// hurry is the time left below which a change waits for a statement that all others have no use for: a statement ends at the
+// first deadline of any that it carries out, so that one in a hurry takes the others' chance away.
+const hurry = 250 * time.Millisecond
 
 // together carries out changes that arrive at the same time with few statements. A change that comes while a statement may
 // begin is not kept waiting: it begins one. Those that come while none may are carried out by the next, together.
@@ -36,7 +42,8 @@ type answer struct {
 }
 
 // do carries out c and says when; ok is false where nothing was written. When ctx ends, c may or may not have been carried out;
-// after its deadline c is not.
+// after its deadline no statement is sent for it, and one that runs is told to end. (PostgreSQL hears of that over another
+// connection. Where the network fails at that moment, what was sent before may still be carried out.)
 func (t *together) do(ctx context.Context, c change) (at time.Time, ok bool, err error) {
 	a := &asked{change: c, ctx: ctx, answer: make(chan answer, 1)}
 	t.mu.Lock()
@@ -61,28 +68,37 @@ func (t *together) run() {
 	}
 }
 
-// next takes the next changes, of different devices; none ends the run.
+// next takes the next changes, of different devices: of those that are in a hurry only where there are no others, as while
+// the database is behind the oldest are lost in any case. None ends the run.
 func (t *together) next() []*asked {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	now := time.Now()
+	t.waiting = slices.DeleteFunc(t.waiting, func(a *asked) bool { return a.hasGone(now) })
+	next := t.take(func(a *asked) bool { return !a.hurries(now) })
+	if len(next) == 0 {
+		next = t.take(func(*asked) bool { return true })
+	}
+	if len(next) == 0 {
+		t.running--
+	}
+	return next
+}
+
+// take takes the first changes of those that may be, as many as a statement carries out, of different devices.
+func (t *together) take(may func(*asked) bool) []*asked {
 	var next, left []*asked
 	type device struct{ orgID, name string }
 	taken := map[device]bool{}
 	for _, a := range t.waiting {
-		d := device{a.OrgID, a.Name}
-		switch {
-		case a.hasGone():
-		case len(next) == maxChanges || taken[d]:
-			left = append(left, a)
-		default:
+		if d := (device{a.OrgID, a.Name}); len(next) < maxChanges && !taken[d] && may(a) {
 			taken[d] = true
 			next = append(next, a)
+			continue
 		}
+		left = append(left, a)
 	}
 	t.waiting = left
-	if len(next) == 0 {
-		t.running--
-	}
 	return next
 }
 
@@ -112,7 +128,7 @@ func (t *together) carryOut(some []*asked) {
 		t.first(some)
 	default:
 		for _, a := range some {
-			if !a.hasGone() {
+			if !a.hasGone(time.Now()) {
 				t.carryOut([]*asked{a})
 			}
 		}
@@ -143,7 +159,20 @@ func (t *together) statement(ctx context.Context, some []*asked) ([]time.Time, e
 	}
 }
 
-func (a *asked) hasGone() bool { return a.ctx.Err() != nil }
+// hasGone tells whether nobody waits for the change any more. Its deadline counts from its moment on, though its context may
+// hear of it a little later.
+func (a *asked) hasGone(now time.Time) bool {
+	return a.ctx.Err() != nil || a.timeLeft(now) <= 0
+}
+
+func (a *asked) hurries(now time.Time) bool { return a.timeLeft(now) < hurry }
+
+func (a *asked) timeLeft(now time.Time) time.Duration {
+	if deadline, ok := a.ctx.Deadline(); ok {
+		return deadline.Sub(now)
+	}
+	return math.MaxInt64
+}
 
 // while is a context that lasts as long as anybody waits, and ends at the first deadline of any: nothing is written for
 // anybody after that.

@@ -7,8 +7,10 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// transitionDeadline bounds one attempt at a transition, quick or patient: no write of a run that has ended can come later
-// than this, so that whoever reads the database after twice as long reads what that run has left.
+// transitionDeadline bounds one attempt at a transition, quick or patient: a write of a run that has ended comes no later
+// than this, so that whoever reads the database after twice as long reads what that run has left. (Only a network that fails
+// in that moment can hold a write back for longer. It is then compared and set as any other, and who has read before it
+// follows the database when next told to look, or when a write of its own meets it.)
 const transitionDeadline = 2 * time.Second
 
 // chunkDeadline bounds one attempt at what reads or writes thousands of rows.
