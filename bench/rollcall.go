@@ -119,7 +119,8 @@ func (o rollcallOptions) measure(ctx context.Context, s *stack, n int) (pair, er
 		order := []func() error{
 			func() error {
 				id := fmt.Sprintf("bench-%d-%d", n, round)
-				m, err := race(ctx, s, "ours", &ours{id: id, batchSize: o.batchSize, ahead: o.ahead, senders: o.senders}, options)
+				runner := &ours{id: id, prefix: fmt.Sprintf("device-%d-%d-", n, round), batchSize: o.batchSize, ahead: o.ahead, senders: o.senders}
+				m, err := race(ctx, s, "ours", runner, options)
 				p.ours.add(m, o.rounds)
 				return err
 			},

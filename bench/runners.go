@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -20,6 +21,9 @@ type ours struct {
 	ahead     float64 // share of devices that are ahead of the backup
 	senders   int
 	store     *inventory.Store
+	// prefix comes before the numbers of the devices; empty is devicePrefix. Each run on one server needs its own: where a
+	// workflow's id was in use before, Temporal writes its start twice, which the floor, whose ids are new, is spared.
+	prefix string
 }
 
 const (
@@ -31,14 +35,14 @@ func (r *ours) prepare(ctx context.Context, store *inventory.Store, n int) error
 	r.store, r.devices = store, n
 	_, err := store.DB().ExecContext(ctx, `
 insert into devices (org_id, name, labels, annotations, spec, status, generation, resource_version, created_at, updated_at)
-select $1, 'device-' || lpad(i::text, 6, '0'),
+select $1, $4 || lpad(i::text, 6, '0'),
     jsonb_build_object('site', 'site-' || i % 50, 'environment', case i % 3 when 0 then 'production' else 'test' end),
     jsonb_build_object('device-controller/renderedVersion', $3::text, 'fleet-controller/templateVersion', 'v1'),
     '{"os": {"image": "quay.io/acme/edge:9.4"}, "applications": [{"name": "till", "image": "quay.io/acme/till:v3"}]}',
     jsonb_build_object('summary', '{"status": "Online"}'::jsonb, 'updated', '{"status": "UpToDate"}'::jsonb, 'lifecycle', '{"status": "Enrolled"}'::jsonb,
         'config', jsonb_build_object('renderedVersion', $3::text), 'systemInfo', jsonb_build_object('bootID', md5(i::text), 'agentVersion', '1.0')),
     1, 1, now(), now()
-from generate_series(0, $2 - 1) i`, runbook.DefaultOrgID, n, restoredVersion)
+from generate_series(0, $2 - 1) i`, runbook.DefaultOrgID, n, restoredVersion, cmp.Or(r.prefix, devicePrefix))
 	if err == nil {
 		_, err = store.DB().ExecContext(ctx, `analyze`)
 	}
@@ -48,7 +52,18 @@ from generate_series(0, $2 - 1) i`, runbook.DefaultOrgID, n, restoredVersion)
 	return nil
 }
 
-func deviceName(i int) string { return fmt.Sprintf("device-%06d", i) }
+const devicePrefix = "device-"
+
+// deviceName is the name of a device of a fleet without a prefix of its own.
+func deviceName(i int) string { return (&ours{}).device(i) }
+
+func (r *ours) device(i int) string {
+	return fmt.Sprintf("%s%06d", cmp.Or(r.prefix, devicePrefix), i)
+}
+
+func (r *ours) workflowID(i int) string {
+	return runbook.DeviceWorkflowID(runbook.DefaultOrgID, r.device(i))
+}
 
 func (r *ours) start(ctx context.Context, c client.Client, queue string) (client.WorkflowRun, error) {
 	return c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
@@ -78,7 +93,7 @@ func (r *ours) report(ctx context.Context, c client.Client, i int) error {
 	if r.isAhead(i) {
 		version = aheadVersion
 	}
-	return c.SignalWorkflow(ctx, runbook.DeviceWorkflowID(runbook.DefaultOrgID, deviceName(i)), "", runbook.SignalReconnect,
+	return c.SignalWorkflow(ctx, r.workflowID(i), "", runbook.SignalReconnect,
 		runbook.ReconnectSignal{RenderedVersion: version})
 }
 
@@ -96,19 +111,19 @@ func (r *ours) finish(ctx context.Context, c client.Client) (int, error) {
 	}
 	return len(paused), sendAll(ctx, r.senders, len(paused), func(n int) error {
 		handle, err := c.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-			WorkflowID: runbook.DeviceWorkflowID(runbook.DefaultOrgID, deviceName(paused[n])), UpdateName: runbook.UpdateResume,
+			WorkflowID: r.workflowID(paused[n]), UpdateName: runbook.UpdateResume,
 			WaitForStage: client.WorkflowUpdateStageCompleted,
 			Args:         []any{runbook.ResumeRequest{By: "bench", Reason: "seen", ExpectVersion: aheadVersion}},
 		})
 		if err != nil {
-			return fmt.Errorf("resume %s: %w", deviceName(paused[n]), err)
+			return fmt.Errorf("resume %s: %w", r.device(paused[n]), err)
 		}
 		var decision runbook.ResumeDecision
 		if err := handle.Get(ctx, &decision); err != nil {
-			return fmt.Errorf("resume %s: %w", deviceName(paused[n]), err)
+			return fmt.Errorf("resume %s: %w", r.device(paused[n]), err)
 		}
 		if !decision.Accepted {
-			return fmt.Errorf("resume %s: %s", deviceName(paused[n]), decision.Message)
+			return fmt.Errorf("resume %s: %s", r.device(paused[n]), decision.Message)
 		}
 		return nil
 	})
@@ -116,7 +131,7 @@ func (r *ours) finish(ctx context.Context, c client.Client) (int, error) {
 
 func (r *ours) deviceIDs() (normal, conflict []string) {
 	for i := range r.devices {
-		id := runbook.DeviceWorkflowID(runbook.DefaultOrgID, deviceName(i))
+		id := r.workflowID(i)
 		if r.isAhead(i) {
 			conflict = append(conflict, id)
 		} else {
