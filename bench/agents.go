@@ -72,7 +72,11 @@ type site struct {
 	store *inventory.Store
 	url   string
 	ca    *authority.CA
+	// prefix is that of the devices' names, as in ours.
+	prefix string
 }
+
+func (at site) name(i int) string { return deviceName(at.prefix, i) }
 
 func (o agentsOptions) run(ctx context.Context) (r *report, err error) {
 	if o.agents < 1 || o.clients < 1 || o.rounds < 1 || o.each <= 0 || o.idle <= 0 {
@@ -114,10 +118,11 @@ func (o agentsOptions) onSite(ctx context.Context, s *stack, ca *authority.CA, m
 		return err
 	}
 	defer store.Close()
-	if err := (&ours{}).prepare(ctx, store, o.agents); err != nil {
+	at := site{stack: s, store: store, url: url, ca: ca, prefix: fmt.Sprintf("device-%d-", s.inventories)}
+	if err := (&ours{prefix: at.prefix}).prepare(ctx, store, o.agents); err != nil {
 		return err
 	}
-	return measure(site{s, store, url, ca})
+	return measure(at)
 }
 
 // gatewayProcess is a gateway, and beside it its floor.
@@ -150,7 +155,7 @@ func (o agentsOptions) measureRequests(ctx context.Context, at site, r *report) 
 	defer func() { err = errors.Join(err, g.stop()) }()
 	clients := make([]*http.Client, o.clients)
 	for i := range clients {
-		if clients[i], err = at.device(deviceName(i % o.agents)); err != nil {
+		if clients[i], err = at.device(at.name(i % o.agents)); err != nil {
 			return err
 		}
 	}
@@ -158,7 +163,7 @@ func (o agentsOptions) measureRequests(ctx context.Context, at site, r *report) 
 	for range o.rounds {
 		for i, address := range []string{g.agents, g.floor} {
 			fmt.Fprintf(o.stderr, "requests for %s\n", o.each)
-			n, err := o.requests(ctx, clients, address)
+			n, err := o.requests(ctx, at, clients, address)
 			if err != nil {
 				return err
 			}
@@ -184,12 +189,12 @@ func (at site) device(name string) (*http.Client, error) {
 }
 
 // requests counts what the clients are answered in the time that each round has.
-func (o agentsOptions) requests(ctx context.Context, clients []*http.Client, address string) (float64, error) {
+func (o agentsOptions) requests(ctx context.Context, at site, clients []*http.Client, address string) (float64, error) {
 	answered := make([]int, len(clients))
 	end := time.Now().Add(o.each)
 	group, ctx := errgroup.WithContext(ctx)
 	for i, c := range clients {
-		url := address + "/api/v1/devices/" + deviceName(i%o.agents) + "/rendered?knownRenderedVersion=" + restoredVersion
+		url := address + "/api/v1/devices/" + at.name(i%o.agents) + "/rendered?knownRenderedVersion=" + restoredVersion
 		group.Go(func() error {
 			for time.Now().Before(end) {
 				request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -226,7 +231,7 @@ func (o agentsOptions) fleet(ctx context.Context, at site, address string) (*sim
 		Scenario: simulator.Scenario{Fleet: &simulator.Fates{}, BackWithinSeconds: float64(o.agents) / 500},
 	}
 	for i := range o.agents {
-		cfg.Devices = append(cfg.Devices, simulator.Device{Name: deviceName(i), Restored: restoredVersion})
+		cfg.Devices = append(cfg.Devices, simulator.Device{Name: at.name(i), Restored: restoredVersion})
 	}
 	fmt.Fprintf(o.stderr, "making the certificates of %d agents\n", o.agents)
 	return simulator.New(ctx, cfg)

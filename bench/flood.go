@@ -27,7 +27,7 @@ func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce 
 	if err != nil {
 		return err
 	}
-	restore := &ours{id: fmt.Sprintf("flood-%d", at.inventories), devices: o.agents, store: at.store}
+	restore := &ours{id: fmt.Sprintf("flood-%d", at.inventories), devices: o.agents, store: at.store, prefix: at.prefix}
 	l := &laps{stack: at.stack, workers: w}
 	var took lap
 	var gateway, worker usage

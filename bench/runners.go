@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -21,7 +20,7 @@ type ours struct {
 	ahead     float64 // share of devices that are ahead of the backup
 	senders   int
 	store     *inventory.Store
-	// prefix comes before the numbers of the devices; empty is devicePrefix. Each run on one server needs its own: where a
+	// prefix comes before the numbers of the devices in their names. Each run on one server needs its own: where a
 	// workflow's id was in use before, Temporal writes its start twice, which the floor, whose ids are new, is spared.
 	prefix string
 }
@@ -42,7 +41,7 @@ select $1, $4 || lpad(i::text, 6, '0'),
     jsonb_build_object('summary', '{"status": "Online"}'::jsonb, 'updated', '{"status": "UpToDate"}'::jsonb, 'lifecycle', '{"status": "Enrolled"}'::jsonb,
         'config', jsonb_build_object('renderedVersion', $3::text), 'systemInfo', jsonb_build_object('bootID', md5(i::text), 'agentVersion', '1.0')),
     1, 1, now(), now()
-from generate_series(0, $2 - 1) i`, runbook.DefaultOrgID, n, restoredVersion, cmp.Or(r.prefix, devicePrefix))
+from generate_series(0, $2 - 1) i`, runbook.DefaultOrgID, n, restoredVersion, r.prefix)
 	if err == nil {
 		_, err = store.DB().ExecContext(ctx, `analyze`)
 	}
@@ -52,14 +51,9 @@ from generate_series(0, $2 - 1) i`, runbook.DefaultOrgID, n, restoredVersion, cm
 	return nil
 }
 
-const devicePrefix = "device-"
+func deviceName(prefix string, i int) string { return fmt.Sprintf("%s%06d", prefix, i) }
 
-// deviceName is the name of a device of a fleet without a prefix of its own.
-func deviceName(i int) string { return (&ours{}).device(i) }
-
-func (r *ours) device(i int) string {
-	return fmt.Sprintf("%s%06d", cmp.Or(r.prefix, devicePrefix), i)
-}
+func (r *ours) device(i int) string { return deviceName(r.prefix, i) }
 
 func (r *ours) workflowID(i int) string {
 	return runbook.DeviceWorkflowID(runbook.DefaultOrgID, r.device(i))

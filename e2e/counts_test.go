@@ -41,10 +41,7 @@ func TestWhatADeviceCostsItsParents(t *testing.T) {
 	var own, tasks int
 	for _, parent := range []string{runbook.RestoreWorkflowID("r1"), runbook.BatchWorkflowID("r1", 0), runbook.BatchWorkflowID("r1", 1)} {
 		asked := map[int64]int{}
-		history := s.client.GetWorkflowHistory(t.Context(), parent, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-		for history.HasNext() {
-			event, err := history.Next()
-			require.NoError(t, err)
+		for _, event := range s.events(parent, "") {
 			switch event.GetEventType() {
 			case enums.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED, enums.EVENT_TYPE_WORKFLOW_TASK_STARTED, enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
 				enums.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT, enums.EVENT_TYPE_WORKFLOW_TASK_FAILED:

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/api/enums/v1"
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/worker"
 
 	"rollcall/runbook"
@@ -29,7 +29,9 @@ func TestADecisionAboutWhatTheWorkerHasDropped(t *testing.T) {
 	})
 	_, err := s.resume("web-1", "by-nobody", runbook.ResumeRequest{ExpectVersion: "7"})
 	require.Error(t, err, "a decision that is refused leaves the device paused")
-	s.eventually("the request has a workflow", func() bool { return s.runs(enrollmentID("late")) && s.answered(enrollmentID("late")) })
+	s.eventually("the request's workflow has answered its first task", func() bool {
+		return s.runs(enrollmentID("late")) && s.count(enrollmentID("late"), enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED) > 0
+	})
 
 	worker.PurgeStickyWorkflowCache()
 	for name, version := range map[string]string{"web-1": "7", "web-2": "8"} {
@@ -42,25 +44,6 @@ func TestADecisionAboutWhatTheWorkerHasDropped(t *testing.T) {
 	_, err = s.result(run)
 	require.NoError(t, err)
 	for _, id := range []string{deviceID("web-1"), deviceID("web-2"), enrollmentID("late")} {
-		require.Zero(t, s.count(id, enums.EVENT_TYPE_WORKFLOW_TASK_FAILED), id)
+		require.Zero(t, s.count(id, enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED), id)
 	}
-}
-
-// answered tells whether a workflow's first task has been answered.
-func (s *site) answered(workflowID string) bool {
-	return s.count(workflowID, enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED) > 0
-}
-
-// count counts the events of a type in a workflow's history.
-func (s *site) count(workflowID string, of enums.EventType) (n int) {
-	s.t.Helper()
-	history := s.client.GetWorkflowHistory(s.t.Context(), workflowID, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for history.HasNext() {
-		event, err := history.Next()
-		require.NoError(s.t, err)
-		if event.GetEventType() == of {
-			n++
-		}
-	}
-	return n
 }

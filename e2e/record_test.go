@@ -35,14 +35,8 @@ func (s *site) record(workflowID, name string) {
 
 func (s *site) recordRun(workflowID, runID, name string) {
 	s.t.Helper()
-	iterator := s.client.GetWorkflowHistory(s.t.Context(), workflowID, runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	var history historypb.History
-	for iterator.HasNext() {
-		event, err := iterator.Next()
-		require.NoError(s.t, err)
-		history.Events = append(history.Events, event)
-	}
-	text, err := temporalproto.CustomJSONMarshalOptions{Indent: " "}.Marshal(&history)
+	history := &historypb.History{Events: s.events(workflowID, runID)}
+	text, err := temporalproto.CustomJSONMarshalOptions{Indent: " "}.Marshal(history)
 	require.NoError(s.t, err)
 	file, err := os.OpenFile(filepath.Join(recordings(s.t), name+".json"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	require.NoError(s.t, err, "histories are never re-recorded")
@@ -336,15 +330,5 @@ func TestRecordEnrollments(t *testing.T) {
 
 // refusedToClose tells whether an activity of the restore has failed, of which only the close can.
 func (s *site) refusedToClose(id string) bool {
-	iterator := s.client.GetWorkflowHistory(s.t.Context(), runbook.RestoreWorkflowID(id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for iterator.HasNext() {
-		event, err := iterator.Next()
-		if err != nil {
-			return false
-		}
-		if event.GetEventType() == enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED {
-			return true
-		}
-	}
-	return false
+	return s.count(runbook.RestoreWorkflowID(id), enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED) > 0
 }

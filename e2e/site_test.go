@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
 
 	"rollcall/devenv"
@@ -188,6 +190,29 @@ func (s *site) result(run client.WorkflowRun) (runbook.RestoreStatus, error) {
 	defer cancel()
 	var status runbook.RestoreStatus
 	return status, run.Get(ctx, &status)
+}
+
+// events reads the history of a workflow's run; an empty run id is the latest.
+func (s *site) events(workflowID, runID string) (events []*historypb.HistoryEvent) {
+	s.t.Helper()
+	iterator := s.client.GetWorkflowHistory(s.t.Context(), workflowID, runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for iterator.HasNext() {
+		event, err := iterator.Next()
+		require.NoError(s.t, err)
+		events = append(events, event)
+	}
+	return events
+}
+
+// count counts the events of a type in the history of a workflow's latest run.
+func (s *site) count(workflowID string, of enumspb.EventType) (n int) {
+	s.t.Helper()
+	for _, event := range s.events(workflowID, "") {
+		if event.GetEventType() == of {
+			n++
+		}
+	}
+	return n
 }
 
 // temporal runs Temporal's own command line.

@@ -6,7 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	commonpb "go.temporal.io/api/common/v1"
-	enumspb "go.temporal.io/api/enums/v1"
 	sdkpb "go.temporal.io/api/sdk/v1"
 	"go.temporal.io/sdk/converter"
 
@@ -102,10 +101,7 @@ func TestWhatTheWebUIShows(t *testing.T) {
 // history counts the events of a workflow, and reads the summaries in it.
 func (s *site) history(workflowID string) (events int, summaries []string) {
 	s.t.Helper()
-	iterator := s.client.GetWorkflowHistory(s.t.Context(), workflowID, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for iterator.HasNext() {
-		event, err := iterator.Next()
-		require.NoError(s.t, err)
+	for _, event := range s.events(workflowID, "") {
 		events++
 		if summary := text(s.t, event.GetUserMetadata().GetSummary()); summary != "" {
 			summaries = append(summaries, summary)

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	enumspb "go.temporal.io/api/enums/v1"
 
 	"rollcall/devenv/devtest"
 	"rollcall/host"
@@ -244,10 +243,7 @@ func (s *site) startMortalWorker() (kill func()) {
 // busy the machine is.
 func (s *site) steps(workflowID string) (n int) {
 	s.t.Helper()
-	iterator := s.client.GetWorkflowHistory(s.t.Context(), workflowID, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for iterator.HasNext() {
-		event, err := iterator.Next()
-		require.NoError(s.t, err)
+	for _, event := range s.events(workflowID, "") {
 		if !strings.HasPrefix(event.GetEventType().String(), "WorkflowTask") {
 			n++
 		}
