@@ -13,8 +13,9 @@ import (
 // pages and the same disk.
 const statementsAtOnce = 2
 
-// hurry is the time left below which a change waits for a statement that all others have no use for: a statement ends at the
-// first deadline of any that it carries out, so that one in a hurry takes the others' chance away.
+// hurry is the least time left that a change needs to share a statement with others: a statement ends at the first deadline
+// of any that it carries out, so that one in a hurry takes the others' chance away. Where statements take long it is twice
+// what the last one took.
 const hurry = 250 * time.Millisecond
 
 // together carries out changes that arrive at the same time with few statements. A change that comes while a statement may
@@ -26,6 +27,7 @@ type together struct {
 	mu      sync.Mutex
 	waiting []*asked
 	running int
+	took    time.Duration // the last statement, or the longest that was cut off since
 }
 
 // asked is a change with who waits for it.
@@ -68,16 +70,18 @@ func (t *together) run() {
 	}
 }
 
-// next takes the next changes, of different devices: of those that are in a hurry only where there are no others, as while
-// the database is behind the oldest are lost in any case. None ends the run.
+// next takes the next changes, of different devices: the oldest that are in no hurry. Where all are, as after the database
+// has stood still, those with the most time left, as the oldest are lost in any case. None ends the run.
 func (t *together) next() []*asked {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now()
+	now, needs := time.Now(), max(hurry, 2*t.took)
 	t.waiting = slices.DeleteFunc(t.waiting, func(a *asked) bool { return a.hasGone(now) })
-	next := t.take(func(a *asked) bool { return !a.hurries(now) })
+	next := t.take(func(a *asked) bool { return a.timeLeft(now) >= needs })
 	if len(next) == 0 {
+		slices.Reverse(t.waiting)
 		next = t.take(func(*asked) bool { return true })
+		slices.Reverse(t.waiting)
 	}
 	if len(next) == 0 {
 		t.running--
@@ -114,7 +118,9 @@ func (t *together) first(some []*asked) {
 func (t *together) carryOut(some []*asked) {
 	ctx, done := while(some)
 	defer done()
+	begun := time.Now()
 	at, err := t.statement(ctx, some)
+	t.learn(time.Since(begun), ctx.Err() != nil)
 	switch {
 	case err == nil || len(some) == 1:
 		for i, a := range some {
@@ -133,6 +139,16 @@ func (t *together) carryOut(some []*asked) {
 			}
 		}
 	}
+}
+
+// learn notes how long a statement took; one that was cut off would have taken longer.
+func (t *together) learn(took time.Duration, cutOff bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if cutOff {
+		took = max(took, t.took)
+	}
+	t.took = took
 }
 
 // statement is all for some changes. When ctx ends it does not wait for the driver, which may go on reading from a server
@@ -164,8 +180,6 @@ func (t *together) statement(ctx context.Context, some []*asked) ([]time.Time, e
 func (a *asked) hasGone(now time.Time) bool {
 	return a.ctx.Err() != nil || a.timeLeft(now) <= 0
 }
-
-func (a *asked) hurries(now time.Time) bool { return a.timeLeft(now) < hurry }
 
 func (a *asked) timeLeft(now time.Time) time.Duration {
 	if deadline, ok := a.ctx.Deadline(); ok {
