@@ -5,7 +5,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	commandpb "go.temporal.io/api/command/v1"
-	protocolpb "go.temporal.io/api/protocol/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
@@ -14,7 +13,7 @@ import (
 	"rollcall/runbook"
 )
 
-func TestDialGivesBackWhoWaitsForAHuman(t *testing.T) {
+func TestDialGivesBackWhoWaits(t *testing.T) {
 	server := devtest.EmptyTemporal(t)
 	t.Setenv("TEMPORAL_ADDRESS", server.Address)
 	t.Setenv("TEMPORAL_NAMESPACE", server.Namespace)
@@ -27,13 +26,11 @@ func TestDialGivesBackWhoWaitsForAHuman(t *testing.T) {
 	for name, test := range map[string]struct {
 		workflowID string
 		commands   []*commandpb.Command
-		messages   []*protocolpb.Message
 		next       bool
 		sticky     bool
 	}{
-		"a device that awaits its reconnect":       {workflowID: device, sticky: true},
-		"a device that is paused":                  {workflowID: device, commands: wrote},
-		"a device that refused a decision":         {workflowID: device, messages: []*protocolpb.Message{{}}},
+		"a device in its first task":               {workflowID: device},
+		"a device that has written something":      {workflowID: device, commands: wrote},
 		"a device whose local activity takes long": {workflowID: device, commands: wrote, next: true, sticky: true},
 		"an enrollment request":                    {workflowID: runbook.EnrollmentWorkflowID(runbook.DefaultOrgID, "late")},
 		"a restore":                                {workflowID: runbook.RestoreWorkflowID("r1"), commands: wrote, sticky: true},
@@ -41,7 +38,7 @@ func TestDialGivesBackWhoWaitsForAHuman(t *testing.T) {
 		"a workflow of somebody else":              {workflowID: "order-7", commands: wrote, sticky: true},
 	} {
 		answer := &workflowservice.RespondWorkflowTaskCompletedRequest{
-			Namespace: server.Namespace, ResourceId: "workflow:" + test.workflowID, Commands: test.commands, Messages: test.messages, ForceCreateNewWorkflowTask: test.next,
+			Namespace: server.Namespace, ResourceId: "workflow:" + test.workflowID, Commands: test.commands, ForceCreateNewWorkflowTask: test.next,
 			StickyAttributes: &taskqueuepb.StickyExecutionAttributes{WorkerTaskQueue: &taskqueuepb.TaskQueue{Name: "this-worker"}},
 		}
 		_, err := c.WorkflowService().RespondWorkflowTaskCompleted(t.Context(), answer)
