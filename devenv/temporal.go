@@ -41,12 +41,13 @@ type TemporalConfig struct {
 
 // Temporal is a running development server.
 type Temporal struct {
-	cfg    TemporalConfig
-	lock   *os.File
-	log    *serverLog
-	port   int
-	uiPort int
-	server *child
+	cfg      TemporalConfig
+	settings []string
+	lock     *os.File
+	log      *serverLog
+	port     int
+	uiPort   int
+	server   *child
 }
 
 // temporalStopLimit: it ends within a second or two; its database survives being killed.
@@ -65,6 +66,10 @@ func StartTemporal(ctx context.Context, cfg TemporalConfig) (*Temporal, error) {
 	// The server inherits both.
 	defer t.lock.Close()
 	defer t.log.close()
+	var err error
+	if t.settings, err = settings(t.cfg); err != nil {
+		return nil, fmt.Errorf("start Temporal: %w", err)
+	}
 	if err := t.run(ctx); err != nil {
 		return nil, err
 	}
@@ -169,11 +174,14 @@ func (t *Temporal) program() program {
 	}
 	if t.cfg.Dir != "" {
 		// A write-ahead log survives SIGKILL, and makes each write one append in place of several syncs.
-		args = append(args, "--db-filename", filepath.Join(t.cfg.Dir, "temporal.db"),
+		args = append(args, "--db-filename", filepath.Join(t.cfg.Dir, temporalDB),
 			"--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL")
 	}
 	for _, name := range t.cfg.SearchAttributes {
 		args = append(args, "--search-attribute", name+"=Keyword")
+	}
+	for _, setting := range t.settings {
+		args = append(args, "--dynamic-config-value", setting)
 	}
 	end := sigTerminate
 	if t.cfg.Dir == "" {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/taskqueue/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 )
@@ -31,6 +33,32 @@ func TestTemporalRestartsOnItsFiles(t *testing.T) {
 			startWorkflow(t, second, "another")
 		})
 	}
+}
+
+func TestTemporalKeepsTheTasksOfAQueueTogether(t *testing.T) {
+	t.Parallel()
+	s := startTemporal(t, TemporalConfig{UIPort: NoUI})
+	partitions, err := dial(t, s).WorkflowService().ListTaskQueuePartitions(t.Context(), &workflowservice.ListTaskQueuePartitionsRequest{
+		Namespace: s.Namespace(), TaskQueue: &taskqueue.TaskQueue{Name: "nobody"},
+	})
+	require.NoError(t, err)
+	require.Len(t, partitions.GetWorkflowTaskQueuePartitions(), 1)
+}
+
+// A database that a release began which wrote to four partitions may have tasks in each: none is left behind.
+func TestTemporalReadsAllPartitionsOfAnOlderDatabase(t *testing.T) {
+	t.Parallel()
+	cfg := TemporalConfig{Dir: filepath.Join(t.TempDir(), "temporal"), UIPort: NoUI}
+	first := startTemporal(t, cfg)
+	require.Contains(t, first.settings, "matching.numTaskqueueReadPartitions=1")
+	require.NoError(t, first.Stop())
+	again := startTemporal(t, cfg)
+	require.Equal(t, first.settings, again.settings)
+	require.NoError(t, again.Stop())
+
+	require.NoError(t, os.Remove(filepath.Join(cfg.Dir, onePartitionFile)))
+	old := startTemporal(t, cfg)
+	require.NotContains(t, old.settings, "matching.numTaskqueueReadPartitions=1")
 }
 
 func TestTemporalServesItsUIOnTheLoopbackOnly(t *testing.T) {
