@@ -19,18 +19,19 @@ import (
 // stopTimeout is how long a stopping worker lets activities finish. They are writes of milliseconds, or reads.
 const stopTimeout = 10 * time.Second
 
-// stickyTimeout is how long a workflow's task waits for the worker that has the workflow in its cache. Under a flood of
-// reports the SDK's 5 s pass though that worker lives, which costs two events, a task more and a replay; the tasks of a
-// worker that has died are given to another at once where it has not polled for 10 s; what comes within these waits as long.
+// stickyTimeout is how long a workflow's task waits for the worker that has the workflow in its cache: those of restores and
+// batches, as devices wait for any worker (Unstick). On a busy server the SDK's 5 s pass though that worker lives, which costs
+// two events, a task more and a replay; the tasks of a worker that has died are given to another at once where it has not
+// polled for 10 s; what comes within these waits as long.
 const stickyTimeout = 20 * time.Second
 
 // workflowPollers is how many polls for workflow tasks a worker has open. With the SDK's 2 a task often finds none that waits for
 // it, and the server stores it first, to look for it again (docs/performance.md).
 const workflowPollers = 8
 
-// CacheSize is how many workflows a worker process keeps in memory between their tasks. A device waits for days and has two
-// tasks, so that keeping all that wait would cost memory (45 KB each) and save little: reading a history of five events
-// again. What is busy, the parents of devices above all, stays well within it.
+// CacheSize is how many workflows a worker process keeps in memory between their tasks: the parents of devices, which are
+// busy, stay well within it. A device waits for days, and its next task comes with its whole history of five events in any
+// case (Unstick); the SDK keeps it all the same, at 45 KB each.
 const CacheSize = 1000
 
 var setCacheSize = sync.OnceFunc(func() { worker.SetStickyWorkflowCacheSize(CacheSize) })

@@ -32,4 +32,7 @@ var limits = dynamicconfig.StaticClient{
 	// A namespace and its search attributes, once registered, are known to all services after at most this long. It is 2 s
 	// by default; devenv waits for it at the first start.
 	dynamicconfig.NamespaceCacheRefreshInterval.Key(): time.Second,
+	// Four partitions, the default, are for more polls than a few workers have (docs/performance.md).
+	dynamicconfig.MatchingNumTaskqueueWritePartitions.Key(): 1,
+	dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():  1,
 }
