@@ -22,7 +22,7 @@ const (
 	conflictEventsTaken = 18    // history, conflict and resume
 	deviceBytes         = 2_250 // history, normal path
 	conflictBytes       = 3_700
-	parentEventsTaken   = 4.1 // parents' histories, for each device
+	parentEventsTaken   = 4.3 // parents' histories, for each device
 	parentBytes         = 1_500
 	// worstParentEvents is when every start and every end of a child comes alone: asked for, started, ended, and two workflow
 	// tasks of three events.
@@ -31,7 +31,7 @@ const (
 	batchEventsInRoot = 10
 	rollRowBytes      = 2_000  // of the inventory's own tables and indexes, once a device has been through the roll call
 	workflowBytes     = 42_000 // of Temporal's databases on PostgreSQL, visibility included
-	cachedBytes       = 60_000 // of a worker's memory, for a waiting workflow in its cache
+	cachedBytes       = 95_000 // of a worker's memory, for a workflow in its cache, busy parents among them
 	workerBaseBytes   = 45 << 20
 )
 
@@ -77,7 +77,7 @@ type clusterRates struct {
 }
 
 // defaultRates is what was measured on a machine with two cores.
-var defaultRates = clusterRates{rolled: 3900, started: 60, answered: 60, conflicts: 0.1}
+var defaultRates = clusterRates{rolled: 5100, started: 93, answered: 100, conflicts: 0.1}
 
 func newPlanCommand() *cobra.Command {
 	p := defaultRates
