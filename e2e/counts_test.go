@@ -49,7 +49,7 @@ func TestWhatADeviceCostsItsParents(t *testing.T) {
 				children++
 			case enums.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED, enums.EVENT_TYPE_WORKFLOW_TASK_STARTED, enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
 				enums.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT, enums.EVENT_TYPE_WORKFLOW_TASK_FAILED:
-				continue // how many share a task follows how busy the machine is; `bench rollcall` holds 4.5 events for each device
+				continue // how many share a task follows how busy the machine is; `bench rollcall` measures it against 4.5 events for each device
 			case enums.EVENT_TYPE_TIMER_STARTED, enums.EVENT_TYPE_TIMER_FIRED, enums.EVENT_TYPE_TIMER_CANCELED, enums.EVENT_TYPE_MARKER_RECORDED:
 				continue // a look at the tally now and then has its own limit
 			}

@@ -14,8 +14,9 @@ import (
 const statementsAtOnce = 2
 
 // hurry is the least time left that a change needs to share a statement with others: a statement ends at the first deadline
-// of any that it carries out, so that one in a hurry takes the others' chance away. Where statements take long it is twice
-// what the last one took.
+// of any that it carries out, so that one in a hurry takes the others' chance away. Where statements take long it is a
+// quarter more than what the last one took: with much more, those that have waited for one or two are passed over until they
+// are late.
 const hurry = 250 * time.Millisecond
 
 // together carries out changes that arrive at the same time with few statements. A change that comes while a statement may
@@ -75,7 +76,7 @@ func (t *together) run() {
 func (t *together) next() []*asked {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now, needs := time.Now(), max(hurry, 2*t.took)
+	now, needs := time.Now(), max(hurry, t.took*5/4)
 	t.waiting = slices.DeleteFunc(t.waiting, func(a *asked) bool { return a.hasGone(now) })
 	next := t.take(func(a *asked) bool { return a.timeLeft(now) >= needs })
 	if len(next) == 0 {
