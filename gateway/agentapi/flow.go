@@ -10,10 +10,12 @@ const (
 	// answerPatience is how long a report counts as under way that nobody has been seen to answer: a worker may be away, and
 	// the report waits in Temporal.
 	answerPatience = 30 * time.Second
-	// firstRate is how many reports a second are taken to be answered before any has been seen to.
-	firstRate = 50
-	// slowestRate keeps agents coming back where nothing is answered for a while.
-	slowestRate = 5
+	// firstRate is how many agents a second are asked to come again before it is known how many can be answered. To turn one
+	// away once more costs little; what it was told cannot be taken back, so that too long a wait is waited to its end.
+	firstRate = 200
+	// slowestRate keeps agents coming back where little is answered, because nothing can be, or the roll call is still
+	// starting: a fleet that asked as often as it might would take the time that the answers need.
+	slowestRate = 20
 	// longestTurn is the latest that an agent is told to come back.
 	longestTurn = 5 * time.Minute
 	// rateWindow is over what time the rate is reckoned.
@@ -22,7 +24,7 @@ const (
 
 // flow keeps a fleet that comes back at once from pushing the control plane over. So many reports may be under way: sent
 // to the roll call, and not yet seen to be answered. Whoever comes past that is told when to come again, one after the
-// other at the rate at which reports are answered. It holds nothing that a report would be lost with.
+// other, at twice the rate at which reports are answered, so that there is always somebody for a place that gets free. It holds nothing that a report would be lost with.
 type flow struct {
 	limit int
 
@@ -31,8 +33,8 @@ type flow struct {
 	until map[string]time.Time
 	// turn is when the next agent that is turned away may come again.
 	turn time.Time
-	// rate is how many reports a second can be answered, as far as it is known; counted is how many were since began, and
-	// full that agents were turned away meanwhile for want of a place.
+	// rate is how many agents a second are asked to come again; counted is how many reports were answered since began, and full
+	// that agents were turned away meanwhile for want of a place.
 	rate    float64
 	counted int
 	full    bool
@@ -48,7 +50,11 @@ func newFlow(limit int) *flow {
 func (f *flow) enter(name string, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, has := f.until[name]; !has && len(f.until) >= f.limit {
+	f.reckon(now) // a window that is over ends before anything of now counts in it
+	if until, has := f.until[name]; has && now.Before(until) {
+		return true // however often it is said again
+	}
+	if len(f.until) >= f.limit {
 		f.expire(now)
 		if len(f.until) >= f.limit {
 			f.full = true
@@ -68,8 +74,8 @@ func (f *flow) expire(now time.Time) {
 	}
 }
 
-// failed says that a report could not be sent. It keeps its place until its agent may come again, so that what cannot be
-// reached is not asked by the whole fleet.
+// failed says that a report could not be sent. It keeps its place for a moment, so that what cannot be reached is not asked
+// by the whole fleet.
 func (f *flow) failed(name string, again time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -100,7 +106,7 @@ func (f *flow) reckon(now time.Time) {
 	}
 	switch {
 	case f.full:
-		f.rate = max(slowestRate, (f.rate+float64(f.counted)/over.Seconds())/2)
+		f.rate = max(slowestRate, (f.rate+2*float64(f.counted)/over.Seconds())/2)
 	case f.turn.After(now) && len(f.until) < f.limit/2:
 		f.rate, f.turn = 2*f.rate, now
 	case !f.turn.After(now):

@@ -21,6 +21,8 @@ type Gateway struct {
 	open     openRequests
 	courier  courier
 	flow     *flow
+	// uncalled are devices that were put on a roll and whose polls are still to be woken for it; only watch uses it.
+	uncalled []string
 	enrolls  enrolls
 	metrics  metrics
 	// ending is closed when the gateway is to end: held polls are answered then.

@@ -52,7 +52,7 @@ func (g *Gateway) answering(what, method string, do func(w http.ResponseWriter, 
 			err = problemf(http.StatusMethodNotAllowed, "use %s", method)
 		}
 		if err != nil {
-			p := asProblem(err)
+			p := g.paced(asProblem(err))
 			// The context ends with a body that does not come, too, so that the answer is written either way.
 			if p.code == http.StatusServiceUnavailable && r.Context().Err() == nil {
 				g.cfg.Logger.Warn("Request not answered", "call", what, "device", r.PathValue("name"), "error", p)

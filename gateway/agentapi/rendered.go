@@ -41,8 +41,6 @@ func (g *Gateway) rendered(w http.ResponseWriter, r *http.Request, name string) 
 		return err
 	}
 	p.known, p.invalid = runbook.ParseVersion(p.version)
-	g.metrics.polls.Inc()
-	defer g.metrics.polls.Dec()
 	woken, leave := g.waits.join(name) // before the device is read, so that no move falls between
 	defer leave()
 	d, err := p.answerRoll(r.Context())
@@ -87,8 +85,10 @@ func (p *poll) moved(ctx context.Context, d inventory.AgentDevice) bool {
 }
 
 // hold waits until there is something newer than the agent knows. It returns nil where there is not, or where the agent
-// had better ask anew.
+// had better ask anew. A look that fails is made again with the next one.
 func (p *poll) hold(ctx context.Context, d inventory.AgentDevice, woken <-chan struct{}) (*inventory.Resource, error) {
+	p.metrics.polls.Inc()
+	defer p.metrics.polls.Dec()
 	end := time.NewTimer(p.cfg.PollFor)
 	defer end.Stop()
 	recheck := time.NewTicker(p.cfg.RecheckEvery)
@@ -108,9 +108,16 @@ func (p *poll) hold(ctx context.Context, d inventory.AgentDevice, woken <-chan s
 		case <-woken:
 		case <-recheck.C:
 		}
-		if d, err = p.read(ctx, p.name); err != nil {
+		now, err := p.read(ctx, p.name)
+		switch {
+		case ctx.Err() != nil || err != nil && asProblem(err).code != http.StatusServiceUnavailable:
 			return nil, err
+		case err != nil:
+			// A database that cannot answer must not be asked by all polls anew, which would come of a 503.
+			p.cfg.Logger.Debug("Held poll cannot look whether its device has moved", "device", p.name, "error", err)
+			continue
 		}
+		d = now
 		if d.RestoreID != "" && d.RestoreID != p.restoreID {
 			// A restore has begun since. What the agent said before is no answer to it, and it asks again at once.
 			return nil, nil

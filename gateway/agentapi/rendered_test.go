@@ -1,9 +1,12 @@
 package agentapi_test
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -198,6 +201,44 @@ func TestAHeldPollLooksByItselfToo(t *testing.T) {
 	b.held(1)
 	b.store.DB().MustExec(`update devices set spec = '{"os": {"image": "another"}}'`)
 	require.Equal(t, "7", version(served(t, <-held)))
+}
+
+// A database that cannot answer for a while is not asked anew by the agents of all held polls.
+func TestAHeldPollOutlivesADatabaseThatIsAway(t *testing.T) {
+	t.Parallel()
+	var failed atomic.Int64
+	b := newBench(t, patient, func(c *agentapi.Config) {
+		c.RecheckEvery = 10 * time.Millisecond
+		c.Logger = slog.New(noting{slog.DiscardHandler, "Held poll cannot look", &failed})
+	})
+	b.give(map[string]string{"web-1": "5"})
+	a := b.agent("web-1")
+	served(t, a.poll("5"))
+	held := a.polling("6")
+	b.held(1)
+	b.store.DB().MustExec(`alter table devices rename to elsewhere`)
+	before := failed.Load()
+	require.Eventually(t, func() bool { return failed.Load() > before+2 || len(held) > 0 }, patience, time.Millisecond)
+	require.Empty(t, held, "it is still held")
+	b.store.DB().MustExec(`alter table elsewhere rename to devices`)
+	b.store.DB().MustExec(`update devices set spec = '{"os": {"image": "another"}}'`)
+	require.Equal(t, "7", version(served(t, <-held)))
+}
+
+// noting counts the records of one message, and passes none on.
+type noting struct {
+	slog.Handler
+	message string
+	count   *atomic.Int64
+}
+
+func (n noting) Enabled(context.Context, slog.Level) bool { return true }
+
+func (n noting) Handle(_ context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, n.message) {
+		n.count.Add(1)
+	}
+	return nil
 }
 
 func TestVersions(t *testing.T) {

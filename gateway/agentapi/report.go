@@ -66,6 +66,17 @@ func (g *Gateway) comeAgain(message string, cause error) error {
 	return &problem{code: http.StatusServiceUnavailable, message: message, cause: cause, again: g.flow.comeAgain(time.Now(), retryAfter)}
 }
 
+// paced makes agents that cannot be answered now come again one after the other, whatever the cause: the database may be slow
+// because so many ask it.
+func (g *Gateway) paced(p *problem) *problem {
+	if p.code != http.StatusServiceUnavailable || p.again > 0 {
+		return p
+	}
+	later := *p
+	later.again = g.flow.comeAgain(time.Now(), retryAfter)
+	return &later
+}
+
 // sameVersion compares a version with one in its stored form.
 func sameVersion(version, stored string) bool {
 	v, err := runbook.ParseVersion(version)

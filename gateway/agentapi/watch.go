@@ -57,14 +57,35 @@ func (g *Gateway) look(ctx context.Context, at **cursor) error {
 	for _, m := range moves {
 		(*at).note(m.ID, now)
 		if m.OrgID == g.cfg.OrgID {
-			if m.Transition != runbook.T1 {
-				g.flow.answered(m.Name, now)
-			}
-			g.waits.wake(m.Name)
+			g.noteMove(m.Name, m.Transition, now)
 		}
 	}
 	(*at).forget(now)
+	g.callSome()
 	return nil
+}
+
+// noteMove wakes the polls of a device, but for one that was put on a roll: that waits to be called.
+func (g *Gateway) noteMove(name string, transition runbook.Transition, now time.Time) {
+	if transition == runbook.T1 {
+		g.uncalled = append(g.uncalled, name)
+		return
+	}
+	g.flow.answered(name, now)
+	g.waits.wake(name)
+}
+
+// callSome wakes polls of devices that were put on a roll, as many as agents are asked to come again in that time at first. A restore puts a
+// whole fleet on its roll within seconds, long before it waits for the last of them, and all at once they would leave no
+// room for its own work. Those that are not called by then come by their own look.
+func (g *Gateway) callSome() {
+	some := min(len(g.uncalled), max(1, int(firstRate*g.cfg.WatchEvery.Seconds())))
+	for _, name := range g.uncalled[:some] {
+		g.waits.wake(name)
+	}
+	if g.uncalled = g.uncalled[some:]; len(g.uncalled) == 0 {
+		g.uncalled = nil
+	}
 }
 
 // A transaction takes its numbers before it commits, so that a lower number may become visible after a higher one. What
