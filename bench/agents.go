@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os/exec"
 	"slices"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,15 +17,14 @@ import (
 
 	"rollcall/authority"
 	"rollcall/inventory"
-	"rollcall/simulator"
 )
 
 // agentsOptions are the flags of `bench agents`.
 type agentsOptions struct {
-	agents, clients, rounds, reportsAtOnce int
-	each, idle                             time.Duration
-	only                                   []string
-	stderr                                 io.Writer
+	agents, gateways, clients, rounds, reportsAtOnce int
+	each, idle, comeWithin                           time.Duration
+	only                                             []string
+	stderr                                           io.Writer
 }
 
 // The parts that --only of `bench agents` names.
@@ -48,7 +45,7 @@ func newAgentsCommand() *cobra.Command {
 		Long: `Measures the gateway as a process of its own, over mutual TLS. First the requests a second of devices that no roll call
 waits for, against a handler that reads one row, in turn. Then what it takes to hold the polls of many agents. Then a restore
 begins, all of them report at once, and the roll call answers them: with back-pressure ("flood"), and without ("unbounded").
-Bench and gateway need an open file for each agent (ulimit -n).`,
+A gateway, and the process of its agents, need an open file for each (ulimit -n): there are as many of both as that takes.`,
 		Args: cobra.NoArgs,
 		RunE: reporting(func(ctx context.Context, stderr io.Writer) (*report, error) {
 			o.stderr = stderr
@@ -57,11 +54,13 @@ Bench and gateway need an open file for each agent (ulimit -n).`,
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&o.agents, "agents", 10000, "agents that poll")
+	flags.IntVar(&o.gateways, "gateways", 0, "gateways, each with a process of agents (default as few as may open a file for each agent)")
 	flags.IntVar(&o.clients, "clients", 16, "connections for the requests a second")
 	flags.IntVar(&o.rounds, "rounds", 3, "how often the requests of each are measured")
 	flags.IntVar(&o.reportsAtOnce, "reports-at-once", 0, "reports under way at once in the flood (default that of the gateway)")
 	flags.DurationVar(&o.each, "each", 3*time.Second, "how long requests are measured in a round")
 	flags.DurationVar(&o.idle, "idle", 20*time.Second, "how long held polls are measured")
+	flags.DurationVar(&o.comeWithin, "come-within", 0, "time over which the agents' first connections are spread (default 500 a second)")
 	flags.StringSliceVar(&o.only, "only", agentParts, "parts to run")
 	return cmd
 }
@@ -82,10 +81,23 @@ func (o agentsOptions) run(ctx context.Context) (r *report, err error) {
 	if o.agents < 1 || o.clients < 1 || o.rounds < 1 || o.each <= 0 || o.idle <= 0 {
 		return nil, errors.New("--agents, --clients, --rounds, --each and --idle must be above 0")
 	}
+	if o.gateways < 0 || o.gateways > o.agents || o.comeWithin < 0 {
+		return nil, errors.New("--gateways must be 0 to --agents, and --come-within not below 0")
+	}
 	if err := checkParts(o.only, agentParts); err != nil {
 		return nil, err
 	}
-	r = newReport("agents", map[string]any{"clients": o.clients, "rounds": o.rounds, "reportsAtOnce": o.reportsAtOnce})
+	if o.gateways == 0 {
+		if o.gateways, err = gatewaysFor(o.agents); err != nil {
+			return nil, err
+		}
+	}
+	if o.comeWithin == 0 {
+		o.comeWithin = time.Duration(o.agents) * time.Second / comeInASecond
+	}
+	r = newReport("agents", map[string]any{
+		"gateways": o.gateways, "clients": o.clients, "rounds": o.rounds, "reportsAtOnce": o.reportsAtOnce, "comeWithin": o.comeWithin.String(),
+	})
 	s, err := startStack(ctx, serverDev)
 	if err != nil {
 		return nil, err
@@ -144,8 +156,6 @@ func (g *gatewayProcess) stop() error {
 	_ = g.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
 	return g.cmd.Wait()
 }
-
-func (g *gatewayProcess) usage() (usage, error) { return usageOf(g.cmd.Process.Pid) }
 
 func (o agentsOptions) measureRequests(ctx context.Context, at site, r *report) (err error) {
 	g, err := at.startGateway(ctx, time.Nanosecond, 0)
@@ -222,73 +232,35 @@ func (o agentsOptions) requests(ctx context.Context, at site, clients []*http.Cl
 	return sum, err
 }
 
-// fleet makes agents for all devices.
-func (o agentsOptions) fleet(ctx context.Context, at site, address string) (*simulator.Fleet, error) {
-	cfg := simulator.Config{
-		Gateway: address, CA: at.ca, Seed: 1, Dial: fromManyAddresses(), Progress: func(s simulator.Summary) {
-			fmt.Fprintf(o.stderr, "%4.0f s  %d of %d agents back, %d retries, %d errors %s\n", s.Seconds, s.Back, s.Agents, s.Retries, s.Errors, s.LastError)
-		}, ProgressEvery: 10 * time.Second,
-		Scenario: simulator.Scenario{Fleet: &simulator.Fates{}, BackWithinSeconds: float64(o.agents) / 500},
-	}
-	for i := range o.agents {
-		cfg.Devices = append(cfg.Devices, simulator.Device{Name: at.name(i), Restored: restoredVersion})
-	}
-	fmt.Fprintf(o.stderr, "making the certificates of %d agents\n", o.agents)
-	return simulator.New(ctx, cfg)
-}
-
-// fromManyAddresses dials from one address of this machine after the other, as one has only some 28,000 ports.
-func fromManyAddresses() func(ctx context.Context, network, address string) (net.Conn, error) {
-	var n atomic.Uint32
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		from := net.IPv4(127, 0, 0, byte(1+n.Add(1)%16))
-		dialer := net.Dialer{Timeout: 30 * time.Second, LocalAddr: &net.TCPAddr{IP: from}}
-		return dialer.DialContext(ctx, network, address)
-	}
-}
-
-// live runs the fleet while a part of the bench is measured.
-func live(ctx context.Context, fleet *simulator.Fleet, measure func() error) (simulator.Summary, error) {
-	living, end := context.WithCancel(ctx)
-	done := make(chan simulator.Summary, 1)
-	go func() { done <- fleet.Run(living) }()
-	err := measure()
-	end()
-	return <-done, err
-}
-
-// allBack waits until every agent has come back.
-func (o agentsOptions) allBack(ctx context.Context, fleet *simulator.Fleet) error {
-	return until(ctx, lookOften, func() (bool, error) { return fleet.Summary().Back == int64(o.agents), nil })
-}
-
 func (o agentsOptions) measureHeld(ctx context.Context, at site, r *report) (err error) {
-	g, err := at.startGateway(ctx, 0, 0)
+	f, err := o.startFleets(ctx, at, 0)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, g.stop()) }()
-	fleet, err := o.fleet(ctx, at, g.agents)
+	defer func() { err = errors.Join(err, f.stop()) }()
+	came, err := f.comeBack(ctx)
 	if err != nil {
 		return err
 	}
-	var before, after usage
-	_, err = live(ctx, fleet, func() error {
-		if err := o.allBack(ctx, fleet); err != nil {
-			return err
-		}
-		if before, err = g.usage(); err != nil {
-			return err
-		}
-		select {
-		case <-time.After(o.idle):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		after, err = g.usage()
+	before, err := f.gatewayUsage()
+	if err != nil {
 		return err
-	})
-	r.add(figure{Name: "gateway, polls held", Devices: o.agents, Value: after.MiB, Unit: "MiB"})
-	r.add(figure{Name: "gateway, polls held: CPU", Devices: o.agents, Value: 100 * (after.CPUSeconds - before.CPUSeconds) / o.idle.Seconds(), Unit: "% of a core"})
-	return err
+	}
+	select {
+	case <-time.After(o.idle):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	after, err := f.gatewayUsage()
+	if err != nil {
+		return err
+	}
+	add := func(what, unit string, value float64) {
+		r.add(figure{Name: what, Devices: o.agents, Value: value, Unit: unit})
+	}
+	add("agents connect", "s", came.Seconds)
+	add("agents connect: requests that failed", "", float64(came.Errors))
+	add("gateway, polls held", "MiB", after.MiB)
+	add("gateway, polls held: CPU", "% of a core", 100*(after.CPUSeconds-before.CPUSeconds)/o.idle.Seconds())
+	return nil
 }

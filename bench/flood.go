@@ -7,54 +7,49 @@ import (
 	"time"
 
 	"rollcall/runbook"
-	"rollcall/simulator"
 )
 
 // measureFlood lets a restore begin while all agents poll: each of them reports at once.
 func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce int, r *report) (err error) {
-	g, err := at.startGateway(ctx, 0, reportsAtOnce)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, g.stop()) }()
 	queue := fmt.Sprintf("bench-%d", at.inventories)
 	w, err := startWorkers(ctx, 1, workerOptions{address: at.temporal.Address(), database: at.url, queue: queue})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.stop()) }()
-	fleet, err := o.fleet(ctx, at, g.agents)
+	f, err := o.startFleets(ctx, at, reportsAtOnce)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, f.stop()) }()
 	restore := &ours{id: fmt.Sprintf("flood-%d", at.inventories), devices: o.agents, store: at.store, prefix: at.prefix}
-	l := &laps{stack: at.stack, workers: w}
-	var took lap
-	var gateway, worker usage
-	var before simulator.Summary // what the agents met while they connected
-	summary, err := live(ctx, fleet, func() error {
-		if err := o.allBack(ctx, fleet); err != nil {
-			return err
-		}
-		before = fleet.Summary()
-		if err := l.begin(); err != nil {
-			return err
-		}
-		if _, err := restore.start(ctx, at.client, queue); err != nil {
-			return err
-		}
-		if err := o.answered(ctx, restore); err != nil {
-			return err
-		}
-		if took, err = l.end(o.agents); err != nil {
-			return err
-		}
-		if gateway, err = g.usage(); err != nil {
-			return err
-		}
-		worker, err = usageOf(w.pids()...)
+	before, err := f.comeBack(ctx) // what the agents met while they connected is not of the flood
+	if err != nil {
 		return err
-	})
+	}
+	l := &laps{stack: at.stack, workers: w}
+	if err := l.begin(); err != nil {
+		return err
+	}
+	if _, err := restore.start(ctx, at.client, queue); err != nil {
+		return err
+	}
+	if err := o.answered(ctx, f, restore); err != nil {
+		return err
+	}
+	took, err := l.end(o.agents)
+	if err != nil {
+		return err
+	}
+	summary, err := f.summary(ctx)
+	if err != nil {
+		return err
+	}
+	gateway, err := f.gatewayUsage()
+	if err != nil {
+		return err
+	}
+	worker, server, err := l.used()
 	if err != nil {
 		return err
 	}
@@ -81,21 +76,29 @@ func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce 
 	r.add(figure{Name: name + ": failures of another kind", Devices: o.agents, Value: float64(summary.Errors - before.Errors), Target: none})
 	add(": gateway", "MiB", gateway.MiB)
 	add(": worker", "MiB", worker.MiB)
+	add(": Temporal's server", "MiB", server.MiB)
 	return nil
 }
 
 // answered waits until the roll is made and nobody on it is waited for.
-func (o agentsOptions) answered(ctx context.Context, r *ours) error {
+func (o agentsOptions) answered(ctx context.Context, f *fleets, r *ours) error {
 	told := time.Now()
-	return until(ctx, time.Second, func() (bool, error) {
+	every := max(time.Second, time.Duration(o.agents)*time.Second/10_000) // the tally of a large roll takes a while
+	return until(ctx, every, func() (bool, error) {
 		status, err := r.store.RestoreStatus(ctx, r.id)
 		if refusal := runbook.AsRefusal(err); refusal != nil && refusal.Code == runbook.CodeNotFound {
 			return false, nil // its workflow has not opened it yet
 		}
-		if time.Since(told) > 10*time.Second {
+		if err != nil {
+			return false, err
+		}
+		if time.Since(told) > tellEvery {
 			told = time.Now()
 			fmt.Fprintf(o.stderr, "        %d of %d devices are waited for\n", status.Waiting(), status.Total)
+			if err := f.tell(ctx); err != nil {
+				return false, err
+			}
 		}
-		return status.Total == int64(o.agents) && status.Waiting() == 0, err
+		return status.Total == int64(o.agents) && status.Waiting() == 0, nil
 	})
 }

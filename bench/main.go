@@ -50,5 +50,6 @@ func newRoot() *cobra.Command {
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		newRollcallCommand(), newInventoryCommand(), newAgentsCommand(), newDemoCommand(), newPlanCommand(), newWorkerCommand(), newGatewayCommand(),
+		newFleetCommand(),
 	}
 }
