@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -64,7 +63,7 @@ func (o agentsOptions) startFleets(ctx context.Context, at site, reportsAtOnce i
 			if err != nil {
 				return fmt.Errorf("start agents: %w", err)
 			}
-			f.processes[i] = &fleetProcess{cmd: cmd, summary: "http://" + addresses[0]}
+			f.processes[i] = &fleetProcess{cmd: cmd, summary: addresses[0]}
 			return nil
 		})
 	}
@@ -112,10 +111,10 @@ func (f *fleets) summary(ctx context.Context) (simulator.Summary, error) {
 	return f.ask(ctx, http.MethodGet)
 }
 
-func (f *fleets) ask(ctx context.Context, method string) (sum simulator.Summary, err error) {
+func (f *fleets) ask(ctx context.Context, method string) (sum simulator.Summary, _ error) {
 	for _, p := range f.processes {
-		one, err := p.ask(ctx, method)
-		if err != nil {
+		var one simulator.Summary
+		if err := askSelf(ctx, method, p.summary, &one); err != nil {
 			return sum, fmt.Errorf("ask how agents stand: %w", err)
 		}
 		sum.Agents += one.Agents
@@ -126,19 +125,6 @@ func (f *fleets) ask(ctx context.Context, method string) (sum simulator.Summary,
 		sum.LastError = one.LastError
 	}
 	return sum, nil
-}
-
-func (p *fleetProcess) ask(ctx context.Context, method string) (s simulator.Summary, err error) {
-	request, err := http.NewRequestWithContext(ctx, method, p.summary, nil)
-	if err != nil {
-		return s, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return s, err
-	}
-	defer response.Body.Close()
-	return s, json.NewDecoder(response.Body).Decode(&s)
 }
 
 // gatewayUsage is what all gateways use.

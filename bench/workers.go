@@ -74,22 +74,26 @@ func startSelf(ctx context.Context, args []string) (*exec.Cmd, []string, error) 
 	return cmd, strings.Fields(line), nil
 }
 
+// askSelf asks a process that startSelf has started, at an address of its, for a JSON document.
+func askSelf(ctx context.Context, method, address string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+address, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	return json.NewDecoder(response.Body).Decode(into)
+}
+
 // counts adds up what the processes have counted.
 func (w *workers) counts(ctx context.Context) (counts, error) {
 	var sum counts
 	for _, p := range w.processes {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.counter, nil)
-		if err != nil {
-			return counts{}, err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return counts{}, fmt.Errorf("ask a worker what it has done: %w", err)
-		}
 		var one counts
-		err = json.NewDecoder(response.Body).Decode(&one)
-		response.Body.Close()
-		if err != nil {
+		if err := askSelf(ctx, http.MethodGet, p.counter, &one); err != nil {
 			return counts{}, fmt.Errorf("ask a worker what it has done: %w", err)
 		}
 		sum.Begun += one.Begun

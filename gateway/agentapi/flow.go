@@ -24,7 +24,8 @@ const (
 
 // flow keeps a fleet that comes back at once from pushing the control plane over. So many reports may be under way: sent
 // to the roll call, and not yet seen to be answered. Whoever comes past that is told when to come again, one after the
-// other, at twice the rate at which reports are answered, so that there is always somebody for a place that gets free. It holds nothing that a report would be lost with.
+// other, at twice the rate at which reports are answered, so that there is always somebody for a place that gets free. It
+// holds nothing that a report would be lost with.
 type flow struct {
 	limit int
 

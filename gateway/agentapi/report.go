@@ -63,7 +63,7 @@ func (g *Gateway) notSent(name, message string, cause error) error {
 
 // comeAgain sends an agent away until it is its turn.
 func (g *Gateway) comeAgain(message string, cause error) error {
-	return &problem{code: http.StatusServiceUnavailable, message: message, cause: cause, again: g.flow.comeAgain(time.Now(), retryAfter)}
+	return g.paced(&problem{code: http.StatusServiceUnavailable, message: message, cause: cause})
 }
 
 // paced makes agents that cannot be answered now come again one after the other, whatever the cause: the database may be slow

@@ -75,9 +75,9 @@ func (g *Gateway) noteMove(name string, transition runbook.Transition, now time.
 	g.waits.wake(name)
 }
 
-// callSome wakes polls of devices that were put on a roll, as many as agents are asked to come again in that time at first. A restore puts a
-// whole fleet on its roll within seconds, long before it waits for the last of them, and all at once they would leave no
-// room for its own work. Those that are not called by then come by their own look.
+// callSome wakes polls of devices that were put on a roll, as many as agents are asked to come again in that time at first.
+// A restore puts a whole fleet on its roll within seconds, long before it waits for the last of them, and all at once they
+// would leave no room for its own work. Those that are not called by then come by their own look.
 func (g *Gateway) callSome() {
 	some := min(len(g.uncalled), max(1, int(firstRate*g.cfg.WatchEvery.Seconds())))
 	for _, name := range g.uncalled[:some] {
