@@ -25,6 +25,9 @@ const (
 	fullLook = 30
 	// signallers is how many signals are under way at a time.
 	signallers = 16
+	// missesPerLook is after how many signals for which no workflow was there a look is over. A fleet reports while its workflows
+	// are still being started, and signals to those that are not there yet would take the server's time from that.
+	missesPerLook = 100
 )
 
 // watch is one attempt at watching the inventory.
@@ -34,12 +37,26 @@ type watch struct {
 	restoreID string
 	progress  WatchProgress
 	// told is who was sent what since the last full look, so that a device which is slow to act on a signal gets no other.
-	told  map[inventory.Sighting]bool
-	looks int
+	told map[inventory.Sighting]bool
+	// absent is whose workflow was not there.
+	absent map[inventory.Sighting]absence
+	looks  int
+}
+
+// absence is at which look a workflow that was not there is tried again, and after how many looks that will have been.
+type absence struct{ at, after int }
+
+// next is the absence of a workflow that is not there at this look either: it is tried after twice as many looks.
+func (a absence) next(look int) absence {
+	after := min(max(1, 2*a.after), fullLook)
+	return absence{at: look + after, after: after}
 }
 
 func newWatch(a *Activities, restoreID string) *watch {
-	return &watch{inventory: a.Inventory, temporal: a.Temporal, restoreID: restoreID, told: map[inventory.Sighting]bool{}}
+	return &watch{
+		inventory: a.Inventory, temporal: a.Temporal, restoreID: restoreID,
+		told: map[inventory.Sighting]bool{}, absent: map[inventory.Sighting]absence{},
+	}
 }
 
 // look looks once and tells whom it must. Only when everybody was told does the progress move on. running tells whether
@@ -52,6 +69,7 @@ func (w *watch) look(ctx context.Context) (running bool, err error) {
 	if w.looks++; w.looks%fullLook == 0 {
 		in.Since = time.Time{}
 		clear(w.told)
+		clear(w.absent)
 	}
 	seen, err := w.sightings(ctx, in)
 	if err != nil || !seen.Running {
@@ -74,22 +92,25 @@ func (w *watch) sightings(ctx context.Context, in inventory.SightingsInput) (inv
 	return w.inventory.Sightings(ctx, in)
 }
 
-// tell signals the workflows of those who were not told before, several at a time; everybody tells whether each has it.
+// tell signals the workflows of those who were not told before, several at a time, until too many are not there; everybody
+// tells whether each has its signal.
 func (w *watch) tell(ctx context.Context, devices []inventory.Sighting) (everybody bool, err error) {
 	var (
 		mu      sync.Mutex
 		failed  error
 		wait    sync.WaitGroup
 		missing int
+		left    bool
 		slots   = make(chan struct{}, signallers)
 	)
 	for _, device := range devices {
 		slots <- struct{}{}
 		mu.Lock()
-		stop, known := failed != nil || ctx.Err() != nil, w.told[device]
+		stop, told, later := failed != nil || ctx.Err() != nil || missing >= missesPerLook, w.told[device], w.absent[device].at > w.looks
 		mu.Unlock()
-		if stop || known {
+		if stop || told || later {
 			<-slots
+			left = left || !told
 			if stop {
 				break
 			}
@@ -105,13 +126,15 @@ func (w *watch) tell(ctx context.Context, devices []inventory.Sighting) (everybo
 				failed = err
 			case there:
 				w.told[device] = true
+				delete(w.absent, device)
 			default:
 				missing++
+				w.absent[device] = w.absent[device].next(w.looks)
 			}
 		})
 	}
 	wait.Wait()
-	return missing == 0, errors.Join(failed, ctx.Err())
+	return missing == 0 && !left, errors.Join(failed, ctx.Err())
 }
 
 // signal sends a device's workflow its signal; there is false where none runs, because it is only about to be started.

@@ -43,7 +43,9 @@ type vigil struct {
 	sent []string
 	// fails is what the next signals end with, in their order; nil, or none, is success.
 	fails []error
-	until activities.WatchProgress
+	// absent is who has no workflow; nil is nobody.
+	absent func(name string) bool
+	until  activities.WatchProgress
 }
 
 func newVigil(t *testing.T, names ...string) *vigil {
@@ -75,6 +77,9 @@ func (v *vigil) SignalWorkflow(_ context.Context, workflowID, _, signal string, 
 		line += " " + r.RenderedVersion
 	}
 	v.sent = append(v.sent, line)
+	if v.absent != nil && v.absent(name) {
+		return serviceerror.NewNotFound("no such workflow")
+	}
 	if len(v.fails) == 0 {
 		return nil
 	}
@@ -212,6 +217,46 @@ func TestAWorkflowThatIsNotThereYetIsToldAtTheNextLook(t *testing.T) {
 	v.start(seldom, time.Time{}).awaits("a reconnect 7", "a reconnect 7")
 	v.reported("b", "5")
 	v.awaits("a reconnect 7", "a reconnect 7", "b reconnect 5")
+	require.Error(t, v.end())
+}
+
+// A fleet that reports while its workflows are still being started is not signalled all at once, again and again, in vain:
+// the first of the roll, whose turn it is, are tried before those who follow, and each less and less often. In the end
+// everybody is told.
+func TestWorkflowsThatAreNotThereYetAreNotAllTriedAtEachLook(t *testing.T) {
+	t.Parallel()
+	const fleet = 600
+	names := make([]string, fleet)
+	for i := range names {
+		names[i] = fmt.Sprintf("d-%03d", i)
+	}
+	v := newVigil(t, names...)
+	v.exec(`update device_timestamps set last_seen = now()`)
+	v.exec(`update devices set status = '{"config": {"renderedVersion": "7"}}', updated_at = now()`)
+	first, last := "d-000 reconnect 7", "d-599 reconnect 7"
+	v.absent = func(string) bool { return true }
+	v.start(often, time.Time{})
+	require.Eventually(t, func() bool { return slices.Contains(v.signals(), last) }, patience, 5*time.Millisecond)
+	sent := v.signals()
+	before := sent[:slices.Index(sent, last)]
+	again := 0
+	for _, signal := range before {
+		if signal == first {
+			again++
+		}
+	}
+	require.GreaterOrEqual(t, again, 3, "others come before their turn")
+
+	v.mu.Lock()
+	v.absent, v.sent = nil, nil
+	v.mu.Unlock()
+	require.Eventually(t, func() bool {
+		told := map[string]bool{}
+		for _, signal := range v.signals() {
+			told[signal] = true
+		}
+		return len(told) == fleet
+	}, patience, 5*time.Millisecond)
 	require.Error(t, v.end())
 }
 

@@ -43,11 +43,14 @@ type Sightings struct {
 //
 // The cheap comparisons come first, because a status may be long and is stored apart: on a look with Since it is only read
 // for devices that have changed.
+//
+// Those whose workflows are there come first as far as that is known: whose place has changed since the roll was made, such as
+// paused devices and late joiners, and then in the order in which the roll call starts them.
 const sightings = `
 with looked as (
-    select s.id, now() as at, s.state = 'Running' as running from rollcall.restores s where s.id = $1
+    select s.id, now() as at, s.state = 'Running' as running, s.rolled_at from rollcall.restores s where s.id = $1
 ), found as materialized (
-    select r.org_id, r.name, r.state, d.name is null or d.deleted_at is not null
+    select r.org_id, r.name, r.state, r.seq, coalesce(r.since > s.rolled_at, false) as changed, d.name is null or d.deleted_at is not null
             or coalesce(d.status -> 'lifecycle' ->> 'status', '') = any (cast($3 as text[]))
             or rollcall.device_state(d.annotations) <> r.state as moved,
         coalesce(d.status -> 'config' ->> 'renderedVersion', '') as version, coalesce(r.reported_version, '') as known
@@ -64,7 +67,7 @@ with looked as (
         or ((d.updated_at > r.since or $2 = timestamptz '-infinity')
             and coalesce(d.status -> 'lifecycle' ->> 'status', '') = any (cast($3 as text[]))))
 ), due as (
-    select f.org_id, f.name, f.version, case when f.moved then $4 else $5 end as signal
+    select f.org_id, f.name, f.version, f.seq, f.changed, case when f.moved then $4 else $5 end as signal
     from found f
     where f.moved or ((f.state = 'AwaitingReconnect' or coalesce(nullif(f.version, ''), '0') <> f.known) and not exists (
         select from rollcall.transitions x
@@ -73,10 +76,11 @@ with looked as (
 )
 select looked.at, looked.running, coalesce(cast(due.org_id as text), '') as org_id, coalesce(due.name, '') as name,
     coalesce(due.signal, '') as signal, coalesce(due.version, '') as version
-from looked left join due on true`
+from looked left join due on true
+order by due.changed desc, due.seq`
 
-// Sightings looks once at everybody whom a restore waits for, and returns those whose workflow must be told something. An
-// unknown restore is one that does not run.
+// Sightings looks once at everybody whom a restore waits for, and returns those whose workflow must be told something, first
+// those whose workflow is the likeliest to be there. An unknown restore is one that does not run.
 func (s *Store) Sightings(ctx context.Context, in SightingsInput) (Sightings, error) {
 	since := "-infinity"
 	if !in.Since.IsZero() {

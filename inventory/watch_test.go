@@ -180,3 +180,32 @@ func TestNobodyIsSeenForARestoreThatIsOver(t *testing.T) {
 		require.Empty(t, sighted(t, store, time.Time{}))
 	})
 }
+
+// Who may be told comes first: those whose place has changed since the roll was made, and then the roll in its order.
+func TestSightingsComeInTheOrderOfTheirWorkflows(t *testing.T) {
+	t.Parallel()
+	for kind, open := range databases {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			names := []string{"a", "b", "c", "d", "e"}
+			var fleet []device
+			for _, name := range names {
+				fleet = append(fleet, reporting(name, "5"))
+			}
+			store := restored(t, open(t), fleet...)
+			for _, name := range names {
+				play(t, store, fcReported, name, "7")
+			}
+			store.DB().MustExec(`update rollcall.roll set seq = case name when 'd' then 0 else 100 + ascii(name) end`)
+			store.DB().MustExec(`update rollcall.roll set since = since + interval '1 hour' where name = 'c'`)
+			store.DB().MustExec(`update devices set updated_at = updated_at + interval '2 hours'`)
+			seen, err := store.Sightings(t.Context(), inventory.SightingsInput{RestoreID: "r1"})
+			require.NoError(t, err)
+			var order []string
+			for _, s := range seen.Devices {
+				order = append(order, s.Name)
+			}
+			require.Equal(t, []string{"c", "d", "a", "b", "e"}, order)
+		})
+	}
+}

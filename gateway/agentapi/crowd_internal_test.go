@@ -19,6 +19,9 @@ func TestAFleetOnARollIsCalledLittleByLittle(t *testing.T) {
 	const fleet = 100
 	g := &Gateway{flow: newFlow(1), cfg: Config{WatchEvery: 200 * time.Millisecond}}
 	now := time.Now()
+	for i := range 10 * fleet {
+		g.noteMove(fmt.Sprint("of another gateway", i), runbook.T1, now)
+	}
 	var woken []<-chan struct{}
 	for i := range fleet {
 		name := fmt.Sprint("d", i)
@@ -40,8 +43,13 @@ func TestAFleetOnARollIsCalledLittleByLittle(t *testing.T) {
 	require.Zero(t, calls())
 	g.noteMove("d99", runbook.T2, now)
 	require.Equal(t, 1, calls())
-	for _, want := range []int{40, 40, 20, 0} {
-		g.callSome()
+	for _, want := range []int{40, 40} {
+		g.callSome(now)
+		require.Equal(t, want, calls())
+	}
+	g.flow.perSecond = firstRate / 4 // they come in vain
+	for _, want := range []int{10, 10, 0} {
+		g.callSome(now)
 		require.Equal(t, want, calls())
 	}
 }

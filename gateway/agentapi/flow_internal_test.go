@@ -88,7 +88,7 @@ func TestTooManyAgentsAreSpread(t *testing.T) {
 	late := 0
 	for second, n := range inSecond {
 		if second > int(retryAfter.Seconds()) {
-			require.Less(t, n, 2*agents/int(longestTurn.Seconds()/2), "second %d", second)
+			require.Less(t, n, 2*agents/int(shortestTurn.Seconds()/2), "second %d", second)
 			late += n
 		}
 	}
@@ -105,7 +105,7 @@ func TestQuietTimesDoNotMakeTheRateFall(t *testing.T) {
 		require.True(t, f.enter("a", now))
 		f.answered("a", now)
 	}
-	require.InDelta(t, firstRate, f.rate, 0.001)
+	require.InDelta(t, firstRate, f.perSecond, 0.001)
 	wait := f.comeAgain(now, 0)
 	require.LessOrEqual(t, wait, time.Second/firstRate)
 }
@@ -115,7 +115,7 @@ func TestAStormAfterAQuietHourIsNotTakenForASlowService(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	f := newFlow(1)
-	f.rate = 10 * firstRate
+	f.perSecond = 10 * firstRate
 	require.True(t, f.enter("straggler", now))
 	f.answered("straggler", now)
 	now = now.Add(time.Hour)
@@ -140,7 +140,7 @@ func TestAStormWaitsNoLongerThanItMust(t *testing.T) {
 			require.False(t, f.enter("b", now))
 			now = now.Add(time.Second)
 		}
-		require.InDelta(t, 20, f.rate, 1, "nothing is answered, and nobody is to ask often")
+		require.InDelta(t, 20, f.perSecond, 1, "nothing is answered, and nobody is to ask often")
 		now = now.Add(time.Hour)
 		require.True(t, f.enter("b", now))
 		now = now.Add(time.Hour)
@@ -158,5 +158,88 @@ func TestFreePlacesBringAgentsBackSooner(t *testing.T) {
 	require.Greater(t, f.comeAgain(now, 0), 50*time.Second)
 	now = now.Add(rateWindow)
 	require.Less(t, f.comeAgain(now, 0), time.Second)
-	require.InDelta(t, 2*firstRate, f.rate, 0.001)
+	require.InDelta(t, 2*firstRate, f.perSecond, 0.001)
+}
+
+// Where the roll call is not ready for anybody, free places say nothing of how many agents should come.
+func TestAgentsThatComeInVainAreNotAskedMoreOften(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	f := newFlow(500)
+	for range 20 * firstRate {
+		f.comeAgain(now, retryAfter)
+	}
+	tries := 0
+	for range 5 * 60 {
+		now = now.Add(time.Second)
+		tries += int(f.rateAt(now))
+		for n := range int(f.rateAt(now)) {
+			name := fmt.Sprint(now, n)
+			if f.enter(name, now) {
+				f.failed(name, now.Add(retryAfter))
+			}
+			f.comeAgain(now, retryAfter)
+		}
+	}
+	require.InDelta(t, slowestRate, f.rateAt(now), 1)
+	require.Less(t, tries, 7*60*slowestRate)
+}
+
+// Who has been turned away for long may be told to come later, and never by more than it has waited so far.
+func TestALongStormIsAskedLessOften(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	f := newFlow(1)
+	f.perSecond = slowestRate
+	latest := func() (wait time.Duration) {
+		for range 100_000 {
+			wait = max(wait, f.comeAgain(now, retryAfter))
+		}
+		return wait
+	}
+	for _, step := range []struct{ after, want time.Duration }{
+		{0, 5 * time.Minute},
+		{4 * time.Minute, 5 * time.Minute},
+		{4 * time.Minute, 8 * time.Minute},
+		{6 * time.Minute, 14 * time.Minute},
+		{10 * time.Minute, 15 * time.Minute},
+		{time.Hour, 5 * time.Minute}, // another storm
+	} {
+		now = now.Add(step.after)
+		wait := latest()
+		require.LessOrEqual(t, wait, step.want)
+		require.Greater(t, wait, step.want*9/10)
+	}
+}
+
+// While agents wait for their turn, those who come without one are let in no faster.
+func TestNobodyPushesIn(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	f := newFlow(500)
+	f.perSecond = slowestRate
+	for range 200 * slowestRate {
+		f.comeAgain(now, retryAfter)
+	}
+	sent := 0
+	for second := range 60 {
+		for n := range 100 {
+			if name := fmt.Sprint(second, n); f.enter(name, now) {
+				sent++
+				f.failed(name, now.Add(retryAfter)) // its workflow is not there yet
+			}
+		}
+		now = now.Add(time.Second)
+	}
+	require.InDelta(t, 60*slowestRate+slowestRate*rateWindow.Seconds(), sent, 2*slowestRate)
+	for range 60 {
+		for range int(f.perSecond) {
+			if name := fmt.Sprint(now, sent); f.enter(name, now) {
+				sent++
+				f.answered(name, now)
+			}
+		}
+		now = now.Add(time.Second)
+	}
+	require.GreaterOrEqual(t, f.perSecond, float64(firstRate), "all who come are answered, and more are asked")
 }

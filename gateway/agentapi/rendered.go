@@ -93,6 +93,7 @@ func (p *poll) hold(ctx context.Context, d inventory.AgentDevice, woken <-chan s
 	defer end.Stop()
 	recheck := time.NewTicker(p.cfg.RecheckEvery)
 	defer recheck.Stop()
+	called := false
 	for {
 		device, err := p.newer(ctx, d)
 		if device != nil || err != nil {
@@ -106,6 +107,7 @@ func (p *poll) hold(ctx context.Context, d inventory.AgentDevice, woken <-chan s
 		case <-end.C:
 			return nil, nil
 		case <-woken:
+			called = true
 		case <-recheck.C:
 		}
 		now, err := p.read(ctx, p.name)
@@ -118,10 +120,12 @@ func (p *poll) hold(ctx context.Context, d inventory.AgentDevice, woken <-chan s
 			continue
 		}
 		d = now
-		if d.RestoreID != "" && d.RestoreID != p.restoreID {
-			// A restore has begun since. What the agent said before is no answer to it, and it asks again at once.
+		if called && d.RestoreID != "" && d.RestoreID != p.restoreID {
+			// A restore has begun since. What the agent said before is no answer to it, and it asks again at once. All agents that
+			// see this by their own look would come as fast as the roll is made, so that they are left to be called.
 			return nil, nil
 		}
+		called = false
 	}
 }
 

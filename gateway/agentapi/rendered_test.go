@@ -176,6 +176,27 @@ func TestAPollFromBeforeARestoreEnds(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, (<-again).code, "and so does one from before the next")
 }
 
+// The looks of all polls must not bring a whole fleet as fast as its roll is made: a poll that nobody calls is held to its end.
+func TestAPollIsNotEndedByItsOwnLookAtARestore(t *testing.T) {
+	t.Parallel()
+	const pollFor = 2 * time.Second
+	b := newBench(t, func(c *agentapi.Config) {
+		c.PollFor, c.RecheckEvery, c.WatchEvery = pollFor, 10*time.Millisecond, time.Hour
+	})
+	b.give(map[string]string{"web-1": "5"})
+	a := b.agent("web-1")
+	served(t, a.poll("5"))
+	began := time.Now()
+	held := a.polling("6")
+	b.held(1)
+	b.roll("r1")
+	require.Equal(t, http.StatusNoContent, (<-held).code)
+	require.GreaterOrEqual(t, time.Since(began), pollFor)
+	require.Empty(t, b.signals.versions())
+	require.Equal(t, http.StatusNoContent, a.poll("6").code)
+	require.Equal(t, []string{"6"}, b.signals.versions())
+}
+
 func TestAHeldPollWakesAtOnce(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, patient)

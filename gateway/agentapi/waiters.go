@@ -33,11 +33,12 @@ func (w *waiters) leave(name string, ch chan struct{}) {
 	}
 }
 
-// wake wakes the polls of a device, each once however often it is called before they look.
-func (w *waiters) wake(name string) {
+// wake wakes the polls of a device, each once however often it is called before they look. It is false where there are none.
+func (w *waiters) wake(name string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wakeLocked(name)
+	return len(w.byName[name]) > 0
 }
 
 // wakeAll wakes every poll.

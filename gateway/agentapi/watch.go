@@ -61,7 +61,7 @@ func (g *Gateway) look(ctx context.Context, at **cursor) error {
 		}
 	}
 	(*at).forget(now)
-	g.callSome()
+	g.callSome(now)
 	return nil
 }
 
@@ -75,15 +75,18 @@ func (g *Gateway) noteMove(name string, transition runbook.Transition, now time.
 	g.waits.wake(name)
 }
 
-// callSome wakes polls of devices that were put on a roll, as many as agents are asked to come again in that time at first.
-// A restore puts a whole fleet on its roll within seconds, long before it waits for the last of them, and all at once they
-// would leave no room for its own work. Those that are not called by then come by their own look.
-func (g *Gateway) callSome() {
-	some := min(len(g.uncalled), max(1, int(firstRate*g.cfg.WatchEvery.Seconds())))
-	for _, name := range g.uncalled[:some] {
-		g.waits.wake(name)
+// callSome wakes polls of devices that were put on a roll, as many as agents are asked to come again in that time. A restore
+// puts a whole fleet on its roll within seconds, long before it waits for the last of them, and all at once they would leave
+// no room for its own work. Those that are not called by then come when their poll ends.
+func (g *Gateway) callSome(now time.Time) {
+	left := max(1, int(g.flow.rateAt(now)*g.cfg.WatchEvery.Seconds()))
+	for left > 0 && len(g.uncalled) > 0 {
+		if g.waits.wake(g.uncalled[0]) {
+			left--
+		}
+		g.uncalled = g.uncalled[1:]
 	}
-	if g.uncalled = g.uncalled[some:]; len(g.uncalled) == 0 {
+	if len(g.uncalled) == 0 {
 		g.uncalled = nil
 	}
 }
