@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/temporal"
 
 	"rollcall/inventory"
@@ -43,6 +44,25 @@ func (b *bench) decommission(name string) {
 // workflow still listens.
 func TestAReportThatADyingRestoreGotIsSentAgain(t *testing.T) {
 	t.Parallel()
+	dyingRestoreGets(t, nil)
+}
+
+// TestAReportWhoseWorkflowCouldNotBeAskedBeforeIsSentAgain has no story from before the report to see the answer by, as
+// where the workflow has had no task yet.
+func TestAReportWhoseWorkflowCouldNotBeAskedBeforeIsSentAgain(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	dyingRestoreGets(t, &hooks{query: func() error {
+		if asked.Add(1) == 1 {
+			return serviceerror.NewWorkflowNotReady("workflow task is not scheduled yet")
+		}
+		return nil
+	}})
+	require.Positive(t, asked.Load())
+}
+
+func dyingRestoreGets(t *testing.T, h *hooks) {
+	t.Helper()
 	b := newTemporalBench(t)
 	b.work()
 	b.give(device{name: "web-1", version: "5"})
@@ -54,6 +74,7 @@ func TestAReportThatADyingRestoreGotIsSentAgain(t *testing.T) {
 	require.Eventually(t, runs, 20*time.Second, 20*time.Millisecond, "the device's workflow has not been started")
 	_, err := b.store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: "second", Supersede: true})
 	require.NoError(t, err)
+	b.hooks = h
 	done := make(chan outcome, 1)
 	go func() { done <- b.run("reconnect", "device", "web-1", "--rendered-version", "7", "--timeout", "60s") }()
 	require.Eventually(t, func() bool { return !runs() }, 20*time.Second, 20*time.Millisecond, "the older restore's workflow is told and ends")

@@ -63,7 +63,7 @@ func (d *namedDevice) tell(ctx context.Context, m message, timeout time.Duration
 	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
-		s, err := d.send(ctx, m, timeout/3)
+		s, err := d.send(ctx, m, min(timeout, sendTimeout)/3)
 		if err != nil {
 			return nil, err
 		}
@@ -147,11 +147,29 @@ func (d *namedDevice) look(ctx context.Context, s *sent) *answer {
 			return s.onTimeline(status)
 		}
 	}
+	// What a run has written is in the audit before it ends.
+	over := d.hasEnded(ctx, s.runID)
 	rows, err := d.transitions(ctx)
 	if err != nil {
 		return nil
 	}
-	return s.inAudit(rows[min(s.rows, len(rows)):])
+	a := s.inAudit(rows[min(s.rows, len(rows)):])
+	if a == nil && over {
+		e := s.entry
+		e.Accepted, e.Code, e.Why = false, runbook.CodeNotWaiting, "its workflow ended, and nothing came of the message"
+		a = &answer{entry: e}
+	}
+	return a
+}
+
+// hasEnded tells whether a run of the device's workflow is over and no other has its story.
+func (d *namedDevice) hasEnded(ctx context.Context, runID string) bool {
+	run, err := d.client.DescribeWorkflowExecution(ctx, d.workflowID(), runID)
+	if err != nil {
+		return false
+	}
+	status := run.GetWorkflowExecutionInfo().GetStatus()
+	return status != enums.WORKFLOW_EXECUTION_STATUS_RUNNING && status != enums.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW
 }
 
 // onTimeline finds the answer among the entries that are new, or the last one before, which may have been counted on.
