@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -36,6 +37,8 @@ type runOptions struct {
 	// underWay is how many reports may be unanswered at once, as a gateway lets them in; 0 is all.
 	underWay int
 	ahead    float64
+	// workerCPU is how many cores each worker may use once it is about to poll; 0 is no limit.
+	workerCPU float64
 	// killWorkers kills the worker processes while all devices wait.
 	killWorkers bool
 	// untilWaiting ends the run when all devices wait.
@@ -77,7 +80,8 @@ type size struct {
 	Most          float64 // events of the longest
 }
 
-// race runs one of the two from start to end.
+// race runs one of the two from start to end. CPU time is limited in all that is measured: that of the server's members since
+// they serve (limitServers), and that of each worker from when it is about to poll (startOne).
 func race(ctx context.Context, s *stack, name string, r runner, o runOptions) (m measured, err error) {
 	store, url, err := s.newInventory(ctx)
 	if err != nil {
@@ -89,15 +93,11 @@ func race(ctx context.Context, s *stack, name string, r runner, o runOptions) (m
 	}
 	queue := fmt.Sprintf("bench-%d", s.inventories)
 	_, floor := r.(*floorRunner)
-	w, err := startWorkers(ctx, o.workers, workerOptions{address: s.temporal.Address(), database: url, queue: queue, floor: floor})
+	w, err := startWorkers(ctx, o.workers, workerOptions{address: s.addresses, database: url, queue: queue, floor: floor, cpu: o.workerCPU})
 	if err != nil {
 		return m, err
 	}
-	defer func() {
-		if stopErr := w.stop(); err == nil {
-			err = stopErr
-		}
-	}()
+	defer func() { err = errors.Join(err, w.stop()) }()
 	l := &laps{stack: s, workers: w}
 	run, err := r.start(ctx, s.client, queue)
 	if err != nil {
@@ -127,7 +127,9 @@ func race(ctx context.Context, s *stack, name string, r runner, o runOptions) (m
 		return m, err
 	}
 	if o.killWorkers {
-		w.kill()
+		if err := w.kill(); err != nil {
+			return m, err
+		}
 		for range o.workers {
 			if err := w.startOne(ctx); err != nil {
 				return m, err
@@ -200,7 +202,7 @@ func (m *measured) weigh(s *stack, w *workers) error {
 	if err != nil {
 		return err
 	}
-	server, err := usageOf(s.temporal.PID())
+	server, err := usageOf(s.memberPIDs...)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,8 @@ type rollcallOptions struct {
 	ahead                                                    float64
 	kill, untilWaiting, skipFloor                            bool
 	server                                                   string
+	servers, shards                                          int
+	serverCPU, workerCPU                                     float64
 	stderr                                                   io.Writer
 }
 
@@ -30,7 +32,13 @@ func newRollcallCommand() *cobra.Command {
 		Short: "A whole roll call against the floor: throughput, histories, memory",
 		Long: `Runs a whole roll call, and beside it the floor: the same tree of workflows, each waiting for one signal, running one local
 activity of one UPDATE, and completing. Both run on the same servers, one after the other, and in the other order in the
-next round; figures are those of all rounds together.`,
+next round; figures are those of all rounds together.
+
+That throughput follows the servers of a cluster, or the workers, is seen where they are what is scarce: one and three of them,
+each held to a share of a core. (120 shards are dealt to three servers most evenly.)`,
+		Example: `  bench rollcall --devices 1000 -o json
+  bench rollcall --devices 400 --server postgres --shards 120 --servers 3 --server-cpu 0.25
+  bench rollcall --devices 600 --server postgres --workers 3 --worker-cpu 0.05`,
 		Args: cobra.NoArgs,
 		RunE: reporting(func(ctx context.Context, stderr io.Writer) (*report, error) {
 			o.stderr = stderr
@@ -41,7 +49,11 @@ next round; figures are those of all rounds together.`,
 	flags.IntSliceVar(&o.devices, "devices", []int{1000, 10000}, "sizes of the fleet")
 	flags.IntVar(&o.batchSize, "batch-size", runbook.DefaultBatchSize, "devices below one parent workflow")
 	flags.StringVar(&o.server, "server", serverDev, "Temporal server: dev (on SQLite) or postgres (make bench-server builds it)")
+	flags.IntVar(&o.servers, "servers", 1, "processes of the Temporal server, as one cluster (with --server postgres)")
+	flags.IntVar(&o.shards, "shards", 0, "history shards, which the processes share (with --server postgres); 0 is the server's own default")
 	flags.IntVar(&o.workers, "workers", 1, "worker processes")
+	flags.Float64Var(&o.serverCPU, "server-cpu", 0, "`cores` that each process of the Temporal server may use, as in 0.25, once it serves; 0 is no limit")
+	flags.Float64Var(&o.workerCPU, "worker-cpu", 0, "`cores` that each worker may use, once it is about to poll; 0 is no limit")
 	flags.IntVar(&o.rounds, "rounds", 2, "how often each is run, in turn")
 	flags.IntVar(&o.senders, "senders", 64, "reports, or resumes, under way at once")
 	flags.IntVar(&o.underWay, "under-way", 500, "reports that may be unanswered at once, as a gateway lets them in; 0 is all")
@@ -64,10 +76,34 @@ func (o rollcallOptions) check() error {
 		return fmt.Errorf("--batch-size %d is not between 1 and %d", o.batchSize, runbook.MaxBatchSize)
 	case o.server != serverDev && o.server != serverPostgres:
 		return fmt.Errorf("--server %q: use %s or %s", o.server, serverDev, serverPostgres)
+	case o.servers < 1 || o.shards < 0:
+		return errors.New("--servers is at least 1, and --shards is not below 0")
+	case o.server != serverPostgres && (o.servers > 1 || o.shards > 0):
+		return fmt.Errorf("--servers and --shards need --server %s: the development server is one process", serverPostgres)
 	case o.workers < 1, o.rounds < 1, o.senders < 1, o.underWay < 0:
 		return errors.New("--workers, --rounds and --senders are at least 1, and --under-way is not below 0")
 	case o.ahead < 0 || o.ahead > 1:
 		return fmt.Errorf("--ahead %g is not between 0 and 1", o.ahead)
+	}
+	return errors.Join(checkCores("--server-cpu", o.serverCPU), checkCores("--worker-cpu", o.workerCPU))
+}
+
+func checkCores(flag string, cores float64) error {
+	if cores == 0 || cores >= leastCores {
+		return nil
+	}
+	return fmt.Errorf("%s %g is neither 0, no limit, nor at least %g of a core", flag, cores, leastCores)
+}
+
+// checkMachine says what the machine does not allow, before servers are started.
+func (o rollcallOptions) checkMachine() error {
+	for _, cores := range []float64{o.serverCPU, o.workerCPU} {
+		if cores == 0 {
+			continue
+		}
+		if err := checkCPULimits(cores); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -76,10 +112,14 @@ func (o rollcallOptions) run(ctx context.Context) (r *report, err error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	if err := o.checkMachine(); err != nil {
+		return nil, err
+	}
 	r = newReport("rollcall", map[string]any{
 		"server": o.server, "batchSize": o.batchSize, "workers": o.workers, "rounds": o.rounds, "senders": o.senders, "underWay": o.underWay, "ahead": o.ahead, "killWorkers": o.kill, "floorWave": o.floorWave,
+		"servers": o.servers, "shards": o.shards, "serverCPU": o.serverCPU, "workerCPU": o.workerCPU,
 	})
-	s, err := startStack(ctx, o.server)
+	s, err := startStackOn(ctx, serverOptions{kind: o.server, members: o.servers, shards: o.shards, cpu: o.serverCPU})
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +149,7 @@ func (o rollcallOptions) measure(ctx context.Context, s *stack, n int) (pair, er
 	started := time.Now()
 	options := runOptions{
 		devices: n, batchSize: o.batchSize, workers: o.workers, senders: o.senders, underWay: o.underWay, ahead: o.ahead,
-		killWorkers: o.kill, untilWaiting: o.untilWaiting,
+		workerCPU: o.workerCPU, killWorkers: o.kill, untilWaiting: o.untilWaiting,
 		progress: func(format string, args ...any) {
 			fmt.Fprintf(o.stderr, "%4.0f s  "+format+"\n", append([]any{time.Since(started).Seconds()}, args...)...)
 		},

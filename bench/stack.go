@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
@@ -23,10 +24,18 @@ const (
 	serverPostgres = "postgres"
 )
 
+// serverOptions say which Temporal server a bench runs on.
+type serverOptions struct {
+	kind string // a value of --server
+	// members are the processes of a server on PostgreSQL, shards its history shards; 0 is its own default.
+	members, shards int
+	// cpu is how many cores each process may use once it serves; 0 is no limit.
+	cpu float64
+}
+
 // temporalServer is a Temporal server that the bench has started.
 type temporalServer interface {
 	Address() string
-	PID() int
 	Stop() error
 }
 
@@ -36,8 +45,10 @@ type stack struct {
 	postgres *devenv.Postgres
 	temporal temporalServer
 	client   client.Client
-	// serverPIDs are the processes that make up the Temporal server, its database among them.
-	serverPIDs []int
+	// addresses are host:port of all processes of the Temporal server, with commas (temporalAt).
+	addresses string
+	// memberPIDs are the processes of the Temporal server; serverPIDs are these and its database.
+	memberPIDs, serverPIDs []int
 	// temporalDir is where it stores.
 	temporalDir string
 	// inventories counts the databases that were made.
@@ -46,6 +57,10 @@ type stack struct {
 }
 
 func startStack(ctx context.Context, server string) (*stack, error) {
+	return startStackOn(ctx, serverOptions{kind: server})
+}
+
+func startStackOn(ctx context.Context, server serverOptions) (*stack, error) {
 	dir, err := os.MkdirTemp("", "rollcall-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the bench: %w", err)
@@ -58,7 +73,7 @@ func startStack(ctx context.Context, server string) (*stack, error) {
 	return s, nil
 }
 
-func (s *stack) start(ctx context.Context, server string) error {
+func (s *stack) start(ctx context.Context, server serverOptions) error {
 	// PostgreSQL's own user must be able to pass through.
 	if err := os.Chmod(s.dir, 0o711); err != nil {
 		return fmt.Errorf("make a directory for the bench: %w", err)
@@ -79,29 +94,51 @@ func (s *stack) start(ctx context.Context, server string) error {
 	if err != nil {
 		return err
 	}
-	s.client, err = client.DialContext(ctx, client.Options{HostPort: s.temporal.Address(), Logger: quiet{}})
+	dial := temporalAt(s.addresses)
+	dial.Logger = quiet{}
+	s.client, err = client.DialContext(ctx, dial)
 	if err != nil {
 		return fmt.Errorf("connect to Temporal: %w", err)
 	}
 	s.onStop(func() error { s.client.Close(); return nil })
-	return nil
+	return s.limitServers(server.cpu)
 }
 
-func (s *stack) startTemporal(ctx context.Context, server string) error {
-	dir := filepath.Join(s.dir, "temporal")
-	if server == serverPostgres {
-		t, err := devenv.StartTemporalOnPostgres(ctx, devenv.TemporalOnPostgresConfig{Dir: dir, SearchAttributes: runbook.SearchAttributes})
+// limitServers comes once all members serve, which would take long with little CPU time. The limits end before the servers are
+// asked to end, for the same reason.
+func (s *stack) limitServers(cores float64) error {
+	if cores == 0 {
+		return nil
+	}
+	for _, pid := range s.memberPIDs {
+		g, err := limitCPU(pid, cores)
 		if err != nil {
 			return err
 		}
-		s.temporal, s.serverPIDs, s.temporalDir = t, []int{t.PID(), t.Postgres().PID()}, t.Postgres().Dir()
+		s.onStop(g.remove)
+	}
+	return nil
+}
+
+func (s *stack) startTemporal(ctx context.Context, server serverOptions) error {
+	dir := filepath.Join(s.dir, "temporal")
+	if server.kind == serverPostgres {
+		t, err := devenv.StartTemporalOnPostgres(ctx, devenv.TemporalOnPostgresConfig{
+			Dir: dir, SearchAttributes: runbook.SearchAttributes, Members: server.members, Shards: server.shards,
+		})
+		if err != nil {
+			return err
+		}
+		s.temporal, s.addresses, s.temporalDir = t, strings.Join(t.Addresses(), ","), t.Postgres().Dir()
+		s.memberPIDs, s.serverPIDs = t.PIDs(), append(t.PIDs(), t.Postgres().PID())
 		return nil
 	}
 	t, err := devenv.StartTemporal(ctx, devenv.TemporalConfig{Dir: dir, UIPort: devenv.NoUI, SearchAttributes: runbook.SearchAttributes})
 	if err != nil {
 		return err
 	}
-	s.temporal, s.serverPIDs, s.temporalDir = t, []int{t.PID()}, dir
+	s.temporal, s.addresses, s.temporalDir = t, t.Address(), dir
+	s.memberPIDs, s.serverPIDs = []int{t.PID()}, []int{t.PID()}
 	return nil
 }
 

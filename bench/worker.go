@@ -26,8 +26,11 @@ const readyFile = 3
 
 // workerOptions say what a worker process works for.
 type workerOptions struct {
+	// address is Temporal's host:port, or several with commas (temporalAt).
 	address, database, queue string
 	floor                    bool
+	// cpu is how many cores the process may use, to which the bench holds it once it is about to poll; 0 is no limit.
+	cpu float64
 }
 
 // newWorkerCommand is one worker process, as a roll call starts it: the worker itself, or with --floor the floor's.
@@ -37,7 +40,7 @@ func newWorkerCommand() *cobra.Command {
 		Use: "worker", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(untilLeft(cmd.Context())) },
 	}
-	cmd.Flags().StringVar(&o.address, "address", "", "Temporal's host:port")
+	cmd.Flags().StringVar(&o.address, "address", "", "Temporal's host:port, or several with commas")
 	cmd.Flags().StringVar(&o.database, "database", "", "URL of the inventory")
 	cmd.Flags().StringVar(&o.queue, "queue", "", "task queue")
 	cmd.Flags().BoolVar(&o.floor, "floor", false, "work for the floor")
@@ -70,7 +73,8 @@ func (o workerOptions) run(ctx context.Context) error {
 	defer store.Close()
 	counter := newCounter()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	dial := client.Options{HostPort: o.address, Logger: log.NewStructuredLogger(logger)}
+	dial := temporalAt(o.address)
+	dial.Logger = log.NewStructuredLogger(logger)
 	host.Unstick(&dial)
 	c, err := client.DialContext(ctx, dial)
 	if err != nil {
@@ -84,14 +88,14 @@ func (o workerOptions) run(ctx context.Context) error {
 	defer listener.Close()
 	server := &http.Server{Handler: counter, ReadHeaderTimeout: time.Second}
 	go server.Serve(listener) //nolint:errcheck // ends with the process
-	if err := sayReady(listener.Addr()); err != nil {
-		return err
-	}
 	options := host.WorkerOptions()
 	options.Interceptors = []interceptor.WorkerInterceptor{counter}
 	if o.floor {
 		w := worker.New(c, o.queue, options)
 		registerFloor(w, store)
+		if err := sayReady(listener.Addr()); err != nil {
+			return err
+		}
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start the floor's worker: %w", err)
 		}
@@ -101,6 +105,9 @@ func (o workerOptions) run(ctx context.Context) error {
 	}
 	h, err := host.New(ctx, host.Config{Client: c, Store: store, TaskQueue: o.queue, Logger: logger, Worker: &options})
 	if err != nil {
+		return err
+	}
+	if err := sayReady(listener.Addr()); err != nil {
 		return err
 	}
 	return h.Run(ctx)

@@ -23,6 +23,7 @@ type workers struct {
 type workerProcess struct {
 	cmd     *exec.Cmd
 	counter string // its address
+	limit   *cpuGroup
 }
 
 func startWorkers(ctx context.Context, n int, o workerOptions) (*workers, error) {
@@ -35,13 +36,18 @@ func startWorkers(ctx context.Context, n int, o workerOptions) (*workers, error)
 	return w, nil
 }
 
+// startOne starts a worker and limits it once it is about to poll: before, it would start slowly.
 func (w *workers) startOne(ctx context.Context) error {
 	cmd, addresses, err := startSelf(ctx, w.options.args())
 	if err != nil {
 		return fmt.Errorf("start a worker: %w", err)
 	}
-	w.processes = append(w.processes, &workerProcess{cmd: cmd, counter: addresses[0]})
-	return nil
+	p := &workerProcess{cmd: cmd, counter: addresses[0]}
+	w.processes = append(w.processes, p)
+	if w.options.cpu > 0 {
+		p.limit, err = limitCPU(cmd.Process.Pid, w.options.cpu)
+	}
+	return err
 }
 
 // startSelf starts this program with other arguments, and returns the addresses that it says it listens on.
@@ -111,18 +117,22 @@ func (w *workers) pids() []int {
 }
 
 // kill ends the processes as a crash does.
-func (w *workers) kill() {
+func (w *workers) kill() error {
+	var errs []error
 	for _, p := range w.processes {
 		_ = p.cmd.Process.Kill() // it may have ended already
 		_ = p.cmd.Wait()         // says that it was killed
+		errs = append(errs, p.limit.remove())
 	}
 	w.processes = nil
+	return errors.Join(errs...)
 }
 
-// stop ends the processes in good order.
+// stop ends the processes in good order, and without limits, with which that would take long.
 func (w *workers) stop() error {
 	var errs []error
 	for _, p := range w.processes {
+		errs = append(errs, p.limit.remove())
 		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
 		errs = append(errs, p.cmd.Wait())
 	}

@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
-	"time"
 
 	"go.temporal.io/sdk/client"
 )
@@ -18,8 +16,10 @@ type TemporalOnPostgresConfig struct {
 	// Dir holds the lock and the log of the server, and below "postgres" the cluster with its databases, created at the
 	// first start.
 	Dir string
-	// Port is the preferred TCP port on 127.0.0.1; the server takes it and the next three. Where one of them is taken, or 0,
-	// free ones are found.
+	// Members is how many processes share the work as one cluster, each with all four services; 0 is 1.
+	Members int
+	// Port is the preferred TCP port on 127.0.0.1; each member takes four, one after the other. Where one of them is taken,
+	// or 0, free ones are found.
 	Port int
 	// Namespace is created if need be; empty is "default".
 	Namespace string
@@ -28,8 +28,8 @@ type TemporalOnPostgresConfig struct {
 	// Shards is how many history shards the server has; 0 is its own default. A shard writes one transaction at a time, so
 	// few of them make the whole wait for the disk. The first start settles it.
 	Shards int
-	// Conns is how many connections each of the four services may hold to each of the two databases; 0 is the server's own
-	// default.
+	// Conns is how many connections each of a member's four services may hold to each of the two databases; 0 is the
+	// server's own default, which several members divide among them, rounded up.
 	Conns int
 	// AsyncCommit answers before a commit is on disk. A crash of PostgreSQL then loses the last moments.
 	AsyncCommit bool
@@ -39,22 +39,20 @@ type TemporalOnPostgresConfig struct {
 	Binary string
 }
 
-// TemporalOnPostgres is a running Temporal server on a PostgreSQL of its own. It has the methods of Temporal.
+// TemporalOnPostgres is a running Temporal server, of one or several processes, on a PostgreSQL of its own.
 type TemporalOnPostgres struct {
 	cfg      TemporalOnPostgresConfig
 	postgres *Postgres
 	lock     *os.File
 	log      *serverLog
-	port     int
-	server   *child
+	ports    []int // of the members' frontends
+	members  []*child
+	done     chan struct{}
 }
 
-// portsOfTemporal is how many ports in a row `temporal-postgres` takes.
-const portsOfTemporal = 4
-
-// StartTemporalOnPostgres starts a PostgreSQL and a Temporal server on it, and returns when the server serves the namespace
-// with its search attributes. ctx ends the attempt to start; servers that run are ended by Stop, or by our own end. Servers
-// in the same directory that are still ending are waited for.
+// StartTemporalOnPostgres starts a PostgreSQL and a Temporal server on it, and returns when all its members serve the
+// namespace with its search attributes. ctx ends the attempt to start; servers that run are ended by Stop, or by our own
+// end. Servers in the same directory that are still ending are waited for.
 func StartTemporalOnPostgres(ctx context.Context, cfg TemporalOnPostgresConfig) (*TemporalOnPostgres, error) {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
@@ -90,6 +88,10 @@ func (t *TemporalOnPostgres) prepare(ctx context.Context) error {
 	if t.cfg.Dir == "" {
 		return errors.New("no directory is given")
 	}
+	if t.cfg.Members < 0 {
+		return fmt.Errorf("a cluster cannot have %d members", t.cfg.Members)
+	}
+	t.cfg.Members = max(t.cfg.Members, 1)
 	if t.cfg.Dir, err = filepath.Abs(t.cfg.Dir); err != nil {
 		return err
 	}
@@ -101,31 +103,18 @@ func (t *TemporalOnPostgres) prepare(ctx context.Context) error {
 	return err
 }
 
-func (t *TemporalOnPostgres) run(ctx context.Context) error {
-	for attempt := 1; ; attempt++ {
-		var err error
-		if t.port, err = freePortBlock(t.cfg.Port, portsOfTemporal); err != nil {
-			return err
-		}
-		if t.server, err = start(t.program()); err != nil {
-			return err
-		}
-		err = t.waitUntilServing(ctx)
-		if err == nil {
-			return nil
-		}
-		if stopErr := t.stopServer(); stopErr != nil {
-			return errors.Join(err, stopErr)
-		}
-		// Where the server has ended, what holds a port is somebody else.
-		if ctx.Err() != nil || blockIsFree(t.port, portsOfTemporal) || attempt == startAttempts {
-			return err
-		}
-	}
-}
+// Address is host:port of the first member's gRPC service.
+func (t *TemporalOnPostgres) Address() string { return hostPort(t.ports[0]) }
 
-// Address is host:port of the server's gRPC service.
-func (t *TemporalOnPostgres) Address() string { return hostPort(t.port) }
+// Addresses are host:port of all members' gRPC services. Any of them answers for the whole; clients that bring load have to
+// spread it over all.
+func (t *TemporalOnPostgres) Addresses() []string {
+	var addresses []string
+	for _, port := range t.ports {
+		addresses = append(addresses, hostPort(port))
+	}
+	return addresses
+}
 
 // Namespace is the namespace that was created.
 func (t *TemporalOnPostgres) Namespace() string { return t.cfg.Namespace }
@@ -133,38 +122,20 @@ func (t *TemporalOnPostgres) Namespace() string { return t.cfg.Namespace }
 // UIURL is empty: this server has no web UI.
 func (t *TemporalOnPostgres) UIURL() string { return "" }
 
-// PID is the Temporal server's process id; that of its PostgreSQL is Postgres's.
-func (t *TemporalOnPostgres) PID() int { return t.server.cmd.Process.Pid }
+// PIDs are the members' process ids; that of their PostgreSQL is Postgres's.
+func (t *TemporalOnPostgres) PIDs() []int {
+	var pids []int
+	for _, m := range t.members {
+		pids = append(pids, m.cmd.Process.Pid)
+	}
+	return pids
+}
 
 // Postgres is the cluster that holds the server's databases, "temporal" and "temporal_visibility".
 func (t *TemporalOnPostgres) Postgres() *Postgres { return t.postgres }
 
-// Done is closed when the Temporal server has ended, whoever ended it.
-func (t *TemporalOnPostgres) Done() <-chan struct{} { return t.server.done }
+// Done is closed when a member has ended, whoever ended it: nobody takes over what it served.
+func (t *TemporalOnPostgres) Done() <-chan struct{} { return t.done }
 
-// Stop ends the server and then its PostgreSQL. It may be called again.
-func (t *TemporalOnPostgres) Stop() error { return errors.Join(t.stopServer(), t.postgres.Stop()) }
-
-// onPostgresStopLimit: the server's services end one after the other, each with a moment for its clients.
-const onPostgresStopLimit = 30 * time.Second
-
-func (t *TemporalOnPostgres) stopServer() error { return t.server.stop(onPostgresStopLimit) }
-
-func (t *TemporalOnPostgres) program() program {
-	args := []string{"--port", strconv.Itoa(t.port)}
-	if t.cfg.Shards != 0 {
-		args = append(args, "--shards", strconv.Itoa(t.cfg.Shards))
-	}
-	if t.cfg.Conns != 0 {
-		args = append(args, "--conns", strconv.Itoa(t.cfg.Conns))
-	}
-	if t.cfg.AsyncCommit {
-		args = append(args, "--async-commit")
-	}
-	return program{
-		name: "Temporal on PostgreSQL", path: t.cfg.Binary, args: args,
-		end: sigTerminate, lock: t.lock, log: t.log, ignore: "TEMPORAL_",
-		// The password does not belong on a command line, which everybody can read.
-		env: []string{"TEMPORAL_POSTGRES_URL=" + t.postgres.URL()},
-	}
-}
+// Stop ends the members and then their PostgreSQL. It may be called again.
+func (t *TemporalOnPostgres) Stop() error { return errors.Join(t.stopMembers(), t.postgres.Stop()) }

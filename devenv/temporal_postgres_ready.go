@@ -21,14 +21,14 @@ const retention = 24 * time.Hour
 const registrationReach = 2 * time.Second
 
 func (t *TemporalOnPostgres) waitUntilServing(ctx context.Context) error {
+	if err := t.waitUntilHealthy(ctx); err != nil {
+		return err
+	}
 	c, err := connect(t.Address(), t.cfg.Namespace)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := t.server.waitUntil(ctx, func(ctx context.Context) error { return healthy(ctx, c) }); err != nil {
-		return err
-	}
 	changed, err := t.register(ctx, c)
 	if err != nil {
 		return fmt.Errorf("prepare namespace %s: %w%s", t.cfg.Namespace, err, t.log)
@@ -42,13 +42,6 @@ func (t *TemporalOnPostgres) waitUntilServing(ctx context.Context) error {
 	case <-time.After(registrationReach):
 		return nil
 	}
-}
-
-func healthy(ctx context.Context, c client.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	_, err := c.CheckHealth(ctx, &client.CheckHealthRequest{})
-	return err
 }
 
 // register creates what the namespace lacks, or the namespace, and tells whether it lacked anything.

@@ -35,14 +35,30 @@ func TestTemporalOnPostgresSaysWhyItCannotStartAndStopsItsPostgres(t *testing.T)
 	requirePostgresEnded(t, dir)
 }
 
+func TestTemporalOnPostgresStopsTheOtherMembersWhereOneCannotStart(t *testing.T) {
+	t.Parallel()
+	dir := reachableDir(t)
+	_, err := StartTemporalOnPostgres(t.Context(), TemporalOnPostgresConfig{
+		Dir: dir, Members: 3, Binary: script(t, `case "$4" in *",$2") echo out of disk >&2; exit 7;; esac; exec sleep 600`),
+	})
+	require.Error(t, err)
+	require.Regexp(t, `start Temporal on PostgreSQL \(member on port \d+\): it ended at once \(exit status 7\); it said:\nout of disk`, err.Error())
+	requireUnlocked(t, filepath.Join(dir, "lock"))
+	requirePostgresEnded(t, dir)
+
+	_, err = StartTemporalOnPostgres(t.Context(), TemporalOnPostgresConfig{Dir: dir, Members: -1, Binary: "/bin/true"})
+	require.ErrorContains(t, err, "start Temporal on PostgreSQL: a cluster cannot have -1 members")
+}
+
 func TestTemporalOnPostgresHandsItsConfigurationOn(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		cfg  TemporalOnPostgresConfig
 		want string
 	}{
-		"defaults": {want: ""},
-		"all":      {TemporalOnPostgresConfig{Shards: 4, Conns: 7, AsyncCommit: true}, " --shards 4 --conns 7 --async-commit"},
+		"defaults":   {want: ""},
+		"all":        {TemporalOnPostgresConfig{Shards: 4, Conns: 7, AsyncCommit: true}, " --shards 4 --conns 7 --async-commit"},
+		"one member": {TemporalOnPostgresConfig{Members: 1}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -55,6 +71,26 @@ func TestTemporalOnPostgresHandsItsConfigurationOn(t *testing.T) {
 			require.Regexp(t, `^args: --port \d+`+tc.want+`$`, said[1])
 			require.Regexp(t, `^url: postgres://rollcall:\w+@127\.0\.0\.1:\d+/rollcall\?sslmode=disable$`, said[2])
 			require.NotContains(t, said[1], "postgres:", "the password is for the environment")
+		})
+	}
+}
+
+func TestTemporalOnPostgresTellsItsMembersOfEachOther(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		cfg  TemporalOnPostgresConfig
+		want string
+	}{
+		"they share the connections, rounded up": {TemporalOnPostgresConfig{Members: 3}, "--conns 7"},
+		"but not beyond what PostgreSQL serves":  {TemporalOnPostgresConfig{Members: 9}, "--conns 2"},
+		"each has as many as said":               {TemporalOnPostgresConfig{Members: 3, Conns: 2}, "--conns 2"},
+		"each has at least one":                  {TemporalOnPostgresConfig{Members: 25}, "--conns 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := &TemporalOnPostgres{cfg: tc.cfg, ports: []int{7233, 7237, 7241}, postgres: &Postgres{}}
+			require.Equal(t, "--port 7237 --members 7233,7237,7241 "+tc.want, strings.Join(server.program(7237).args, " "))
+			require.Equal(t, []string{"127.0.0.1:7233", "127.0.0.1:7237", "127.0.0.1:7241"}, server.Addresses())
 		})
 	}
 }
@@ -80,6 +116,12 @@ func requirePostgresEnded(t *testing.T, dir string) {
 	if !exists(path) {
 		return // as root it may stand elsewhere, and where nothing was started there is none
 	}
+	requireUnlocked(t, path)
+}
+
+// requireUnlocked proves that no process lives which has inherited the lock.
+func requireUnlocked(t *testing.T, path string) {
+	t.Helper()
 	lock, err := os.OpenFile(path, os.O_RDWR, 0o600)
 	require.NoError(t, err)
 	defer lock.Close()
