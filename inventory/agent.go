@@ -17,6 +17,8 @@ type AgentDevice struct {
 	State runbook.State
 	// RestoreID is the running restore that waits for the device; empty where none does, also for a device that waits.
 	RestoreID string
+	// Seq is the device's number on the roll of RestoreID, from 0.
+	Seq int64
 	// Restored is the annotation of the rendered version, and Current what the device's status says that it runs; either may
 	// be unreadable.
 	Restored string
@@ -49,10 +51,10 @@ select r.org_id, r.name, r.deleted_at is not null as deleted, rollcall.device_st
     coalesce(r.annotations ->> cast(:hash_key as text), '') as rendered_hash,
     coalesce(r.status #>> '{config,renderedVersion}', '') as current_version,
     ` + agentHash + ` as spec_hash,
-    coalesce(roll.restore_id, '') as restore_id, coalesce(roll.state, '') as roll_state, coalesce(roll.reported_version, '') as reported
+    coalesce(roll.restore_id, '') as restore_id, coalesce(roll.seq, 0) as seq, coalesce(roll.state, '') as roll_state, coalesce(roll.reported_version, '') as reported
 from devices r` + agentFleet + `
 left join lateral (
-    select l.restore_id, l.state, l.reported_version
+    select l.restore_id, l.seq, l.state, l.reported_version
     from rollcall.roll l join rollcall.restores t on t.id = l.restore_id
     where l.org_id = r.org_id and l.name = r.name and not l.superseded and t.state = 'Running'
     order by t.started_at desc limit 1) roll on true
@@ -80,6 +82,7 @@ type agentRow struct {
 	Current      string        `db:"current_version"`
 	SpecHash     string        `db:"spec_hash"`
 	RestoreID    string        `db:"restore_id"`
+	Seq          int64         `db:"seq"`
 	RollState    runbook.State `db:"roll_state"`
 	Reported     string        `db:"reported"`
 }
@@ -108,7 +111,7 @@ func (r agentRow) device() AgentDevice {
 		SpecHash: r.SpecHash, RenderedHash: r.RenderedHash,
 	}
 	if r.RollState.Open() {
-		d.RestoreID, d.Reported = r.RestoreID, r.Reported
+		d.RestoreID, d.Seq, d.Reported = r.RestoreID, r.Seq, r.Reported
 		if !d.State.Open() {
 			d.State = r.RollState
 		}

@@ -15,6 +15,8 @@ type Moved struct {
 	ID    int64  `db:"id"`
 	OrgID string `db:"org_id"`
 	Name  string `db:"name"`
+	// RestoreID is the restore whose roll call it belongs to.
+	RestoreID string `db:"restore_id"`
 	// Transition is what happened; T1 is the beginning of a roll call, all others are what came of something.
 	Transition runbook.Transition `db:"transition"`
 }
@@ -44,7 +46,7 @@ func (s *Store) Moves(ctx context.Context, ranges []IDs) ([]Moved, error) {
 	}
 	var moves []Moved
 	err := s.db.SelectContext(ctx, &moves, `
-select t.id, t.org_id, t.name, t.transition
+select t.id, t.org_id, t.name, t.restore_id, t.transition
 from unnest(cast($1 as bigint[]), cast($2 as bigint[])) as g (lo, hi) join rollcall.transitions t on t.id between g.lo and g.hi
 order by t.id`, from, to)
 	if err != nil {

@@ -253,4 +253,7 @@ type RestoreProgress struct {
 	Total int64  `json:"total"`
 	// Ended is the number of devices that have ended, by outcome, as far as this workflow has heard.
 	Ended map[Outcome]int `json:"ended"`
+	// Called is how many devices, in the order of the roll, have had their workflow asked for; one further on may have had
+	// it too. Nil is not known: workers of earlier releases do not say.
+	Called *int64 `json:"called,omitempty"`
 }

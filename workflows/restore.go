@@ -31,6 +31,10 @@ type restore struct {
 	tally  runbook.RestoreStatus
 	inbox  restoreInbox
 	opened activities.OpenRestoreResult
+	// batches are the slices of the roll that are called, each by a workflow of its own where there are several; batchEnded are
+	// those all of whose devices have ended.
+	batches    []runbook.Slice
+	batchEnded []bool
 	// watchEvery is how often the inventory watch looks; 0 is never.
 	watchEvery time.Duration
 	// stop ends the roll call without ending the workflow, which has last words to say; stopping tells that it has been told to.
@@ -59,11 +63,29 @@ func setUpRestore(ctx workflow.Context, in runbook.RestoreInput) (*restore, erro
 		inbox:    openRestoreInbox(ctx),
 		log:      log.With(workflow.GetLogger(ctx), "restore", in.RestoreID),
 	}
-	if err := workflow.SetQueryHandler(ctx, runbook.QueryTally, func() (runbook.RestoreProgress, error) { return r.progress, nil }); err != nil {
+	if err := workflow.SetQueryHandler(ctx, runbook.QueryTally, r.answerTally); err != nil {
 		return nil, fmt.Errorf("register query %s: %w", runbook.QueryTally, err)
 	}
 	r.enterPhase(ctx, runbook.PhaseOpening)
 	return r, nil
+}
+
+// answerTally answers the query.
+func (r *restore) answerTally() (runbook.RestoreProgress, error) {
+	progress, called := r.progress, r.called()
+	progress.Called = &called
+	return progress, nil
+}
+
+// called is how many devices, in the order of the roll, have had their workflow asked for.
+func (r *restore) called() (upTo int64) {
+	for n, slice := range r.batches {
+		if !r.inbox.called[n] && !r.batchEnded[n] {
+			break
+		}
+		upTo = slice.To
+	}
+	return upTo
 }
 
 // checkRestoreInput refuses an input that could not be found again: the workflow id must be the restore's.

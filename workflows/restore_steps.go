@@ -81,20 +81,25 @@ func (r *restore) callDevices(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
+	r.batches, r.batchEnded = slices, make([]bool, len(slices))
 	r.enterPhase(ctx, runbook.PhaseWaiting)
 	switch len(slices) {
 	case 0:
 		return nil
 	case 1:
-		direct := roster{restoreID: r.in.RestoreID, slice: slices[0], ended: r.progress.Ended, changed: r.showDetails}
-		return direct.call(ctx)
+		direct := roster{
+			restoreID: r.in.RestoreID, slice: slices[0], ended: r.progress.Ended, changed: r.showDetails,
+			called: func(workflow.Context) { r.inbox.called[0] = true },
+		}
+		err := direct.call(ctx)
+		r.batchEnded[0] = err == nil
+		return err
 	}
-	done := make([]bool, len(slices))
 	c := children{list: func(workflow.Context) ([]child, error) {
 		var wanted []child
 		for n := range slices {
-			if !done[n] {
-				wanted = append(wanted, r.batch(n, slices[n], &done[n]))
+			if !r.batchEnded[n] {
+				wanted = append(wanted, r.batch(n, slices[n]))
 			}
 		}
 		return wanted, nil
@@ -110,7 +115,7 @@ const batchesAtOnce = 4
 // never says that it has called its devices.
 const batchPatience = 10 * time.Minute
 
-func (r *restore) batch(n int, slice runbook.Slice, done *bool) child {
+func (r *restore) batch(n int, slice runbook.Slice) child {
 	id := runbook.BatchWorkflowID(r.in.RestoreID, n)
 	return child{
 		key: int64(n),
@@ -131,7 +136,7 @@ func (r *restore) batch(n int, slice runbook.Slice, done *bool) child {
 			if err := f.Get(ctx, &result); err != nil {
 				return err
 			}
-			*done = true
+			r.batchEnded[n] = true
 			for _, outcome := range runbook.Outcomes {
 				r.progress.Ended[outcome] += result.Ended[outcome]
 			}

@@ -102,6 +102,7 @@ func TestRestoreWaitsForEveryDevice(t *testing.T) {
 			n.step(func() {
 				require.Equal(t, runbook.PhaseWaiting, n.progress().Phase)
 				require.EqualValues(t, 5, n.progress().Total)
+				require.EqualValues(t, 5, *n.progress().Called)
 			})
 			n.step(n.signalDevice(2, runbook.SignalResume, runbook.ResumeRequest{By: "alice"}))
 			n.step(n.reports(3, "6")).step(n.signalDevice(3, runbook.SignalResume, runbook.ResumeRequest{By: "bob"}))

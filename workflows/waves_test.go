@@ -59,6 +59,12 @@ func TestBatchesFollowThoseThatNeverCall(t *testing.T) {
 	n.step(func() { require.Equal(t, 4, silent) })
 	n.at = 30 * time.Minute
 	n.step(func() { require.Equal(t, 6, silent) })
+	for _, step := range []struct{ said, called int }{{1, 0}, {0, 2}, {3, 2}, {2, 4}} {
+		n.step(func() {
+			n.env.SignalWorkflow(runbook.SignalBatchCalled, runbook.BatchCalledSignal{Number: step.said})
+		})
+		n.step(func() { require.EqualValues(t, step.called, *n.progress().Called, "without a gap in the roll") })
+	}
 	n.step(n.env.CancelWorkflow)
 	require.True(t, temporal.IsCanceledError(n.run(runbook.RestoreInput{BatchSize: 1})))
 	require.Equal(t, 10, starts[runbook.BatchWorkflowID("r1", 4)])

@@ -33,6 +33,9 @@ type Config struct {
 	// can; without any, requests are stored and answered 503.
 	Starter   enrollment.Starter
 	TaskQueue string
+	// Querier asks a restore how far it has come with its devices. Nil is Temporal, where that can; without any, reports are
+	// tried until a workflow is there.
+	Querier Querier
 	// OrgID is the organisation whose devices are served; empty is the default one.
 	OrgID string
 	// Logger must be set.
@@ -106,6 +109,9 @@ func (c Config) withDefaults() Config {
 	c.TaskQueue = cmp.Or(c.TaskQueue, runbook.DefaultTaskQueue)
 	if c.Starter == nil {
 		c.Starter, _ = c.Temporal.(enrollment.Starter)
+	}
+	if c.Querier == nil {
+		c.Querier, _ = c.Temporal.(Querier)
 	}
 	return c
 }

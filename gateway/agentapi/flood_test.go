@@ -1,14 +1,21 @@
 package agentapi_test
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 
 	"rollcall/gateway/agentapi"
+	"rollcall/runbook"
 )
 
 // A fleet that comes back at once is let in little by little, and no report is lost.
@@ -33,4 +40,55 @@ func TestAFloodOfReportsIsSmoothed(t *testing.T) {
 	}, patience, 10*time.Millisecond)
 	require.Equal(t, http.StatusNoContent, third.poll("4").code)
 	require.Equal(t, []string{"5", "5", "4"}, b.signals.versions())
+}
+
+// restoreSays answers as a restore does that has called so many of its devices.
+type restoreSays struct{ called atomic.Int64 }
+
+func (r *restoreSays) QueryWorkflow(_ context.Context, workflowID, _, query string, _ ...any) (converter.EncodedValue, error) {
+	if workflowID != runbook.RestoreWorkflowID("r1") || query != runbook.QueryTally {
+		return nil, fmt.Errorf("%s of %s is not asked for here", query, workflowID)
+	}
+	called := r.called.Load()
+	payloads, err := converter.GetDefaultDataConverter().ToPayloads(runbook.RestoreProgress{Phase: runbook.PhaseWaiting, Total: 1000, Called: &called})
+	return client.NewValue(payloads), err
+}
+
+// nobodyThere is a Temporal without workflows.
+type nobodyThere struct{}
+
+func (nobodyThere) SignalWorkflow(context.Context, string, string, string, any) error {
+	return serviceerror.NewNotFound("no workflow")
+}
+
+// Agents are back long before the roll call has come to their devices: they are told when it will have, and nobody asks for
+// their workflows meanwhile.
+func TestAgentsWhoseTurnHasNotComeAreToldSo(t *testing.T) {
+	t.Parallel()
+	says := &restoreSays{}
+	b := newBench(t, func(c *agentapi.Config) { c.Querier = says })
+	b.signals.to = nobodyThere{}
+	b.give(map[string]string{"web-1": "5", "web-2": "5", "web-3": "5"})
+	b.roll("r1")
+	last := b.agent("web-3")
+	require.Eventually(t, func() bool {
+		got := last.poll("5")
+		requireStatus(t, got, http.StatusServiceUnavailable, "the roll call")
+		return strings.Contains(got.body, "has not come to the device yet")
+	}, patience, 10*time.Millisecond)
+	tried := len(b.signals.versions())
+	requireStatus(t, last.poll("5"), http.StatusServiceUnavailable, "has not come to the device yet")
+	requireStatus(t, last.put(`{"config":{"renderedVersion":"8"}}`), http.StatusServiceUnavailable, "has not come to the device yet")
+	require.Equal(t, http.StatusOK, last.put(`{"config":{"renderedVersion":"5"}}`).code, "a status that is no news for the roll call is stored")
+	require.Len(t, b.signals.versions(), tried)
+	require.Contains(t, b.ops("/metrics").body, `rollcall_gateway_reports_total{result="early"}`)
+
+	says.called.Store(2)
+	b.signals.mu.Lock()
+	b.signals.to = nil // all workflows are there
+	b.signals.mu.Unlock()
+	require.Eventually(t, func() bool { return b.agent("web-2").poll("5").code == http.StatusNoContent }, patience, 10*time.Millisecond)
+	requireStatus(t, last.poll("5"), http.StatusServiceUnavailable, "has not come to the device yet")
+	says.called.Store(3)
+	require.Eventually(t, func() bool { return last.poll("5").code == http.StatusNoContent }, patience, 10*time.Millisecond)
 }

@@ -39,7 +39,7 @@ type flow struct {
 	// turn is when the next agent that is turned away may come again, and since is when agents began to wait for their turn.
 	turn, since time.Time
 	// perSecond is how many agents are asked to come again; counted is how many reports were answered since began, missed how
-	// many could not be sent, and full that agents were turned away meanwhile.
+	// many could not be sent or who else had no answer, and full that agents were turned away meanwhile.
 	perSecond       float64
 	counted, missed int
 	full            bool
@@ -97,6 +97,14 @@ func (f *flow) failed(name string, again time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.until[name] = again
+	f.missed++
+}
+
+// unanswered says that somebody came whom the database had no answer for.
+func (f *flow) unanswered(now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reckon(now)
 	f.missed++
 }
 

@@ -185,6 +185,27 @@ func TestAgentsThatComeInVainAreNotAskedMoreOften(t *testing.T) {
 	require.Less(t, tries, 7*60*slowestRate)
 }
 
+// Agents that a database has no time for are no reason to ask more of them: free places mean nothing then.
+func TestASlowDatabaseIsAskedLessOften(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	f := newFlow(500)
+	for range 20 * firstRate {
+		f.comeAgain(now, retryAfter)
+	}
+	asked := 0
+	for range 5 * 60 {
+		asked += int(f.rateAt(now))
+		for range int(f.rateAt(now)) {
+			f.unanswered(now)
+			f.comeAgain(now, retryAfter)
+		}
+		now = now.Add(time.Second)
+	}
+	require.InDelta(t, slowestRate, f.rateAt(now), 1)
+	require.Less(t, asked, 7*60*slowestRate)
+}
+
 // Who has been turned away for long may be told to come later, and never by more than it has waited so far.
 func TestALongStormIsAskedLessOften(t *testing.T) {
 	t.Parallel()

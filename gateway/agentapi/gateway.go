@@ -21,8 +21,9 @@ type Gateway struct {
 	open     openRequests
 	courier  courier
 	flow     *flow
-	// uncalled are devices that were put on a roll and whose polls are still to be woken for it; only watch uses it.
-	uncalled []string
+	calling  *calling
+	// uncalled are whose polls are still to be woken for a roll; only watch uses it.
+	uncalled uncalled
 	enrolls  enrolls
 	metrics  metrics
 	// ending is closed when the gateway is to end: held polls are answered then.
@@ -37,7 +38,7 @@ func New(cfg Config) (*Gateway, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("configure the gateway: %w", err)
 	}
-	g := &Gateway{cfg: cfg, ending: make(chan struct{}), metrics: newMetrics(cfg.Metrics), enrolls: newEnrolls(), flow: newFlow(cfg.ReportsAtOnce)}
+	g := &Gateway{cfg: cfg, ending: make(chan struct{}), metrics: newMetrics(cfg.Metrics), enrolls: newEnrolls(), flow: newFlow(cfg.ReportsAtOnce), calling: newCalling(cfg.Querier)}
 	g.metrics.watchFlow(g.flow)
 	var err error
 	if g.listener, err = net.Listen("tcp", cfg.Listen); err != nil {

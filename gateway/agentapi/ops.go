@@ -26,7 +26,7 @@ func newMetrics(registry *prometheus.Registry) metrics {
 			Name: "rollcall_gateway_requests_total", Help: "Requests of agents that were answered, by call and status code.",
 		}, []string{"call", "code"}),
 		reports: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "rollcall_gateway_reports_total", Help: "Reports of devices that a roll call waits for: sent, failed, repeated too soon to be sent again, or deferred because many are under way.",
+			Name: "rollcall_gateway_reports_total", Help: "Reports of devices that a roll call waits for: sent, failed, repeated too soon to be sent again, early because the roll call has not come to the device yet, or deferred because many are under way.",
 		}, []string{"result"}),
 		polls: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "rollcall_gateway_polls_open", Help: "Polls that are held.",

@@ -186,15 +186,22 @@ func TestAPollIsNotEndedByItsOwnLookAtARestore(t *testing.T) {
 	b.give(map[string]string{"web-1": "5"})
 	a := b.agent("web-1")
 	served(t, a.poll("5"))
-	began := time.Now()
-	held := a.polling("6")
-	b.held(1)
-	b.roll("r1")
-	require.Equal(t, http.StatusNoContent, (<-held).code)
-	require.GreaterOrEqual(t, time.Since(began), pollFor)
-	require.Empty(t, b.signals.versions())
+	var lasted time.Duration
+	var rolls []string
+	// All polls are woken once when the gateway has begun to watch, which a busy machine may do late.
+	for lasted < pollFor && len(rolls) < 2 {
+		rolls = append(rolls, fmt.Sprint("r", len(rolls)+1))
+		began := time.Now()
+		held := a.polling("6")
+		b.held(1)
+		b.roll(rolls[len(rolls)-1])
+		require.Equal(t, http.StatusNoContent, (<-held).code)
+		lasted = time.Since(began)
+		require.Len(t, b.signals.versions(), len(rolls)-1, "what it said before is no answer")
+	}
+	require.GreaterOrEqual(t, lasted, pollFor)
 	require.Equal(t, http.StatusNoContent, a.poll("6").code)
-	require.Equal(t, []string{"6"}, b.signals.versions())
+	require.Len(t, b.signals.versions(), len(rolls))
 }
 
 func TestAHeldPollWakesAtOnce(t *testing.T) {

@@ -34,6 +34,10 @@ func (g *Gateway) report(ctx context.Context, d inventory.AgentDevice, version s
 		g.metrics.reports.WithLabelValues("repeated").Inc()
 		return nil
 	}
+	if wait, early := g.calling.early(d.RestoreID, d.Seq, time.Now()); early {
+		g.metrics.reports.WithLabelValues("early").Inc()
+		return &problem{code: http.StatusServiceUnavailable, message: "the roll call has not come to the device yet; come again", again: wait}
+	}
 	if !g.flow.enter(d.Name, time.Now()) {
 		g.metrics.reports.WithLabelValues("deferred").Inc()
 		return g.comeAgain("many devices report at once; come again", nil)
@@ -44,6 +48,7 @@ func (g *Gateway) report(ctx context.Context, d inventory.AgentDevice, version s
 	var missing *serviceerror.NotFound
 	switch {
 	case errors.As(err, &missing):
+		g.calling.watch(d.RestoreID, time.Now())
 		return g.notSent(d.Name, "the roll call is not ready for the device; try again", errNobodyWaits)
 	case err != nil:
 		return g.notSent(d.Name, "the roll call cannot be reached now; try again", err)
@@ -63,7 +68,7 @@ func (g *Gateway) notSent(name, message string, cause error) error {
 
 // comeAgain sends an agent away until it is its turn.
 func (g *Gateway) comeAgain(message string, cause error) error {
-	return g.paced(&problem{code: http.StatusServiceUnavailable, message: message, cause: cause})
+	return &problem{code: http.StatusServiceUnavailable, message: message, cause: cause, again: g.flow.comeAgain(time.Now(), retryAfter)}
 }
 
 // paced makes agents that cannot be answered now come again one after the other, whatever the cause: the database may be slow
@@ -72,6 +77,7 @@ func (g *Gateway) paced(p *problem) *problem {
 	if p.code != http.StatusServiceUnavailable || p.again > 0 {
 		return p
 	}
+	g.flow.unanswered(time.Now())
 	later := *p
 	later.again = g.flow.comeAgain(time.Now(), retryAfter)
 	return &later

@@ -56,9 +56,7 @@ func (g *Gateway) look(ctx context.Context, at **cursor) error {
 	now := time.Now()
 	for _, m := range moves {
 		(*at).note(m.ID, now)
-		if m.OrgID == g.cfg.OrgID {
-			g.noteMove(m.Name, m.Transition, now)
-		}
+		g.noteMove(m, now)
 	}
 	(*at).forget(now)
 	g.callSome(now)
@@ -66,28 +64,55 @@ func (g *Gateway) look(ctx context.Context, at **cursor) error {
 }
 
 // noteMove wakes the polls of a device, but for one that was put on a roll: that waits to be called.
-func (g *Gateway) noteMove(name string, transition runbook.Transition, now time.Time) {
-	if transition == runbook.T1 {
-		g.uncalled = append(g.uncalled, name)
-		return
+func (g *Gateway) noteMove(m inventory.Moved, now time.Time) {
+	ours := m.OrgID == g.cfg.OrgID
+	switch {
+	case m.Transition == runbook.T1:
+		if !ours {
+			m.Name = "" // it has a place on the roll, and no poll here
+		}
+		g.uncalled.add(m)
+	case ours:
+		g.flow.answered(m.Name, now)
+		g.waits.wake(m.Name)
 	}
-	g.flow.answered(name, now)
-	g.waits.wake(name)
 }
 
-// callSome wakes polls of devices that were put on a roll, as many as agents are asked to come again in that time. A restore
-// puts a whole fleet on its roll within seconds, long before it waits for the last of them, and all at once they would leave
-// no room for its own work. Those that are not called by then come when their poll ends.
+// uncalled are the devices of the newest roll whose polls are still to be woken for it, in the order in which they were put
+// on it; gone is how many came before them, as far as this gateway has seen: one that begins in the middle wakes them earlier.
+type uncalled struct {
+	restoreID string
+	names     []string
+	gone      int64
+}
+
+// add puts a device behind the others of its roll. A newer one takes over all devices of an older.
+func (u *uncalled) add(m inventory.Moved) {
+	if u.restoreID != m.RestoreID {
+		*u = uncalled{restoreID: m.RestoreID}
+	}
+	u.names = append(u.names, m.Name)
+}
+
+// callSome wakes polls of devices that were put on a roll, as many as agents are asked to come again in that time, and none
+// whose turn is yet to come. A restore puts a whole fleet on its roll within seconds, long before it waits for the last of
+// them, and all at once they would leave no room for its own work. Those that are not called by then come when their poll ends.
 func (g *Gateway) callSome(now time.Time) {
-	left := max(1, int(g.flow.rateAt(now)*g.cfg.WatchEvery.Seconds()))
-	for left > 0 && len(g.uncalled) > 0 {
-		if g.waits.wake(g.uncalled[0]) {
+	u := &g.uncalled
+	if len(u.names) == 0 {
+		u.names = nil
+		return
+	}
+	g.calling.watch(u.restoreID, now)
+	for left := max(1, int(g.flow.rateAt(now)*g.cfg.WatchEvery.Seconds())); left > 0 && len(u.names) > 0; {
+		if _, early := g.calling.early(u.restoreID, u.gone, now); early {
+			return
+		}
+		if g.waits.wake(u.names[0]) {
 			left--
 		}
-		g.uncalled = g.uncalled[1:]
-	}
-	if len(g.uncalled) == 0 {
-		g.uncalled = nil
+		u.names = u.names[1:]
+		u.gone++
 	}
 }
 
