@@ -23,6 +23,7 @@ import (
 type agentsOptions struct {
 	agents, gateways, clients, rounds, reportsAtOnce int
 	each, idle, comeWithin                           time.Duration
+	plain                                            bool
 	only                                             []string
 	stderr                                           io.Writer
 }
@@ -61,6 +62,7 @@ A gateway, and the process of its agents, need an open file for each (ulimit -n)
 	flags.DurationVar(&o.each, "each", 3*time.Second, "how long requests are measured in a round")
 	flags.DurationVar(&o.idle, "idle", 20*time.Second, "how long held polls are measured")
 	flags.DurationVar(&o.comeWithin, "come-within", 0, "time over which the agents' first connections are spread (default 500 a second)")
+	flags.BoolVar(&o.plain, "plain", false, "in a flood: agents without TLS that are connected only while they ask, first come when the restore has begun, and end when they are answered")
 	flags.StringSliceVar(&o.only, "only", agentParts, "parts to run")
 	return cmd
 }
@@ -87,6 +89,9 @@ func (o agentsOptions) run(ctx context.Context) (r *report, err error) {
 	if err := checkParts(o.only, agentParts); err != nil {
 		return nil, err
 	}
+	if o.plain && (slices.Contains(o.only, partRequests) || slices.Contains(o.only, partHeld)) {
+		return nil, fmt.Errorf("--plain is for floods: add --only %s", partFlood)
+	}
 	if o.gateways == 0 {
 		if o.gateways, err = gatewaysFor(o.agents); err != nil {
 			return nil, err
@@ -96,7 +101,7 @@ func (o agentsOptions) run(ctx context.Context) (r *report, err error) {
 		o.comeWithin = time.Duration(o.agents) * time.Second / comeInASecond
 	}
 	r = newReport("agents", map[string]any{
-		"gateways": o.gateways, "clients": o.clients, "rounds": o.rounds, "reportsAtOnce": o.reportsAtOnce, "comeWithin": o.comeWithin.String(),
+		"gateways": o.gateways, "clients": o.clients, "rounds": o.rounds, "reportsAtOnce": o.reportsAtOnce, "comeWithin": o.comeWithin.String(), "plain": o.plain,
 	})
 	s, err := startStack(ctx, serverDev)
 	if err != nil {
@@ -143,13 +148,17 @@ type gatewayProcess struct {
 	agents, floor string
 }
 
-func (at site) startGateway(ctx context.Context, pollFor time.Duration, reportsAtOnce int) (*gatewayProcess, error) {
-	o := gatewayOptions{address: at.temporal.Address(), database: at.url, dir: at.dir, pollFor: pollFor, reportsAtOnce: reportsAtOnce}
+func (at site) startGateway(ctx context.Context, o gatewayOptions) (*gatewayProcess, error) {
+	o.address, o.database, o.dir = at.temporal.Address(), at.url, at.dir
 	cmd, addresses, err := startSelf(ctx, o.args())
 	if err != nil {
 		return nil, fmt.Errorf("start a gateway: %w", err)
 	}
-	return &gatewayProcess{cmd: cmd, agents: "https://" + addresses[0], floor: "https://" + addresses[1]}, nil
+	scheme := "https://"
+	if o.plain {
+		scheme = "http://"
+	}
+	return &gatewayProcess{cmd: cmd, agents: scheme + addresses[0], floor: "https://" + addresses[1]}, nil
 }
 
 func (g *gatewayProcess) stop() error {
@@ -158,7 +167,7 @@ func (g *gatewayProcess) stop() error {
 }
 
 func (o agentsOptions) measureRequests(ctx context.Context, at site, r *report) (err error) {
-	g, err := at.startGateway(ctx, time.Nanosecond, 0)
+	g, err := at.startGateway(ctx, gatewayOptions{pollFor: time.Nanosecond})
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,6 +21,8 @@ type fleetOptions struct {
 	// from is the number of the first device, and to that past the last one.
 	from, to   int
 	comeWithin time.Duration
+	// plain is agents reduced to their reports (reporters).
+	plain bool
 }
 
 // newFleetCommand is the agents of one gateway, in a process of their own. They come back when they are asked to.
@@ -36,21 +38,30 @@ func newFleetCommand() *cobra.Command {
 	cmd.Flags().IntVar(&o.from, "from", 0, "number of the first device")
 	cmd.Flags().IntVar(&o.to, "to", 0, "number past that of the last device")
 	cmd.Flags().DurationVar(&o.comeWithin, "come-within", 0, "time over which the first connections are spread")
+	cmd.Flags().BoolVar(&o.plain, "plain", false, "agents without TLS that end when they are answered")
 	return cmd
 }
 
 func (o fleetOptions) args() []string {
 	return []string{
 		"fleet", "--gateway", o.gateway, "--dir", o.dir, "--prefix", o.prefix,
-		"--from", fmt.Sprint(o.from), "--to", fmt.Sprint(o.to), "--come-within", o.comeWithin.String(),
+		"--from", fmt.Sprint(o.from), "--to", fmt.Sprint(o.to), "--come-within", o.comeWithin.String(), "--plain=" + strconv.FormatBool(o.plain),
 	}
 }
 
-// run answers a GET with the summary of the agents, and a POST by letting them come back.
-func (o fleetOptions) run(ctx context.Context) error {
+// agents are those of one process; a simulator.Fleet is some.
+type agents interface {
+	Run(context.Context) simulator.Summary
+	Summary() simulator.Summary
+}
+
+func (o fleetOptions) newAgents(ctx context.Context) (agents, error) {
+	if o.plain {
+		return newReporters(o), nil
+	}
 	ca, err := openAuthority(o.dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cfg := simulator.Config{
 		Gateway: o.gateway, CA: ca, Seed: 1, Dial: fromManyAddresses(),
@@ -59,7 +70,12 @@ func (o fleetOptions) run(ctx context.Context) error {
 	for i := o.from; i < o.to; i++ {
 		cfg.Devices = append(cfg.Devices, simulator.Device{Name: deviceName(o.prefix, i), Restored: restoredVersion})
 	}
-	fleet, err := simulator.New(ctx, cfg)
+	return simulator.New(ctx, cfg)
+}
+
+// run answers a GET with the summary of the agents, and a POST by letting them come back.
+func (o fleetOptions) run(ctx context.Context) error {
+	fleet, err := o.newAgents(ctx)
 	if err != nil {
 		return err
 	}
@@ -86,14 +102,4 @@ func (o fleetOptions) run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	return nil
-}
-
-// fromManyAddresses dials from one address of this machine after the other, as one has only some 28,000 ports.
-func fromManyAddresses() func(ctx context.Context, network, address string) (net.Conn, error) {
-	var n atomic.Uint32
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		from := net.IPv4(127, 0, 0, byte(1+n.Add(1)%16))
-		dialer := net.Dialer{Timeout: 30 * time.Second, LocalAddr: &net.TCPAddr{IP: from}}
-		return dialer.DialContext(ctx, network, address)
-	}
 }

@@ -48,16 +48,18 @@ type fleetProcess struct {
 // startFleets starts the gateways and makes the agents, which do not come back yet.
 func (o agentsOptions) startFleets(ctx context.Context, at site, reportsAtOnce int) (*fleets, error) {
 	f := &fleets{agents: o.agents, gateways: make([]*gatewayProcess, o.gateways), processes: make([]*fleetProcess, o.gateways), stderr: o.stderr}
-	fmt.Fprintf(o.stderr, "making the certificates of %d agents\n", o.agents)
+	if !o.plain {
+		fmt.Fprintf(o.stderr, "making the certificates of %d agents\n", o.agents)
+	}
 	var group errgroup.Group
 	for i := range o.gateways {
 		group.Go(func() (err error) {
-			if f.gateways[i], err = at.startGateway(ctx, 0, reportsAtOnce); err != nil {
+			if f.gateways[i], err = at.startGateway(ctx, gatewayOptions{reportsAtOnce: reportsAtOnce, plain: o.plain}); err != nil {
 				return err
 			}
 			agents := fleetOptions{
 				gateway: f.gateways[i].agents, dir: at.dir, prefix: at.prefix,
-				from: i * o.agents / o.gateways, to: (i + 1) * o.agents / o.gateways, comeWithin: o.comeWithin,
+				from: i * o.agents / o.gateways, to: (i + 1) * o.agents / o.gateways, comeWithin: o.comeWithin, plain: o.plain,
 			}
 			cmd, addresses, err := startSelf(ctx, agents.args())
 			if err != nil {
@@ -73,9 +75,14 @@ func (o agentsOptions) startFleets(ctx context.Context, at site, reportsAtOnce i
 	return f, nil
 }
 
+// call lets the agents come back, and returns how they stand.
+func (f *fleets) call(ctx context.Context) (simulator.Summary, error) {
+	return f.ask(ctx, http.MethodPost)
+}
+
 // comeBack lets the agents come back, and returns how they stand once each has had an answer.
 func (f *fleets) comeBack(ctx context.Context) (simulator.Summary, error) {
-	now, err := f.ask(ctx, http.MethodPost)
+	now, err := f.call(ctx)
 	if err != nil {
 		return now, err
 	}
@@ -119,6 +126,8 @@ func (f *fleets) ask(ctx context.Context, method string) (sum simulator.Summary,
 		}
 		sum.Agents += one.Agents
 		sum.Back += one.Back
+		sum.Polls += one.Polls
+		sum.Reports += one.Reports
 		sum.Retries += one.Retries
 		sum.Errors += one.Errors
 		sum.Seconds = max(sum.Seconds, one.Seconds)

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"rollcall/runbook"
+	"rollcall/simulator"
 )
 
-// measureFlood lets a restore begin while all agents poll: each of them reports at once.
+// measureFlood lets a restore begin while all agents poll, or plain ones come back when it has begun: each of them reports at
+// once.
 func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce int, r *report) (err error) {
 	queue := fmt.Sprintf("bench-%d", at.inventories)
 	w, err := startWorkers(ctx, 1, workerOptions{address: at.temporal.Address(), database: at.url, queue: queue})
@@ -23,9 +26,11 @@ func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce 
 	}
 	defer func() { err = errors.Join(err, f.stop()) }()
 	restore := &ours{id: fmt.Sprintf("flood-%d", at.inventories), devices: o.agents, store: at.store, prefix: at.prefix}
-	before, err := f.comeBack(ctx) // what the agents met while they connected is not of the flood
-	if err != nil {
-		return err
+	var before simulator.Summary // what the agents met while they connected is not of the flood
+	if !o.plain {
+		if before, err = f.comeBack(ctx); err != nil {
+			return err
+		}
 	}
 	l := &laps{stack: at.stack, workers: w}
 	if err := l.begin(); err != nil {
@@ -33,6 +38,11 @@ func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce 
 	}
 	if _, err := restore.start(ctx, at.client, queue); err != nil {
 		return err
+	}
+	if o.plain {
+		if _, err := f.call(ctx); err != nil {
+			return err
+		}
 	}
 	if err := o.answered(ctx, f, restore); err != nil {
 		return err
@@ -59,8 +69,11 @@ func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce 
 		return err
 	}
 	name := "flood, with back-pressure"
+	if o.plain {
+		name = "flood without TLS, with back-pressure"
+	}
 	if reportsAtOnce > o.agents {
-		name = "flood, without"
+		name = strings.TrimSuffix(name, " back-pressure") + "out"
 	}
 	add := func(what, unit string, value float64) {
 		r.add(figure{Name: name + what, Devices: o.agents, Value: value, Unit: unit})
@@ -73,6 +86,7 @@ func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce 
 	add(": CPU of worker and server", "ms/device", took.perDevice(took.WorkerCPU+took.ServerCPU))
 	add(": history of a device", "events", history.Events)
 	add(": agents told to come again", "times", float64(summary.Retries-before.Retries))
+	add(": polls and statuses of agents", "", float64(summary.Polls+summary.Reports-before.Polls-before.Reports))
 	r.add(figure{Name: name + ": failures of another kind", Devices: o.agents, Value: float64(summary.Errors - before.Errors), Target: none})
 	add(": gateway", "MiB", gateway.MiB)
 	add(": worker", "MiB", worker.MiB)

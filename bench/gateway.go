@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,7 @@ type gatewayOptions struct {
 	address, database, dir string
 	pollFor                time.Duration
 	reportsAtOnce          int
+	plain                  bool
 }
 
 // newGatewayCommand is one gateway process, and beside it a handler that does nothing but read one row.
@@ -39,13 +41,14 @@ func newGatewayCommand() *cobra.Command {
 	cmd.Flags().StringVar(&o.dir, "dir", "", "directory of the authority")
 	cmd.Flags().DurationVar(&o.pollFor, "poll-for", 0, "how long a poll is held")
 	cmd.Flags().IntVar(&o.reportsAtOnce, "reports-at-once", 0, "how many reports may be under way")
+	cmd.Flags().BoolVar(&o.plain, "plain", false, "serve agents without TLS")
 	return cmd
 }
 
 func (o gatewayOptions) args() []string {
 	return []string{
 		"gateway", "--address", o.address, "--database", o.database, "--dir", o.dir,
-		"--poll-for", o.pollFor.String(), "--reports-at-once", fmt.Sprint(o.reportsAtOnce),
+		"--poll-for", o.pollFor.String(), "--reports-at-once", fmt.Sprint(o.reportsAtOnce), "--plain=" + strconv.FormatBool(o.plain),
 	}
 }
 
@@ -77,10 +80,14 @@ func (o gatewayOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g, err := agentapi.New(agentapi.Config{
+	cfg := agentapi.Config{
 		Store: store, Temporal: c, Logger: slog.New(slog.DiscardHandler), Listen: "127.0.0.1:0",
-		Certificate: &certificate, ClientCAs: ca.Pool(), PollFor: o.pollFor, ReportsAtOnce: o.reportsAtOnce, OpenPerDevice: 100,
-	})
+		PollFor: o.pollFor, ReportsAtOnce: o.reportsAtOnce, OpenPerDevice: 100,
+	}
+	if cfg.PlainHTTP = o.plain; !o.plain {
+		cfg.Certificate, cfg.ClientCAs = &certificate, ca.Pool()
+	}
+	g, err := agentapi.New(cfg)
 	if err != nil {
 		return err
 	}
