@@ -288,6 +288,20 @@ func (a *agent) polling(version string) <-chan answer {
 	return done
 }
 
+// insisting is a poll that goes on beside the test, and is made again as long as the agent is told to come again: a busy
+// machine may not find the time for one within the gateway's limits.
+func (a *agent) insisting(version string) <-chan answer {
+	done := make(chan answer, 1)
+	go func() {
+		got := <-a.polling(version)
+		for began := time.Now(); got.code == http.StatusServiceUnavailable && time.Since(began) < patience; {
+			got = <-a.polling(version)
+		}
+		done <- got
+	}()
+	return done
+}
+
 func (a *agent) put(status string) answer {
 	a.t.Helper()
 	return a.do(http.MethodPut, "/api/v1/devices/"+a.name+"/status",

@@ -325,7 +325,7 @@ func TestManyReportsAtOnce(t *testing.T) {
 	b.restore(c, "night")
 	var polls []<-chan answer
 	for i := range n {
-		polls = append(polls, b.agent(fmt.Sprintf("d-%03d", i)).polling(fmt.Sprint(3+i%3))) // 3, 4 or 5
+		polls = append(polls, b.agent(fmt.Sprintf("d-%03d", i)).insisting(fmt.Sprint(3+i%3))) // 3, 4 or 5
 	}
 	loud := b.agent("loud")
 	for _, version := range []string{"5", "007", "7", "5", "7"} {
