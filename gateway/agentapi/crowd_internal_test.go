@@ -95,6 +95,7 @@ func TestAFleetIsCalledAfterItsRollCall(t *testing.T) {
 	g.calling.note(said(runbook.PhaseWaiting, 40), now)
 	require.Equal(t, 20, woken())
 	require.Zero(t, woken())
+	g.noteMove(inventory.Moved{OrgID: "theirs", Name: "d99", RestoreID: "of their own", Transition: runbook.T1}, now)
 	g.calling.note(said(runbook.PhaseWaiting, 60), now)
 	require.Equal(t, 10, woken())
 	put("r2", 0, 20)

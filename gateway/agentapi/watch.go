@@ -67,19 +67,20 @@ func (g *Gateway) look(ctx context.Context, at **cursor) error {
 func (g *Gateway) noteMove(m inventory.Moved, now time.Time) {
 	ours := m.OrgID == g.cfg.OrgID
 	switch {
-	case m.Transition == runbook.T1:
-		if !ours {
-			m.Name = "" // it has a place on the roll, and no poll here
-		}
+	case ours && m.Transition == runbook.T1:
 		g.uncalled.add(m)
 	case ours:
 		g.flow.answered(m.Name, now)
 		g.waits.wake(m.Name)
+	case m.Transition == runbook.T1 && m.RestoreID == g.uncalled.restoreID:
+		m.Name = "" // it has a place on the same roll, and no poll here
+		g.uncalled.add(m)
 	}
 }
 
 // uncalled are the devices of the newest roll whose polls are still to be woken for it, in the order in which they were put
-// on it; gone is how many came before them, as far as this gateway has seen: one that begins in the middle wakes them earlier.
+// on it; gone is how many came before them, as far as this gateway has seen: one that begins in the middle, or whose
+// organisation comes after others, wakes them earlier.
 type uncalled struct {
 	restoreID string
 	names     []string
