@@ -126,7 +126,7 @@ func findHierarchy(mount string) (hierarchy, error) {
 	if err != nil {
 		return hierarchy{}, err
 	}
-	if !strings.Contains(" "+strings.TrimSpace(string(controllers))+" ", " cpu ") {
+	if !slices.Contains(strings.Fields(string(controllers)), "cpu") {
 		return hierarchy{}, fmt.Errorf("there is no cpu controller in %s", filepath.Join(mount, "cgroup.controllers"))
 	}
 	// Groups have the controllers that the one above them hands down; that it does so already is no error.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -129,7 +129,7 @@ func (r *reporter) sayStatus(ctx context.Context) (again time.Duration, err erro
 		`{"apiVersion":"flightctl.io/v1beta1","kind":"Device","metadata":{"name":%q},"status":{"config":{"renderedVersion":%q}}}`, r.name, restoredVersion), &stored)
 	if err == nil && again == 0 {
 		before := r.waits
-		r.saidAt, r.waits = time.Now(), stored.Metadata.Annotations[runbook.AnnotationAwaitingReconnect] == runbook.AnnotationTrue
+		r.saidAt, r.waits = time.Now(), runbook.StateOf(stored.Metadata.Annotations) == runbook.StateAwaitingReconnect
 		r.answered = before && !r.waits
 	}
 	return again, err
@@ -137,7 +137,7 @@ func (r *reporter) sayStatus(ctx context.Context) (again time.Duration, err erro
 
 // ask makes one request; again is what a 503 says.
 func (r *reporters) ask(ctx context.Context, method, what, body string, into any) (again time.Duration, err error) {
-	request, err := http.NewRequestWithContext(ctx, method, r.gateway+what, bytes.NewReader([]byte(body)))
+	request, err := http.NewRequestWithContext(ctx, method, r.gateway+what, strings.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
