@@ -136,11 +136,14 @@ func (r *reporter) sayStatus(ctx context.Context) (again time.Duration, err erro
 }
 
 // ask makes one request; again is what a 503 says.
-func (r *reporters) ask(ctx context.Context, method, what, body string, into any) (again time.Duration, err error) {
+func (r *reporter) ask(ctx context.Context, method, what, body string, into any) (again time.Duration, err error) {
 	request, err := http.NewRequestWithContext(ctx, method, r.gateway+what, strings.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
+	// Each of them is idempotent, and net/http may ask again where it was given a connection that the gateway had just closed for
+	// being idle: an agent has a connection of its own, and none that somebody else had left. Without a value it is not sent.
+	request.Header["Idempotency-Key"] = nil
 	response, err := r.http.Do(request)
 	if err != nil {
 		return 0, err
@@ -151,6 +154,8 @@ func (r *reporters) ask(ctx context.Context, method, what, body string, into any
 	case err != nil:
 		return 0, err
 	case response.StatusCode == http.StatusServiceUnavailable:
+		// Its status may have been stored before the device was put on the roll, and again only once it was answered.
+		r.waits = r.waits || strings.Contains(string(text), "roll call")
 		seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
 		return time.Duration(max(1, seconds)) * time.Second, err
 	case response.StatusCode != http.StatusOK && response.StatusCode != http.StatusNoContent:
