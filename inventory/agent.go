@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/lib/pq"
+
 	"rollcall/runbook"
 )
 
@@ -19,6 +21,9 @@ type AgentDevice struct {
 	RestoreID string
 	// Seq is the device's number on the roll of RestoreID, from 0.
 	Seq int64
+	// Seen tells that a status of the device was stored since RestoreID put it on its roll, so that the inventory watch takes
+	// Current for what it runs.
+	Seen bool
 	// Restored is the annotation of the rendered version, and Current what the device's status says that it runs; either may
 	// be unreadable.
 	Restored string
@@ -43,24 +48,31 @@ left join fleets f on f.org_id = r.org_id and f.deleted_at is null and r.owner l
 	agentHash = `case jsonb_typeof(` + agentSpec + `) when 'object' then encode(sha256(convert_to(cast(` + agentSpec + ` as text), 'UTF8')), 'hex') else '' end`
 )
 
-// selectAgent is one statement, so that the device and its row on the roll are of one moment, and finds each row by its
-// primary key.
-const selectAgent = `
+// selectAgents is one statement, so that a device and its row on the roll are of one moment, and finds each row by its primary
+// key.
+const selectAgents = `
 select r.org_id, r.name, r.deleted_at is not null as deleted, rollcall.device_state(r.annotations) as device_state,
     coalesce(r.annotations ->> cast(:version_key as text), '') as restored,
     coalesce(r.annotations ->> cast(:hash_key as text), '') as rendered_hash,
     coalesce(r.status #>> '{config,renderedVersion}', '') as current_version,
     ` + agentHash + ` as spec_hash,
-    coalesce(roll.restore_id, '') as restore_id, coalesce(roll.seq, 0) as seq, coalesce(roll.state, '') as roll_state, coalesce(roll.reported_version, '') as reported
+    coalesce(roll.restore_id, '') as restore_id, coalesce(roll.seq, 0) as seq, coalesce(roll.state, '') as roll_state, coalesce(roll.reported_version, '') as reported,
+    coalesce(roll.seen, false) as seen
 from devices r` + agentFleet + `
 left join lateral (
-    select l.restore_id, l.seq, l.state, l.reported_version
+    select l.restore_id, l.seq, l.state, l.reported_version,
+        r.updated_at > l.since and exists (select from device_timestamps t where t.org_id = l.org_id and t.name = l.name and t.last_seen is not null) as seen
     from rollcall.roll l join rollcall.restores t on t.id = l.restore_id
     where l.org_id = r.org_id and l.name = r.name and not l.superseded and t.state = 'Running'
     order by t.started_at desc limit 1) roll on true
-where r.org_id = cast(:org_id as uuid) and r.name = :name`
+where r.org_id = cast(:org_id as uuid) and r.name = `
 
-// agentKeys are the arguments of selectAgent.
+const (
+	selectAgent     = selectAgents + `:name`
+	selectAllAgents = selectAgents + `any(cast(:names as text[])) and r.deleted_at is null`
+)
+
+// agentKeys are the arguments of selectAgents, where one is asked for.
 type agentKeys struct {
 	OrgID      string `db:"org_id"`
 	Name       string `db:"name"`
@@ -85,6 +97,7 @@ type agentRow struct {
 	Seq          int64         `db:"seq"`
 	RollState    runbook.State `db:"roll_state"`
 	Reported     string        `db:"reported"`
+	Seen         bool          `db:"seen"`
 }
 
 // AgentDevice reads how a device's agent is to be answered, in one indexed read. found is false only where the database
@@ -105,13 +118,51 @@ func (s *Store) AgentDevice(ctx context.Context, orgID, name string) (d AgentDev
 	return r.device(), !r.Deleted, nil
 }
 
+// AgentDevices reads how the agents of several devices are to be answered, by name, each in an indexed read of one statement.
+// Those whom the database has said to be missing, or deleted, are not among them.
+func (s *Store) AgentDevices(ctx context.Context, orgID string, names []string) (map[string]AgentDevice, error) {
+	stmt, err := s.prepare(ctx, selectAllAgents)
+	if err != nil {
+		return nil, err
+	}
+	var rows []agentRow
+	err = stmt.SelectContext(ctx, &rows, struct {
+		agentKeys
+		Names pq.StringArray `db:"names"`
+	}{keysOf(orgID, ""), names})
+	if err != nil {
+		return nil, fmt.Errorf("read %d devices for their agents: %w", len(names), err)
+	}
+	devices := make(map[string]AgentDevice, len(rows))
+	for _, r := range rows {
+		devices[r.Name] = r.device()
+	}
+	return devices, nil
+}
+
+// forgetSeen passes over a device that has been answered meanwhile.
+const forgetSeen = `
+update device_timestamps t set last_seen = null
+from devices d
+where t.org_id = $1 and t.name = $2 and d.org_id = t.org_id and d.name = t.name and rollcall.device_state(d.annotations) = $3`
+
+// ForgetSeen makes a device that awaits its reconnect one that has not been seen, so that the inventory watch does not report
+// what its stored status says. It is for a device that says now that it runs another version, and cannot be listened to yet. Of
+// others, and where there is none, nothing is changed.
+func (s *Store) ForgetSeen(ctx context.Context, orgID, name string) error {
+	if _, err := s.db.ExecContext(ctx, forgetSeen, orgID, name, runbook.StateAwaitingReconnect); err != nil {
+		return fmt.Errorf("forget that device %s was seen: %w", name, err)
+	}
+	return nil
+}
+
 func (r agentRow) device() AgentDevice {
 	d := AgentDevice{
 		OrgID: r.OrgID, Name: r.Name, State: r.DeviceState, Restored: r.Restored, Current: r.Current,
 		SpecHash: r.SpecHash, RenderedHash: r.RenderedHash,
 	}
 	if r.RollState.Open() {
-		d.RestoreID, d.Seq, d.Reported = r.RestoreID, r.Seq, r.Reported
+		d.RestoreID, d.Seq, d.Reported, d.Seen = r.RestoreID, r.Seq, r.Reported, r.Seen
 		if !d.State.Open() {
 			d.State = r.RollState
 		}

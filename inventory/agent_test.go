@@ -29,8 +29,14 @@ func TestAgentDeviceIsWhereItStands(t *testing.T) {
 			require.Equal(t, runbook.StateAwaitingReconnect, d.State)
 			require.Equal(t, "r1", d.RestoreID)
 			require.Equal(t, "5", d.Restored)
+			require.False(t, d.Seen, "not since the restore")
+			_, found, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1", []byte(`{}`), nil)
+			require.NoError(t, err)
+			require.True(t, found)
+			require.True(t, agentDevice(t, store, "web-1").Seen)
+			require.False(t, agentDevice(t, store, "web-2").Seen)
 
-			_, err := store.Reconnect(t.Context(), reconnectOf("web-1", "7"))
+			_, err = store.Reconnect(t.Context(), reconnectOf("web-1", "7"))
 			require.NoError(t, err)
 			d = agentDevice(t, store, "web-1")
 			require.Equal(t, runbook.StateConflictPaused, d.State)
@@ -54,6 +60,55 @@ func TestAgentDeviceIsWhereItStands(t *testing.T) {
 			d = agentDevice(t, store, "web-2")
 			require.Equal(t, runbook.StateAwaitingReconnect, d.State)
 			require.Empty(t, d.RestoreID)
+		})
+	}
+}
+
+// A status counts as seen that the inventory watch would report: one that was stored since the device was put on the roll.
+func TestAgentDeviceIsSeenByItsStatus(t *testing.T) {
+	t.Parallel()
+	store := restored(t, newStore(t), versioned("web-1", "5"))
+	seen := func() bool { return agentDevice(t, store, "web-1").Seen }
+	put := func() {
+		_, found, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1", []byte(`{}`), nil)
+		require.NoError(t, err)
+		require.True(t, found)
+	}
+	store.DB().MustExec(`update device_timestamps set last_seen = now()`)
+	require.False(t, seen(), "it has polled, elsewhere")
+	put()
+	require.True(t, seen())
+	require.NoError(t, store.ForgetSeen(t.Context(), runbook.DefaultOrgID, "web-1"))
+	require.False(t, seen())
+	put()
+	require.True(t, seen())
+	openRestore(t, store, "r2")
+	putAll(t, store, "r2")
+	require.False(t, seen(), "not since the newer restore")
+	require.NoError(t, store.ForgetSeen(t.Context(), runbook.DefaultOrgID, "never-was"))
+
+	put()
+	store.DB().MustExec(`update devices set annotations = '{}'`)
+	require.NoError(t, store.ForgetSeen(t.Context(), runbook.DefaultOrgID, "web-1"))
+	require.Equal(t, 1, count(t, store, `select count(*) from device_timestamps where last_seen is not null`), "it is answered")
+}
+
+// One look reads many devices, as each would be read by itself, and by index.
+func TestAgentDevicesAreReadTogether(t *testing.T) {
+	t.Parallel()
+	for kind, open := range databases {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			store := restored(t, open(t), versioned("web-1", "5"), versioned("web-2", "5"), versioned("gone", "5"))
+			_, err := store.Reconnect(t.Context(), reconnectOf("web-1", "7"))
+			require.NoError(t, err)
+			store.DB().MustExec(`update devices set deleted_at = now() where name = 'gone'`)
+			got, err := store.AgentDevices(t.Context(), runbook.DefaultOrgID, []string{"web-2", "gone", "web-1", "never-was", "'; --", "web-2"})
+			require.NoError(t, err)
+			require.Equal(t, map[string]inventory.AgentDevice{"web-1": agentDevice(t, store, "web-1"), "web-2": agentDevice(t, store, "web-2")}, got)
+			got, err = store.AgentDevices(t.Context(), "00000000-0000-0000-0000-000000000001", []string{"web-1"})
+			require.NoError(t, err)
+			require.Empty(t, got)
 		})
 	}
 }

@@ -52,6 +52,9 @@ func readsOf(t *testing.T, store *inventory.Store) map[string]tableReads {
 	return found
 }
 
+// planned is how often a prepared statement is carried out until PostgreSQL may keep one plan for it.
+const planned = 7
+
 // What a device or an operator asks again and again must not cost more in a larger fleet. It is PostgreSQL's own count of
 // what it did, with the plans that the statements really got.
 func TestNothingReadsAWholeTable(t *testing.T) {
@@ -125,6 +128,28 @@ func TestNothingReadsAWholeTable(t *testing.T) {
 		"who waits longest": func(t *testing.T, store *inventory.Store) error {
 			_, err := store.LongestWaiting(t.Context(), "old1", 10)
 			return err
+		},
+		"where an agent's device stands": func(t *testing.T, store *inventory.Store) error {
+			for range planned {
+				if _, _, err := store.AgentDevice(t.Context(), runbook.DefaultOrgID, benchName); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"where the devices of many held polls stand": func(t *testing.T, store *inventory.Store) error {
+			names := make([]string, 500)
+			for i := range names {
+				names[i] = fmt.Sprintf("%x", md5.Sum(fmt.Append(nil, 200+i)))
+			}
+			for range planned {
+				found, err := store.AgentDevices(t.Context(), runbook.DefaultOrgID, names)
+				if err != nil {
+					return err
+				}
+				require.Len(t, found, len(names))
+			}
+			return nil
 		},
 		"the newest entry of the audit": func(t *testing.T, store *inventory.Store) error {
 			_, err := store.LastMove(t.Context())

@@ -25,6 +25,9 @@ const (
 	// where a query has no answer, workflows are hardly started, and what would be tried in its place would take them more time.
 	// It is asked every askStillEvery then.
 	standstill, silence, askStillEvery = 5 * time.Minute, 2 * longestTurn, time.Minute
+	// firstCallRate is how many devices a second it is taken to call before that is known: what two fast cores were measured
+	// to start where no agents were there.
+	firstCallRate = 100
 	// callingWindow is over what time at least the rate is reckoned at which devices are called.
 	callingWindow = 30 * time.Second
 )
@@ -32,7 +35,7 @@ const (
 // calling is how far the restore that runs has come with starting the workflows of its devices, in the order of its roll, as
 // far as it is worth knowing: a large fleet is back long before the last of them. The agent of a device whose turn is minutes
 // away is told so, in place of a signal that would find no workflow, now and again and again. It only delays: where nothing
-// is known each report is tried.
+// is known each report is tried, and each status is stored.
 type calling struct {
 	// ask asks a restore; nil is nobody to ask.
 	ask func(ctx context.Context, restoreID string) (runbook.RestoreProgress, error)
@@ -92,7 +95,7 @@ func (c *calling) early(restoreID string, seq int64, now time.Time) (wait time.D
 	}
 	rate := c.perSecond
 	if rate == 0 {
-		rate = firstRate // too short a wait costs the agent another way, too long a one cannot be taken back
+		rate = firstCallRate // too short a wait costs the agent another way, too long a one cannot be taken back
 	}
 	wait = time.Duration(float64(seq+1-*c.said.Called) / rate * float64(time.Second))
 	// Devices are called in steps, and it may be slower than it was, or than was guessed: as long again as nobody was called.
@@ -114,9 +117,13 @@ func (c *calling) standsStill(now time.Time) bool {
 	return c.heardAt.Sub(c.movedAt) > standstill || now.Sub(c.heardAt) > silence
 }
 
-// isOld tells whether the restore may be farther, as nobody has asked it since, in vain or not.
+// isOld tells whether the restore may be farther, as nobody has asked it since, in vain or not. While it is asked what was known
+// before is good enough: an answer takes long where the whole fleet is here.
 func (c *calling) isOld(now time.Time) bool {
 	old := 2 * c.every(now)
+	if c.asking {
+		now = c.askedAt
+	}
 	return now.Sub(c.heardAt) > old && now.Sub(c.unheardAt) > old
 }
 

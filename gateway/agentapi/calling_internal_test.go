@@ -33,7 +33,7 @@ func TestAnAgentIsToldWhenTheRollCallComesToIt(t *testing.T) {
 	require.Zero(t, wait(90_000), "a worker of an earlier release does not say how many it has called")
 
 	c.note(said(runbook.PhaseRoll, 0), now)
-	require.Equal(t, 100*time.Second, wait(100*firstRate-1))
+	require.Equal(t, 100*time.Second, wait(100*firstCallRate-1))
 	c.note(said(runbook.PhaseWaiting, 0), now)
 	require.Zero(t, wait(100_000), "it has joined late")
 	for _, called := range []int64{2_000, 4_000, 6_000} { // 50 a second
@@ -58,6 +58,11 @@ func TestAnAgentIsToldWhenTheRollCallComesToIt(t *testing.T) {
 	require.NotZero(t, wait(90_000))
 	now = now.Add(1)
 	require.Zero(t, wait(90_000), "it may be farther by now, and nobody has asked")
+	c.asking, c.askedAt = true, now.Add(-1)
+	require.NotZero(t, wait(90_000), "it is being asked, and has not answered yet")
+	c.askedAt = now
+	require.Zero(t, wait(90_000), "it is being asked for the first time in a while")
+	c.asking = false
 	_, early := c.early("r2", 90_000, now)
 	require.False(t, early, "it is another restore")
 	c.watch("r2", now)

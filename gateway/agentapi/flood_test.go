@@ -50,7 +50,7 @@ func (r *restoreSays) QueryWorkflow(_ context.Context, workflowID, _, query stri
 		return nil, fmt.Errorf("%s of %s is not asked for here", query, workflowID)
 	}
 	called := r.called.Load()
-	payloads, err := converter.GetDefaultDataConverter().ToPayloads(runbook.RestoreProgress{Phase: runbook.PhaseWaiting, Total: 1000, Called: &called})
+	payloads, err := converter.GetDefaultDataConverter().ToPayloads(runbook.RestoreProgress{Phase: runbook.PhaseWaiting, Total: 20_000, Called: &called})
 	return client.NewValue(payloads), err
 }
 
@@ -78,8 +78,29 @@ func TestAgentsWhoseTurnHasNotComeAreToldSo(t *testing.T) {
 	}, patience, 10*time.Millisecond)
 	tried := len(b.signals.versions())
 	requireStatus(t, last.poll("5"), http.StatusServiceUnavailable, "has not come to the device yet")
-	requireStatus(t, last.put(`{"config":{"renderedVersion":"8"}}`), http.StatusServiceUnavailable, "has not come to the device yet")
-	require.Equal(t, http.StatusOK, last.put(`{"config":{"renderedVersion":"5"}}`).code, "a status that is no news for the roll call is stored")
+	const lastSeen = `select last_seen::text from device_timestamps where name = 'web-3'`
+	status := func(version string) answer { return last.put(`{"config":{"renderedVersion":"` + version + `"}}`) }
+	require.Equal(t, http.StatusOK, status("5").code, "it is seen to be back")
+	back := b.text(lastSeen)
+	require.NotNil(t, back)
+	requireStatus(t, status("5"), http.StatusServiceUnavailable, "has not come to the device yet")
+	require.Equal(t, back, b.text(lastSeen), "once is enough")
+	require.Equal(t, http.StatusOK, status("8").code, "the inventory watch has another version to report")
+	require.Contains(t, *b.text(`select status::text from devices where name = 'web-3'`), `"8"`)
+	requireStatus(t, last.poll("8"), http.StatusServiceUnavailable, "has not come to the device yet")
+	require.NotNil(t, b.text(lastSeen))
+	requireStatus(t, last.poll("9"), http.StatusServiceUnavailable, "has not come to the device yet")
+	require.Nil(t, b.text(lastSeen), "what was stored is not what it runs")
+	require.Equal(t, http.StatusOK, status("9").code)
+	requireStatus(t, status("nine"), http.StatusServiceUnavailable, "has not come to the device yet")
+	require.Nil(t, b.text(lastSeen), "nor is it now")
+	require.Equal(t, http.StatusOK, status("5").code)
+
+	b.store.DB().MustExec(`update devices set status = '{}', annotations = '{"device-controller/conflictPaused": "true"}' where name = 'web-2'`)
+	for range 2 {
+		require.Equal(t, http.StatusOK, b.agent("web-2").put(`{"summary":{"status":"Online"}}`).code, "a human may be looking at it")
+	}
+	b.store.DB().MustExec(`update devices set annotations = '{"device-controller/awaitingReconnect": "true"}' where name = 'web-2'`)
 	require.Len(t, b.signals.versions(), tried)
 	require.Contains(t, b.ops("/metrics").body, `rollcall_gateway_reports_total{result="early"}`)
 
@@ -91,4 +112,5 @@ func TestAgentsWhoseTurnHasNotComeAreToldSo(t *testing.T) {
 	requireStatus(t, last.poll("5"), http.StatusServiceUnavailable, "has not come to the device yet")
 	says.called.Store(3)
 	require.Eventually(t, func() bool { return last.poll("5").code == http.StatusNoContent }, patience, 10*time.Millisecond)
+	require.Equal(t, http.StatusOK, status("5").code, "its turn has come")
 }

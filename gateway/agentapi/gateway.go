@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 
+	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
@@ -18,6 +19,7 @@ type Gateway struct {
 	listener net.Listener
 	ops      net.Listener
 	waits    waiters
+	looks    *looks
 	open     openRequests
 	courier  courier
 	flow     *flow
@@ -39,6 +41,9 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, fmt.Errorf("configure the gateway: %w", err)
 	}
 	g := &Gateway{cfg: cfg, ending: make(chan struct{}), metrics: newMetrics(cfg.Metrics), enrolls: newEnrolls(), flow: newFlow(cfg.ReportsAtOnce), calling: newCalling(cfg.Querier)}
+	g.looks = newLooks(cfg.RecheckEvery, func(ctx context.Context, names []string) (map[string]inventory.AgentDevice, error) {
+		return cfg.Store.AgentDevices(ctx, cfg.OrgID, names)
+	})
 	g.metrics.watchFlow(g.flow)
 	var err error
 	if g.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
@@ -101,6 +106,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		err = errors.Join(err, fmt.Errorf("end the gateway: %w", shutdown), agents.Close())
 	}
 	err = errors.Join(err, ops.Close())
+	g.looks.stop()
 	stopWatching()
 	<-watched
 	g.cfg.Logger.Info("Gateway stopped", "address", g.Address())

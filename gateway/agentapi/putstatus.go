@@ -14,7 +14,10 @@ import (
 )
 
 // putStatus answers PUT /devices/{name}/status. A version past what the roll call knows is a report as a poll's is; it is
-// told before the status is stored, so that whoever reads the status finds the roll call informed.
+// told before the status is stored, so that whoever reads the status finds the roll call informed. Of a device that the roll
+// call has not come to, a status is stored that was not, or that says another version than the one before: so it is seen to be
+// back, and the inventory watch reports the version when its turn has come. Otherwise its agent is told when to come again,
+// before a fleet of them costs as many writes.
 func (g *Gateway) putStatus(w http.ResponseWriter, r *http.Request, name string) error {
 	body, err := g.readBody(w, r)
 	if err != nil {
@@ -28,7 +31,13 @@ func (g *Gateway) putStatus(w http.ResponseWriter, r *http.Request, name string)
 	if err != nil {
 		return err
 	}
-	if agent.invalid != nil || agent.version != nil && aheadOf(*agent.version, d) {
+	early := g.early(d)
+	switch {
+	case early != nil && agent.invalid == nil && d.State == runbook.StateAwaitingReconnect:
+		if d.Seen && agent.says(d.Current) {
+			return g.turnAway(early)
+		}
+	case agent.invalid != nil || agent.version != nil && aheadOf(*agent.version, d):
 		if err := g.report(r.Context(), d, *agent.version); err != nil {
 			return err
 		}
@@ -104,6 +113,11 @@ type agentStatus struct {
 	// says in words what it is.
 	version *string
 	invalid error
+}
+
+// says tells whether the status says that version; none is the empty one, as it is stored.
+func (a agentStatus) says(version string) bool {
+	return a.version == nil && version == "" || a.version != nil && *a.version == version
 }
 
 // decodeStatus reads a Device with its status. Fields that are not known are let through; the names of those that are

@@ -99,6 +99,7 @@ func (p *poll) hold(ctx context.Context, d inventory.AgentDevice, woken <-chan s
 		if device != nil || err != nil {
 			return device, err
 		}
+		var now inventory.AgentDevice
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -108,9 +109,21 @@ func (p *poll) hold(ctx context.Context, d inventory.AgentDevice, woken <-chan s
 			return nil, nil
 		case <-woken:
 			called = true
+			now, err = p.read(ctx, p.name)
 		case <-recheck.C:
+			look := p.looks.join(p.name)
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-p.ending:
+				return nil, nil
+			case <-woken:
+				called = true
+				now, err = p.read(ctx, p.name)
+			case <-look.done:
+				now, err = p.looked(ctx, look)
+			}
 		}
-		now, err := p.read(ctx, p.name)
 		switch {
 		case ctx.Err() != nil || err != nil && asProblem(err).code != http.StatusServiceUnavailable:
 			return nil, err
@@ -127,6 +140,16 @@ func (p *poll) hold(ctx context.Context, d inventory.AgentDevice, woken <-chan s
 		}
 		called = false
 	}
+}
+
+// looked is what a look with others says of the device. An agent throws its certificate away at a 404, so that only a look of the
+// device's own says that it is not there.
+func (p *poll) looked(ctx context.Context, one *look) (inventory.AgentDevice, error) {
+	d, found, err := one.device(p.name)
+	if err == nil && !found {
+		return p.read(ctx, p.name)
+	}
+	return d, err
 }
 
 // newer is the device with what was rendered past the version that the agent knows, rendered first where that is due; nil

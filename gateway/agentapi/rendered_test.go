@@ -229,6 +229,10 @@ func TestAHeldPollLooksByItselfToo(t *testing.T) {
 	b.held(1)
 	b.store.DB().MustExec(`update devices set spec = '{"os": {"image": "another"}}'`)
 	require.Equal(t, "7", version(served(t, <-held)))
+	held = a.polling("7")
+	b.held(1)
+	b.store.DB().MustExec(`update devices set deleted_at = now()`)
+	requireStatus(t, <-held, http.StatusNotFound, "web-1")
 }
 
 // A database that cannot answer for a while is not asked anew by the agents of all held polls.

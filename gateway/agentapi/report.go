@@ -34,9 +34,14 @@ func (g *Gateway) report(ctx context.Context, d inventory.AgentDevice, version s
 		g.metrics.reports.WithLabelValues("repeated").Inc()
 		return nil
 	}
-	if wait, early := g.calling.early(d.RestoreID, d.Seq, time.Now()); early {
-		g.metrics.reports.WithLabelValues("early").Inc()
-		return &problem{code: http.StatusServiceUnavailable, message: "the roll call has not come to the device yet; come again", again: wait}
+	if early := g.early(d); early != nil {
+		if d.State == runbook.StateAwaitingReconnect && d.Seen && version != d.Current {
+			// What was stored of it is not what it runs, and the inventory watch is not to report that in its place.
+			if err := g.forgetSeen(ctx, d); err != nil {
+				return err
+			}
+		}
+		return g.turnAway(early)
 	}
 	if !g.flow.enter(d.Name, time.Now()) {
 		g.metrics.reports.WithLabelValues("deferred").Inc()
@@ -57,6 +62,26 @@ func (g *Gateway) report(ctx context.Context, d inventory.AgentDevice, version s
 	g.metrics.reports.WithLabelValues("sent").Inc()
 	g.cfg.Logger.Info("Device reported", "device", d.Name, "restore", d.RestoreID, "version", version, "state", d.State)
 	return nil
+}
+
+// early is what the agent of a device is told to which the roll call has not come, nil where it has.
+func (g *Gateway) early(d inventory.AgentDevice) *problem {
+	wait, early := g.calling.early(d.RestoreID, d.Seq, time.Now())
+	if !early {
+		return nil
+	}
+	return &problem{code: http.StatusServiceUnavailable, message: "the roll call has not come to the device yet; come again", again: wait}
+}
+
+func (g *Gateway) turnAway(early *problem) error {
+	g.metrics.reports.WithLabelValues("early").Inc()
+	return early
+}
+
+func (g *Gateway) forgetSeen(ctx context.Context, d inventory.AgentDevice) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	return g.cfg.Store.ForgetSeen(ctx, d.OrgID, d.Name)
 }
 
 // notSent answers an agent whose report has reached nobody.
