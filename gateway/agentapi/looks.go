@@ -36,6 +36,7 @@ type looks struct {
 	next *look
 }
 
+// newLooks is for polls that look every so often, of which a look waits for others for a sixtieth.
 func newLooks(every time.Duration, read func(context.Context, []string) (map[string]inventory.AgentDevice, error)) *looks {
 	l := &looks{read: read, window: every / 60, turn: make(chan struct{}, looksUnderWay)}
 	l.ctx, l.stop = context.WithCancel(context.Background())
