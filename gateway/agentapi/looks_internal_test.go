@@ -75,7 +75,6 @@ func TestFewLooksAreUnderWay(t *testing.T) {
 			l.join(fmt.Sprintf("d-%d", i))
 		}
 		last := l.join("last")
-		time.Sleep(l.window)
 		synctest.Wait()
 		require.EqualValues(t, looksUnderWay, underWay.Load())
 		l.stop()

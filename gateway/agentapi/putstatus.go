@@ -34,7 +34,7 @@ func (g *Gateway) putStatus(w http.ResponseWriter, r *http.Request, name string)
 	early := g.early(d)
 	switch {
 	case early != nil && agent.invalid == nil && d.State == runbook.StateAwaitingReconnect:
-		if d.Seen && agent.says(d.Current) {
+		if d.Seen && agent.said() == d.Current {
 			return g.turnAway(early)
 		}
 	case agent.invalid != nil || agent.version != nil && aheadOf(*agent.version, d):
@@ -115,9 +115,12 @@ type agentStatus struct {
 	invalid error
 }
 
-// says tells whether the status says that version; none is the empty one, as it is stored.
-func (a agentStatus) says(version string) bool {
-	return a.version == nil && version == "" || a.version != nil && *a.version == version
+// said is the version as it is stored: none is the empty one.
+func (a agentStatus) said() string {
+	if a.version == nil {
+		return ""
+	}
+	return *a.version
 }
 
 // decodeStatus reads a Device with its status. Fields that are not known are let through; the names of those that are
