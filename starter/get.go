@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -120,15 +121,18 @@ func (o *getOptions) print(ctx context.Context, store *inventory.Store, q invent
 			fmt.Fprintln(o.io.Stderr, "no "+o.kind.plural+" found")
 		}
 		return nil
-	case o.output.value == outputName:
-		for _, name := range found.names() {
-			fmt.Fprintf(o.io.Stdout, "%s/%s\n", o.kind.singular, name)
+	}
+	return atOnce(o.io.Stdout, func(w io.Writer) error {
+		if o.output.value == outputName {
+			for _, name := range found.names() {
+				fmt.Fprintf(w, "%s/%s\n", o.kind.singular, name)
+			}
+			return nil
 		}
-		return nil
-	}
-	headers, rows, err := o.rows(ctx, store, q, found)
-	if err != nil {
-		return err
-	}
-	return table(o.io.Stdout, headers, rows)
+		headers, rows, err := o.rows(ctx, store, q, found)
+		if err != nil {
+			return err
+		}
+		return table(w, headers, rows)
+	})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 
@@ -46,6 +47,22 @@ func TestGetDevicesPrintsADeviceList(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(b.ok("get", "devices", "-l", "environment=nowhere", "-o", "json")), &list))
 	require.NotNil(t, list.Items, "nothing is an empty list, not null")
 	require.Empty(t, list.Items)
+}
+
+type countedWrites int
+
+func (n *countedWrites) Write(p []byte) (int, error) { *n++; return len(p), nil }
+
+// Each write is a call of the system, of which a table takes two for each of its cells where nothing gathers them.
+func TestTextIsWrittenAtOnce(t *testing.T) {
+	t.Parallel()
+	b := threeDevices(t)
+	for _, args := range []string{"get devices", "get devices -o wide", "get devices -o name", "describe device web-1"} {
+		var writes countedWrites
+		code := Execute(t.Context(), testIO(&writes, io.Discard, map[string]string{envDatabaseURL: b.url}), strings.Fields(args))
+		require.Zero(t, code, args)
+		require.EqualValues(t, 1, writes, args)
+	}
 }
 
 func TestGetOneNamePrintsTheDeviceItself(t *testing.T) {

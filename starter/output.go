@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -59,8 +60,19 @@ func (f *format) print(w io.Writer, v any, text func(io.Writer) error) error {
 	case outputYAML:
 		return printYAML(w, v)
 	default:
-		return text(w)
+		return atOnce(w, text)
 	}
+}
+
+// atOnce gathers the pieces that text writes, a table's cells above all, each of which would be a call of the system. What
+// was written before an error is shown.
+func atOnce(w io.Writer, text func(io.Writer) error) error {
+	gathered := bufio.NewWriter(w)
+	err := text(gathered)
+	if flushed := gathered.Flush(); err == nil {
+		return flushed
+	}
+	return err
 }
 
 func printJSON(w io.Writer, v any) error {
