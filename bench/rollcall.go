@@ -15,14 +15,14 @@ import (
 
 // rollcallOptions are the flags of `bench rollcall`.
 type rollcallOptions struct {
-	devices                                                  []int
-	batchSize, workers, rounds, senders, underWay, floorWave int
-	ahead                                                    float64
-	kill, untilWaiting, skipFloor                            bool
-	server                                                   string
-	servers, shards                                          int
-	serverCPU, workerCPU                                     float64
-	stderr                                                   io.Writer
+	devices                                                                 []int
+	batchSize, batchesAtOnce, workers, rounds, senders, underWay, floorWave int
+	ahead                                                                   float64
+	kill, untilWaiting, skipFloor                                           bool
+	server                                                                  string
+	servers, shards                                                         int
+	serverCPU, workerCPU                                                    float64
+	stderr                                                                  io.Writer
 }
 
 func newRollcallCommand() *cobra.Command {
@@ -48,6 +48,7 @@ each held to a share of a core. (120 shards are dealt to three servers most even
 	flags := cmd.Flags()
 	flags.IntSliceVar(&o.devices, "devices", []int{1000, 10000}, "sizes of the fleet")
 	flags.IntVar(&o.batchSize, "batch-size", runbook.DefaultBatchSize, "devices below one parent workflow")
+	flags.IntVar(&o.batchesAtOnce, "batches-at-once", runbook.DefaultBatchesAtOnce, "parent workflows that start their devices at a time, ours and the floor's")
 	flags.StringVar(&o.server, "server", serverDev, "Temporal server: dev (on SQLite) or postgres (make bench-server builds it)")
 	flags.IntVar(&o.servers, "servers", 1, "processes of the Temporal server, as one cluster (with --server postgres)")
 	flags.IntVar(&o.shards, "shards", 0, "history shards, which the processes share (with --server postgres); 0 is the server's own default")
@@ -74,6 +75,8 @@ func (o rollcallOptions) check() error {
 	switch {
 	case o.batchSize < 1 || o.batchSize > runbook.MaxBatchSize:
 		return fmt.Errorf("--batch-size %d is not between 1 and %d", o.batchSize, runbook.MaxBatchSize)
+	case o.batchesAtOnce < 1 || o.batchesAtOnce > runbook.MaxBatchesAtOnce:
+		return fmt.Errorf("--batches-at-once %d is not between 1 and %d", o.batchesAtOnce, runbook.MaxBatchesAtOnce)
 	case o.server != serverDev && o.server != serverPostgres:
 		return fmt.Errorf("--server %q: use %s or %s", o.server, serverDev, serverPostgres)
 	case o.servers < 1 || o.shards < 0:
@@ -116,7 +119,7 @@ func (o rollcallOptions) run(ctx context.Context) (r *report, err error) {
 		return nil, err
 	}
 	r = newReport("rollcall", map[string]any{
-		"server": o.server, "batchSize": o.batchSize, "workers": o.workers, "rounds": o.rounds, "senders": o.senders, "underWay": o.underWay, "ahead": o.ahead, "killWorkers": o.kill, "floorWave": o.floorWave,
+		"server": o.server, "batchSize": o.batchSize, "batchesAtOnce": o.batchesAtOnce, "workers": o.workers, "rounds": o.rounds, "senders": o.senders, "underWay": o.underWay, "ahead": o.ahead, "killWorkers": o.kill, "floorWave": o.floorWave,
 		"servers": o.servers, "shards": o.shards, "serverCPU": o.serverCPU, "workerCPU": o.workerCPU,
 	})
 	s, err := startStackOn(ctx, serverOptions{kind: o.server, members: o.servers, shards: o.shards, cpu: o.serverCPU})
@@ -159,7 +162,7 @@ func (o rollcallOptions) measure(ctx context.Context, s *stack, n int) (pair, er
 		order := []func() error{
 			func() error {
 				id := fmt.Sprintf("bench-%d-%d", n, round)
-				runner := &ours{id: id, prefix: fmt.Sprintf("device-%d-%d-", n, round), batchSize: o.batchSize, ahead: o.ahead, senders: o.senders}
+				runner := &ours{id: id, prefix: fmt.Sprintf("device-%d-%d-", n, round), batchSize: o.batchSize, batchesAtOnce: o.batchesAtOnce, ahead: o.ahead, senders: o.senders}
 				m, err := race(ctx, s, "ours", runner, options)
 				p.ours.add(m, o.rounds)
 				return err
@@ -168,7 +171,7 @@ func (o rollcallOptions) measure(ctx context.Context, s *stack, n int) (pair, er
 				if o.skipFloor {
 					return nil
 				}
-				in := floorSlice{Run: fmt.Sprintf("%d-%d", n, round), BatchSize: o.batchSize, Wave: o.floorWave, Batches: 4}
+				in := floorSlice{Run: fmt.Sprintf("%d-%d", n, round), BatchSize: o.batchSize, Wave: o.floorWave, Batches: o.batchesAtOnce}
 				m, err := race(ctx, s, "floor", &floorRunner{in: in}, options)
 				p.floor.add(m, o.rounds)
 				return err

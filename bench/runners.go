@@ -14,12 +14,12 @@ import (
 
 // ours is a roll call.
 type ours struct {
-	id        string
-	devices   int
-	batchSize int
-	ahead     float64 // share of devices that are ahead of the backup
-	senders   int
-	store     *inventory.Store
+	id                       string
+	devices                  int
+	batchSize, batchesAtOnce int
+	ahead                    float64 // share of devices that are ahead of the backup
+	senders                  int
+	store                    *inventory.Store
 	// prefix comes before the numbers of the devices in their names. Each run on one server needs its own: where a
 	// workflow's id was in use before, Temporal writes its start twice, which the floor, whose ids are new, is spared.
 	prefix string
@@ -65,7 +65,7 @@ func (r *ours) start(ctx context.Context, c client.Client, queue string) (client
 		StaticSummary: "bench",
 		TypedSearchAttributes: temporal.NewSearchAttributes(
 			temporal.NewSearchAttributeKeyKeyword(runbook.AttributeRestoreID).ValueSet(r.id)),
-	}, runbook.RestoreWorkflowName, runbook.RestoreInput{RestoreID: r.id, By: "bench", BatchSize: r.batchSize})
+	}, runbook.RestoreWorkflowName, runbook.RestoreInput{RestoreID: r.id, By: "bench", BatchSize: r.batchSize, BatchesAtOnce: r.batchesAtOnce})
 }
 
 func (r *ours) rolled(ctx context.Context) (time.Duration, error) {

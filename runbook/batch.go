@@ -11,6 +11,24 @@ const (
 	MaxBatchSize = 1500
 )
 
+// How many batches of a restore call their devices at a time. The fewer they are, the more of a batch's devices start in one
+// of its workflow tasks; the more they are, the more of a large cluster is used (docs/performance.md). With MaxBatchesAtOnce
+// of DefaultBatchSize the first of them has called its devices within minutes on a small server as well: a gateway takes a
+// restore that calls nobody for longer for one that stands still.
+const (
+	DefaultBatchesAtOnce = 2
+	MaxBatchesAtOnce     = 32
+)
+
+// BatchesAtOnce is how many batches begin together where a restore's input says asked: as many, up to MaxBatchesAtOnce, or
+// DefaultBatchesAtOnce for 0 or less.
+func BatchesAtOnce(asked int) int {
+	if asked <= 0 {
+		return DefaultBatchesAtOnce
+	}
+	return min(asked, MaxBatchesAtOnce)
+}
+
 // Slice is a part of a roll: the entries whose sequence number is at least From and below To.
 type Slice struct {
 	From int64 `json:"from"`

@@ -25,6 +25,13 @@ func TestPlanBatches(t *testing.T) {
 	require.ErrorContains(t, err, "one organisation at a time")
 }
 
+func TestHowManyBatchesCallAtATime(t *testing.T) {
+	t.Parallel()
+	for asked, want := range map[int]int{-1: 2, 0: 2, 1: 1, 3: 3, 32: 32, 33: 32} {
+		require.Equal(t, want, runbook.BatchesAtOnce(asked), asked)
+	}
+}
+
 func TestBatchesHoldEveryDeviceOnceAndKeepTheirLimits(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

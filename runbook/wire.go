@@ -55,6 +55,8 @@ type RestoreInput struct {
 	By string `json:"by,omitempty"`
 	// BatchSize is how many devices one parent workflow holds; 0 is DefaultBatchSize.
 	BatchSize int `json:"batchSize,omitempty"`
+	// BatchesAtOnce is how many parent workflows call their devices at a time; see the function of that name.
+	BatchesAtOnce int `json:"batchesAtOnce,omitempty"`
 	// WatchInterval is how often the inventory watch looks, in the form of ParseWatchInterval; empty is
 	// DefaultWatchInterval, "0" is no watch.
 	WatchInterval string `json:"watchInterval,omitempty"`

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/converter"
 
 	"rollcall/runbook"
 )
@@ -116,6 +118,21 @@ func TestARestoreIsRefusedWhileAnotherRuns(t *testing.T) {
 	o = b.run("restore", "--id", "first")
 	require.Equal(t, 1, o.code)
 	require.Contains(t, o.stderr, "restore first has ended (Superseded)")
+}
+
+func TestARestoreIsStartedAsItsFlagsSay(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	// No worker runs: what counts is what waits for one.
+	b.run(strings.Fields("restore --id night --as alice --supersede --batch-size 7 --batches-at-once 3 --watch-interval 1m --timeout 1s")...)
+	events := b.client.GetWorkflowHistory(t.Context(), runbook.RestoreWorkflowID("night"), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	started, err := events.Next()
+	require.NoError(t, err)
+	var in runbook.RestoreInput
+	require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(started.GetWorkflowExecutionStartedEventAttributes().GetInput(), &in))
+	require.Equal(t, runbook.RestoreInput{
+		RestoreID: "night", Supersede: true, By: "alice", BatchSize: 7, BatchesAtOnce: 3, WatchInterval: "1m0s",
+	}, in)
 }
 
 func TestARestoreOfOneOrganisation(t *testing.T) {

@@ -19,8 +19,9 @@ type restoreOptions struct {
 	id        string
 	supersede bool
 	wait      bool
-	batchSize int
 	timeout   time.Duration
+
+	batchSize, batchesAtOnce int
 	// watchInterval is how often the restore's inventory watch looks; 0 is never.
 	watchInterval time.Duration
 }
@@ -43,6 +44,7 @@ until it reports. While another restore of the same devices runs, it is refused 
 	cmd.Flags().BoolVar(&o.supersede, "supersede", false, "take over from restores that still run")
 	cmd.Flags().BoolVar(&o.wait, "wait", false, "show progress, and return when every device is accounted for")
 	cmd.Flags().IntVar(&o.batchSize, "batch-size", 0, fmt.Sprintf("devices that one parent workflow holds (default %d, at most %d)", runbook.DefaultBatchSize, runbook.MaxBatchSize))
+	cmd.Flags().IntVar(&o.batchesAtOnce, "batches-at-once", 0, fmt.Sprintf("parent workflows that start their devices at a time (default %d, at most %d; more use more of a large cluster)", runbook.DefaultBatchesAtOnce, runbook.MaxBatchesAtOnce))
 	cmd.Flags().DurationVar(&o.watchInterval, "watch-interval", runbook.DefaultWatchInterval, "how often to look whether a live Flight Control has seen a device again, or moved it; 0 is never")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", openPatience, "how long to wait for a worker to open the restore or refuse it")
 	o.bindAs(cmd)
@@ -65,6 +67,9 @@ func (o *restoreOptions) complete(cmd *cobra.Command) error {
 	}
 	if o.batchSize < 0 || o.batchSize > runbook.MaxBatchSize {
 		return usagef("--batch-size %d: use 1 to %d, or 0 for the default", o.batchSize, runbook.MaxBatchSize)
+	}
+	if o.batchesAtOnce < 0 || o.batchesAtOnce > runbook.MaxBatchesAtOnce {
+		return usagef("--batches-at-once %d: use 1 to %d, or 0 for the default", o.batchesAtOnce, runbook.MaxBatchesAtOnce)
 	}
 	if _, err := runbook.ParseWatchInterval(o.watchInterval.String()); err != nil {
 		return usagef("--watch-interval: %w", err)

@@ -67,7 +67,10 @@ func (o *restoreOptions) start(ctx context.Context, c client.Client, orgID strin
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	options := o.startOptions(orgID)
-	in := runbook.RestoreInput{RestoreID: o.id, OrgID: orgID, Supersede: o.supersede, By: o.as, BatchSize: o.batchSize, WatchInterval: o.watchInterval.String()}
+	in := runbook.RestoreInput{
+		RestoreID: o.id, OrgID: orgID, Supersede: o.supersede, By: o.as, WatchInterval: o.watchInterval.String(),
+		BatchSize: o.batchSize, BatchesAtOnce: o.batchesAtOnce,
+	}
 	started, err := c.ExecuteWorkflow(ctx, options, runbook.RestoreWorkflowName, in)
 	var invalid *serviceerror.InvalidArgument
 	if errors.As(err, &invalid) && strings.Contains(invalid.Message, runbook.AttributeRestoreID) {

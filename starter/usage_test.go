@@ -45,6 +45,8 @@ func TestUsageErrorsExitWith2AndSayWhatIsWrong(t *testing.T) {
 		"restore with a bad id":         {"restore --id a/b", "cannot be used"},
 		"restore with an empty id":      {"restore --id=", "cannot be used"},
 		"restore in giant batches":      {"restore --batch-size 99999", "--batch-size 99999"},
+		"restore, below 0 at once":      {"restore --batches-at-once -1", "--batches-at-once -1"},
+		"restore, too many at once":     {"restore --batches-at-once 33", "--batches-at-once 33"},
 		"restore in negative batches":   {"restore --batch-size -1", "--batch-size -1"},
 		"restore with a hasty watch":    {"restore --watch-interval 1ms", "--watch-interval"},
 		"restore with an early watch":   {"restore --watch-interval -1s", "--watch-interval"},

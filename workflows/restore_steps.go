@@ -103,16 +103,23 @@ func (r *restore) callDevices(ctx workflow.Context) error {
 			}
 		}
 		return wanted, nil
-	}, atOnce: batchesAtOnce, patience: batchPatience, begun: func(batch child, _ workflow.ChildWorkflowFuture) bool { return r.inbox.called[int(batch.key)] }}
+	}, atOnce: r.batchesAtOnce(ctx), patience: batchPatience, begun: func(batch child, _ workflow.ChildWorkflowFuture) bool { return r.inbox.called[int(batch.key)] }}
 	return c.run(ctx)
 }
 
-// batchesAtOnce is how many batches call their devices at a time. The fewer they are, the more of a batch's devices start
-// in one of its workflow tasks; the more they are, the more of a large cluster is used (docs/performance.md).
-const batchesAtOnce = 4
+// changeBatchesAtOnce marks the restores that have as many batches call their devices at a time as their input says; those
+// whose first batches a worker of an earlier release has started go on with its four.
+const changeBatchesAtOnce = "batches-at-once"
 
-// batchPatience is how long the next batches wait at most. A batch whose first task a worker of the release before has done
-// never says that it has called its devices.
+func (r *restore) batchesAtOnce(ctx workflow.Context) int {
+	if workflow.GetVersion(ctx, changeBatchesAtOnce, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return 4
+	}
+	return runbook.BatchesAtOnce(r.in.BatchesAtOnce)
+}
+
+// batchPatience is how long the next batches wait at most. A batch that a worker of a release without
+// changeStartLittleByLittle has started never says that it has called its devices.
 const batchPatience = 10 * time.Minute
 
 func (r *restore) batch(n int, slice runbook.Slice) child {

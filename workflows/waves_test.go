@@ -45,7 +45,7 @@ func TestBatchesFollowWhenThoseBeforeHaveCalled(t *testing.T) {
 	}
 }
 
-// A batch that never says that it has called its devices, as one of a worker of the release before, holds the others up for
+// A batch that never says that it has called its devices, as one that a worker of an early release has started, holds the others up for
 // minutes and not for weeks.
 func TestBatchesFollowThoseThatNeverCall(t *testing.T) {
 	t.Parallel()
@@ -56,6 +56,8 @@ func TestBatchesFollowThoseThatNeverCall(t *testing.T) {
 		return runbook.BatchResult{}, workflow.Sleep(ctx, 24*time.Hour)
 	})
 	starts := batchStarts(n)
+	n.step(func() { require.Equal(t, 2, silent) })
+	n.at = 15 * time.Minute
 	n.step(func() { require.Equal(t, 4, silent) })
 	n.at = 30 * time.Minute
 	n.step(func() { require.Equal(t, 6, silent) })
@@ -67,7 +69,41 @@ func TestBatchesFollowThoseThatNeverCall(t *testing.T) {
 	}
 	n.step(n.env.CancelWorkflow)
 	require.True(t, temporal.IsCanceledError(n.run(runbook.RestoreInput{BatchSize: 1})))
-	require.Equal(t, 10, starts[runbook.BatchWorkflowID("r1", 4)])
+	require.Equal(t, 10, starts[runbook.BatchWorkflowID("r1", 2)])
+	require.Equal(t, 20, starts[runbook.BatchWorkflowID("r1", 4)])
+}
+
+// As many batches begin together as the restore was asked for, and as its release had where they did under an earlier one.
+func TestHowManyBatchesBeginTogether(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name    string
+		version workflow.Version
+		asked   int
+		begin   int
+	}{
+		{"by default", 1, 0, 2},
+		{"one after the other", 1, 1, 1},
+		{"more", 1, 3, 3},
+		{"more than there are", 1, 9, 6},
+		{"below zero, in an input written by hand", 1, -1, 2},
+		{"begun under an earlier release", workflow.DefaultVersion, 0, 4},
+		{"begun under an earlier release, whatever is asked for", workflow.DefaultVersion, 3, 4},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			n := newFleetNight(t, 6)
+			n.env.OnGetVersion("batches-at-once", workflow.DefaultVersion, workflow.Version(1)).Return(tc.version)
+			begun := 0
+			n.env.OnWorkflow(runbook.BatchWorkflowName, mock.Anything, mock.Anything).Return(func(ctx workflow.Context, in runbook.BatchInput) (runbook.BatchResult, error) {
+				begun++
+				return runbook.BatchResult{}, workflow.Sleep(ctx, 24*time.Hour)
+			})
+			n.step(func() { require.Equal(t, tc.begin, begun) })
+			n.step(n.env.CancelWorkflow)
+			require.True(t, temporal.IsCanceledError(n.run(runbook.RestoreInput{BatchSize: 1, BatchesAtOnce: tc.asked})))
+		})
+	}
 }
 
 // What is interrupted while others are still being started is started again without waiting for them.
@@ -82,7 +118,7 @@ func TestWhatIsInterruptedIsNotHeldUpByWhatIsBeingStarted(t *testing.T) {
 	n.step(func() { n.env.CancelWorkflowByID(runbook.BatchWorkflowID("r1", 1), "") })
 	n.step(func() {
 		require.Equal(t, 2, begun[1], "it runs again")
-		require.Zero(t, begun[4], "while others have not begun yet")
+		require.Zero(t, begun[2], "while others have not begun yet")
 	})
 	n.step(n.env.CancelWorkflow)
 	require.True(t, temporal.IsCanceledError(n.run(runbook.RestoreInput{BatchSize: 1})))
