@@ -26,8 +26,8 @@ demo: tools build ## play the example roll call to its end; not 0 if a device is
 	@bin/starter dev --demo examples --until-done
 
 .PHONY: build
-build: ## build bin/starter, bin/worker and bin/gateway
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./starter ./worker ./gateway
+build: ## build bin/starter, bin/worker and bin/gateway, as the image has them: without C, which is linked at each start
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./starter ./worker ./gateway
 
 .PHONY: test
 test: tools compiler ## run all tests with the race detector
@@ -93,7 +93,7 @@ ifeq (,$(shell command -v $$(go env CC) 2>/dev/null))
 endif
 
 .PHONY: record
-record: tools ## record histories for the replay tests, once for each release: make record RELEASE=v2 ONLY=TestRecordWatch
+record: tools ## record histories for the replay tests, once for each release: make record RELEASE=v5 ONLY=TestRecordWatch
 	ROLLCALL_RECORD=$(RELEASE) go test -tags record -run '$(or $(ONLY),TestRecord)' -count=1 ./e2e
 
 .PHONY: clean

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -37,7 +38,9 @@ func (b *inventoryBench) selections(someName string) []selection {
 	}
 }
 
-// measureReads measures the real program, from its start to its end, and the Store's query alone.
+// measureReads measures the real program, from its start to its end, and the Store's query alone. The floor of a program is
+// the same query on a connection that is made for it, as PostgreSQL starts a process for whoever comes anew, which touches
+// each page for the first time. A slow query hides in it; the query on a connection that is there already shows that.
 func (b *inventoryBench) measureReads(ctx context.Context, template string) error {
 	program, done, err := starterProgram(ctx, b.starter)
 	if err != nil {
@@ -96,11 +99,16 @@ func (b *inventoryBench) measureGet(ctx context.Context, program, address string
 		}
 	}
 	found := 0
-	query, err := b.repeat(func() error {
+	read := func(store *inventory.Store) error {
 		devices, err := store.Devices(ctx, q)
 		found = len(devices)
 		return err
-	})
+	}
+	query, err := b.repeat(func() error { return read(store) })
+	if err != nil {
+		return err
+	}
+	anew, err := b.repeat(func() error { return onNewConnection(ctx, address, read) })
 	if err != nil {
 		return err
 	}
@@ -109,20 +117,25 @@ func (b *inventoryBench) measureGet(ctx context.Context, program, address string
 		return err
 	}
 	name := fmt.Sprintf("get devices by %s, %d found", s.name, found)
-	b.add(name+", 95th percentile", "ms", percentile(process, 95), 0, atMost(100))
-	b.add(name+", median", "ms", median(process), 0, nil)
+	b.add(name+", 95th percentile", "ms", percentile(process, 95), percentile(anew, 95), atMost(100))
+	b.add(name+", median", "ms", median(process), median(anew), nil)
 	b.add(name+", the query, 95th percentile", "ms", percentile(query, 95), 0, nil)
 	return nil
 }
 
 func (b *inventoryBench) measureStatus(ctx context.Context, program, address string, store *inventory.Store) error {
-	query, err := b.repeat(func() error {
+	read := func(store *inventory.Store) error {
 		status, err := store.RestoreStatus(ctx, "")
 		if err == nil {
 			_, err = store.LongestWaiting(ctx, status.RestoreID, 10)
 		}
 		return err
-	})
+	}
+	query, err := b.repeat(func() error { return read(store) })
+	if err != nil {
+		return err
+	}
+	anew, err := b.repeat(func() error { return onNewConnection(ctx, address, read) })
 	if err != nil {
 		return err
 	}
@@ -134,11 +147,20 @@ func (b *inventoryBench) measureStatus(ctx context.Context, program, address str
 	if err != nil {
 		return err
 	}
-	b.add("status, 95th percentile", "ms", percentile(process, 95), 0, atMost(200))
-	b.add("status, median", "ms", median(process), 0, nil)
+	b.add("status, 95th percentile", "ms", percentile(process, 95), percentile(anew, 95), atMost(200))
+	b.add("status, median", "ms", median(process), median(anew), nil)
 	b.add("status, the queries, 95th percentile", "ms", percentile(query, 95), 0, nil)
 	b.add("version, which reads nothing, median", "ms", median(version), 0, nil)
 	return nil
+}
+
+// onNewConnection has read use a Store of its own.
+func onNewConnection(ctx context.Context, address string, read func(*inventory.Store) error) error {
+	store, err := inventory.Open(ctx, address)
+	if err != nil {
+		return err
+	}
+	return errors.Join(read(store), store.Close())
 }
 
 // repeat measures do in milliseconds, after a first time that is not counted.
@@ -182,6 +204,7 @@ func starterProgram(ctx context.Context, given string) (program string, done fun
 	}
 	program = filepath.Join(dir, "starter")
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", program, "rollcall/starter")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", nil, fmt.Errorf("build starter, which needs the module's folder as the working directory: %w\n%s", err, out)
 	}

@@ -22,7 +22,7 @@ const (
 	conflictEventsTaken = 18    // history, conflict and resume
 	deviceBytes         = 2_250 // history, normal path
 	conflictBytes       = 3_700
-	parentEventsTaken   = 4.3 // parents' histories, for each device
+	parentEventsTaken   = 3.8 // parents' histories, for each device
 	parentBytes         = 1_500
 	// worstParentEvents is when every start and every end of a child comes alone: asked for, started, ended, and two workflow
 	// tasks of three events.
