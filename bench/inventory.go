@@ -37,7 +37,8 @@ func newInventoryCommand() *cobra.Command {
 		Short: "Measure the inventory's transitions and queries against bare statements on the same rows",
 		Long: `Fills databases with devices and measures, ours and the floor alternately on the same server: the whole roll of a restore (T1)
 against one UPDATE of the same rows, reconnects (T2 and T3) on many connections against a bare UPDATE of each row, and
-"starter get" and "starter status" as processes, whose floor is their own query on a connection made for it. Without --postgres-url it runs a private PostgreSQL in a temporary directory.`,
+"starter get" and "starter status" as processes, whose floor is their own query on a connection made for it. Without
+--postgres-url it runs a private PostgreSQL in a temporary directory.`,
 		Example: `  bench inventory
   bench inventory --devices 100000 --rounds 5 -o json
   bench inventory --devices 10000 --schemas flightctl --only roll`,
