@@ -54,6 +54,7 @@ func (b *inventoryBench) measureReads(ctx context.Context, template string) erro
 			return err
 		}
 		defer store.Close()
+		from := source{program: program, address: address, store: store}
 		// one in a hundred has come back with a version that is too new
 		if _, err := store.DB().ExecContext(ctx, pauseSome); err != nil {
 			return err
@@ -66,11 +67,11 @@ func (b *inventoryBench) measureReads(ctx context.Context, template string) erro
 			return err
 		}
 		for _, s := range b.selections(someName) {
-			if err := b.measureGet(ctx, program, address, store, s); err != nil {
+			if err := b.measureGet(ctx, from, s); err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
 			}
 		}
-		return b.measureStatus(ctx, program, address, store)
+		return b.measureStatus(ctx, from)
 	})
 	return err
 }
@@ -82,7 +83,7 @@ update devices d set annotations = annotations - 'device-controller/awaitingReco
     status = jsonb_set(jsonb_set(status, '{summary,status}', '"ConflictPaused"'), '{config,renderedVersion}', '"7"')
 from picked where d.org_id = picked.org_id and d.name = picked.name`
 
-func (b *inventoryBench) measureGet(ctx context.Context, program, address string, store *inventory.Store, s selection) error {
+func (b *inventoryBench) measureGet(ctx context.Context, from source, s selection) error {
 	q := inventory.Query{Brief: true} // as the program asks for a table
 	args := []string{"get", "devices"}
 	var err error
@@ -104,26 +105,15 @@ func (b *inventoryBench) measureGet(ctx context.Context, program, address string
 		found = len(devices)
 		return err
 	}
-	query, err := b.repeat(func() error { return read(store) })
+	took, err := b.timeRead(ctx, from, read, args...)
 	if err != nil {
 		return err
 	}
-	anew, err := b.repeat(func() error { return onNewConnection(ctx, address, read) })
-	if err != nil {
-		return err
-	}
-	process, err := b.repeat(func() error { return runProgram(ctx, program, address, args...) })
-	if err != nil {
-		return err
-	}
-	name := fmt.Sprintf("get devices by %s, %d found", s.name, found)
-	b.add(name+", 95th percentile", "ms", percentile(process, 95), percentile(anew, 95), atMost(100))
-	b.add(name+", median", "ms", median(process), median(anew), nil)
-	b.add(name+", the query, 95th percentile", "ms", percentile(query, 95), 0, nil)
+	b.addRead(fmt.Sprintf("get devices by %s, %d found", s.name, found), "the query", took, 100)
 	return nil
 }
 
-func (b *inventoryBench) measureStatus(ctx context.Context, program, address string, store *inventory.Store) error {
+func (b *inventoryBench) measureStatus(ctx context.Context, from source) error {
 	read := func(store *inventory.Store) error {
 		status, err := store.RestoreStatus(ctx, "")
 		if err == nil {
@@ -131,27 +121,44 @@ func (b *inventoryBench) measureStatus(ctx context.Context, program, address str
 		}
 		return err
 	}
-	query, err := b.repeat(func() error { return read(store) })
+	took, err := b.timeRead(ctx, from, read, "status")
 	if err != nil {
 		return err
 	}
-	anew, err := b.repeat(func() error { return onNewConnection(ctx, address, read) })
+	version, err := b.repeat(func() error { return runProgram(ctx, from.program, from.address, "version") })
 	if err != nil {
 		return err
 	}
-	process, err := b.repeat(func() error { return runProgram(ctx, program, address, "status") })
-	if err != nil {
-		return err
-	}
-	version, err := b.repeat(func() error { return runProgram(ctx, program, address, "version") })
-	if err != nil {
-		return err
-	}
-	b.add("status, 95th percentile", "ms", percentile(process, 95), percentile(anew, 95), atMost(200))
-	b.add("status, median", "ms", median(process), median(anew), nil)
-	b.add("status, the queries, 95th percentile", "ms", percentile(query, 95), 0, nil)
+	b.addRead("status", "the queries", took, 200)
 	b.add("version, which reads nothing, median", "ms", median(version), 0, nil)
 	return nil
+}
+
+// source is where reads are made from: the program, and a Store that is connected already.
+type source struct {
+	program, address string
+	store            *inventory.Store
+}
+
+// readTook is how long a read took, in milliseconds: on a connection that is there, on one made for it, and by the program.
+type readTook struct{ query, anew, process []float64 }
+
+func (b *inventoryBench) timeRead(ctx context.Context, from source, read func(*inventory.Store) error, args ...string) (took readTook, err error) {
+	if took.query, err = b.repeat(func() error { return read(from.store) }); err != nil {
+		return took, err
+	}
+	if took.anew, err = b.repeat(func() error { return onNewConnection(ctx, from.address, read) }); err != nil {
+		return took, err
+	}
+	took.process, err = b.repeat(func() error { return runProgram(ctx, from.program, from.address, args...) })
+	return took, err
+}
+
+// addRead reports a read whose program is to take no longer than so many milliseconds.
+func (b *inventoryBench) addRead(name, query string, took readTook, most float64) {
+	b.add(name+", 95th percentile", "ms", percentile(took.process, 95), percentile(took.anew, 95), atMost(most))
+	b.add(name+", median", "ms", median(took.process), median(took.anew), nil)
+	b.add(name+", "+query+", 95th percentile", "ms", percentile(took.query, 95), 0, nil)
 }
 
 // onNewConnection has read use a Store of its own.

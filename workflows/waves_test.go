@@ -25,6 +25,14 @@ func batchStarts(n *fleetNight) map[string]int {
 	return starts
 }
 
+// batchesNeverCall has batches wait for a day, without a word that they have called their devices; begun is told of each.
+func batchesNeverCall(n *fleetNight, begun func(number int)) {
+	n.env.OnWorkflow(runbook.BatchWorkflowName, mock.Anything, mock.Anything).Return(func(ctx workflow.Context, in runbook.BatchInput) (runbook.BatchResult, error) {
+		begun(in.Number)
+		return runbook.BatchResult{}, workflow.Sleep(ctx, 24*time.Hour)
+	})
+}
+
 func allReport(n *fleetNight, devices int) {
 	for i := range devices {
 		n.step(n.reports(i, "5"))
@@ -51,10 +59,7 @@ func TestBatchesFollowThoseThatNeverCall(t *testing.T) {
 	t.Parallel()
 	n := newFleetNight(t, 6)
 	silent := 0
-	n.env.OnWorkflow(runbook.BatchWorkflowName, mock.Anything, mock.Anything).Return(func(ctx workflow.Context, in runbook.BatchInput) (runbook.BatchResult, error) {
-		silent++
-		return runbook.BatchResult{}, workflow.Sleep(ctx, 24*time.Hour)
-	})
+	batchesNeverCall(n, func(int) { silent++ })
 	starts := batchStarts(n)
 	n.step(func() { require.Equal(t, 2, silent) })
 	n.at = 15 * time.Minute
@@ -95,10 +100,7 @@ func TestHowManyBatchesBeginTogether(t *testing.T) {
 			n := newFleetNight(t, 6)
 			n.env.OnGetVersion("batches-at-once", workflow.DefaultVersion, workflow.Version(1)).Return(tc.version)
 			begun := 0
-			n.env.OnWorkflow(runbook.BatchWorkflowName, mock.Anything, mock.Anything).Return(func(ctx workflow.Context, in runbook.BatchInput) (runbook.BatchResult, error) {
-				begun++
-				return runbook.BatchResult{}, workflow.Sleep(ctx, 24*time.Hour)
-			})
+			batchesNeverCall(n, func(int) { begun++ })
 			n.step(func() { require.Equal(t, tc.begin, begun) })
 			n.step(n.env.CancelWorkflow)
 			require.True(t, temporal.IsCanceledError(n.run(runbook.RestoreInput{BatchSize: 1, BatchesAtOnce: tc.asked})))
@@ -111,10 +113,7 @@ func TestWhatIsInterruptedIsNotHeldUpByWhatIsBeingStarted(t *testing.T) {
 	t.Parallel()
 	n := newFleetNight(t, 6)
 	begun := map[int]int{}
-	n.env.OnWorkflow(runbook.BatchWorkflowName, mock.Anything, mock.Anything).Return(func(ctx workflow.Context, in runbook.BatchInput) (runbook.BatchResult, error) {
-		begun[in.Number]++
-		return runbook.BatchResult{}, workflow.Sleep(ctx, 24*time.Hour)
-	})
+	batchesNeverCall(n, func(number int) { begun[number]++ })
 	n.step(func() { n.env.CancelWorkflowByID(runbook.BatchWorkflowID("r1", 1), "") })
 	n.step(func() {
 		require.Equal(t, 2, begun[1], "it runs again")
