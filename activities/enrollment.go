@@ -2,25 +2,28 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"go.temporal.io/sdk/activity"
 
-	"rollcall/enrollment"
+	"rollcall/internal/enrollment"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
 // ApproveInput is a human's decision to let a device in.
 type ApproveInput struct {
-	OrgID     string            `json:"orgId"`
-	Name      string            `json:"name"`
-	By        string            `json:"by"`
-	Reason    string            `json:"reason,omitempty"`
-	Labels    map[string]string `json:"labels,omitempty"`
-	ExpectKey string            `json:"expectKey,omitempty"`
-	RequestID string            `json:"requestId"`
+	OrgID         string            `json:"orgId"`
+	Name          string            `json:"name"`
+	By            string            `json:"by"`
+	Reason        string            `json:"reason,omitempty"`
+	Labels        map[string]string `json:"labels,omitempty"`
+	ReplaceLabels bool              `json:"replaceLabels,omitempty"`
+	ExpectKey     string            `json:"expectKey,omitempty"`
+	RequestID     string            `json:"requestId"`
+	runbook.Origin
 }
 
 // DecidedResult says what a decision did to an enrollment request, and where the request stands now.
@@ -31,17 +34,55 @@ type DecidedResult struct {
 	Device  runbook.State           `json:"deviceState,omitempty"`
 	// RestoreID is the restore on whose roll the device is; empty where it is on none.
 	RestoreID string `json:"restoreId,omitempty"`
-	// By, Reason and At are those of the decision that stands, which may be somebody else's.
+	// By, Reason and At are those of the decision that stands, which may be someone else's.
 	By      string           `json:"by,omitempty"`
 	Reason  string           `json:"reason,omitempty"`
 	At      time.Time        `json:"at,omitzero"`
 	Refusal *runbook.Refusal `json:"refusal,omitempty"`
+	inventory.Who
 }
 
 // Approve lets a device in where the decision counts; otherwise the result holds the refusal.
 func (a *Activities) Approve(ctx context.Context, in ApproveInput) (DecidedResult, error) {
-	result, err := a.Inventory.Approve(ctx, inventory.ApproveInput(in))
-	return DecidedResult(result), failure(err)
+	request := runbook.ApproveRequest{Labels: in.Labels, ReplaceLabels: in.ReplaceLabels}
+	who, forbidden, err := a.identify(ctx, in.Origin, in.RequestID, in.OrgID, runbook.Claim{
+		Act: runbook.ActApprove, Target: runbook.DecisionTarget{Name: in.Name, Version: in.ExpectKey}, By: in.By,
+		Reason: in.Reason, Details: request.Details(),
+	})
+	if err != nil {
+		return DecidedResult{}, asActivityError(err)
+	}
+	approve := inventory.ApproveInput{
+		OrgID: in.OrgID, Name: in.Name, By: in.By, Reason: in.Reason, Labels: in.Labels, ReplaceLabels: in.ReplaceLabels,
+		ExpectKey: in.ExpectKey, RequestID: in.RequestID, Who: who, Forbidden: forbidden,
+	}
+	if a.Flightctl != nil {
+		return a.approveThere(ctx, approve)
+	}
+	result, err := a.Inventory.Approve(ctx, approve)
+	return DecidedResult(result), asActivityError(err)
+}
+
+// approveThere has Flight Control approve. After the call, whatever it was answered, the request and the device say
+// what was done.
+func (a *Activities) approveThere(ctx context.Context, in inventory.ApproveInput) (DecidedResult, error) {
+	user, err := a.Flightctl.User(ctx, in.OrgID)
+	if err != nil {
+		activity.GetLogger(ctx).Warn("Flight Control does not say who we are; each approval counts as ours", "error", err)
+	}
+	in.User = user
+	result, ask, err := a.Inventory.AskApproval(ctx, in)
+	if err != nil || !ask {
+		return DecidedResult(result), asActivityError(err)
+	}
+	failed := a.Flightctl.Approve(ctx, in.OrgID, in.Name, in.Labels, in.ReplaceLabels)
+	if result, ask, err = a.Inventory.AskApproval(ctx, in); err != nil || !ask {
+		return DecidedResult(result), asActivityError(err)
+	}
+	if failed == nil {
+		failed = errors.New("the request is approved in Flight Control, and its database does not say so yet")
+	}
+	return DecidedResult{}, failed
 }
 
 // DenyInput is a human's decision to keep a device out.
@@ -51,12 +92,46 @@ type DenyInput struct {
 	By        string `json:"by"`
 	Reason    string `json:"reason,omitempty"`
 	RequestID string `json:"requestId"`
+	// Delete has Flight Control delete the request.
+	Delete bool `json:"delete,omitempty"`
+	runbook.Origin
 }
 
-// Deny keeps a device out where the decision counts; otherwise the result holds the refusal.
+// Deny keeps a device out where the decision counts; otherwise the result holds the refusal. A request that is to be
+// deleted is denied first: whatever the call to Flight Control is answered, the request is then gone or it is not.
 func (a *Activities) Deny(ctx context.Context, in DenyInput) (DecidedResult, error) {
-	result, err := a.Inventory.Deny(ctx, inventory.DenyInput(in))
-	return DecidedResult(result), failure(err)
+	who, forbidden, err := a.identify(ctx, in.Origin, in.RequestID, in.OrgID, runbook.Claim{
+		Act: runbook.ActDeny, Target: runbook.DecisionTarget{Name: in.Name}, By: in.By, Reason: in.Reason,
+		Details: runbook.DenyRequest{Delete: in.Delete}.Details(),
+	})
+	if err != nil {
+		return DecidedResult{}, asActivityError(err)
+	}
+	result, err := a.Inventory.Deny(ctx, inventory.DenyInput{
+		OrgID: in.OrgID, Name: in.Name, By: in.By, Reason: in.Reason, RequestID: in.RequestID, Who: who, Forbidden: forbidden,
+		Delete: in.Delete, WrongMode: in.Delete && a.Flightctl == nil,
+	})
+	if err == nil && in.Delete && result.Refusal == nil {
+		err = a.deleteThere(ctx, in.OrgID, in.Name)
+	}
+	return DecidedResult(result), asActivityError(err)
+}
+
+// deleteThere has Flight Control delete a request. After an error the database says whether that was done, now or
+// before.
+func (a *Activities) deleteThere(ctx context.Context, orgID, name string) error {
+	if a.Flightctl == nil {
+		return errors.New("the request was denied beside Flight Control, which has to delete it: start a worker of that mode")
+	}
+	failed := a.Flightctl.DeleteEnrollmentRequest(ctx, orgID, name)
+	if failed == nil {
+		return nil
+	}
+	there, err := a.Inventory.RequestExists(ctx, orgID, name)
+	if err != nil || there {
+		return errors.Join(failed, err)
+	}
+	return nil
 }
 
 // WaitingEntryInput names a device on a restore's roll.
@@ -75,7 +150,7 @@ type WaitingEntryResult struct {
 func (a *Activities) WaitingEntry(ctx context.Context, in WaitingEntryInput) (WaitingEntryResult, error) {
 	row, err := a.Inventory.WaitingEntry(ctx, in.RestoreID, in.OrgID, in.Name)
 	if err != nil || row == nil {
-		return WaitingEntryResult{}, failure(err)
+		return WaitingEntryResult{}, asActivityError(err)
 	}
 	entry := RollEntry(*row)
 	return WaitingEntryResult{Entry: &entry}, nil
@@ -84,16 +159,17 @@ func (a *Activities) WaitingEntry(ctx context.Context, in WaitingEntryInput) (Wa
 // enrollmentsAtOnce is how many workflows one StartEnrollments starts, so that it ends well within its time-out.
 const enrollmentsAtOnce = 200
 
-// StartEnrollments starts the workflow of each enrollment request of one part of the fleet that nobody has decided about.
-// They are nobody's children: a pending request never keeps a restore open. Repeating it starts none twice, and one that
-// waits already, since an earlier restore, goes on waiting.
+// StartEnrollments starts the workflow of each enrollment request of one part of the fleet that no one has decided
+// about. They are no one's children: a pending request never keeps a restore open. Repeating it starts none twice, and
+// one that waits already, since an earlier restore, goes on waiting.
 func (a *Activities) StartEnrollments(ctx context.Context, in RollInput) (RollResult, error) {
+	defer heartbeats(ctx)()
 	if in.Limit <= 0 || in.Limit > enrollmentsAtOnce {
 		in.Limit = enrollmentsAtOnce
 	}
 	pending, page, err := a.Inventory.PendingRequests(ctx, inventory.RollInput(in))
 	if err != nil {
-		return RollResult{}, failure(err)
+		return RollResult{}, asActivityError(err)
 	}
 	for _, request := range pending {
 		err := enrollment.Start(ctx, a.Starter, activity.GetInfo(ctx).TaskQueue, "pending when "+in.RestoreID+" was restored",

@@ -7,11 +7,11 @@ import (
 	"rollcall/runbook"
 )
 
-// failure turns an inventory error into what Temporal should do about it, here and nowhere else. A *runbook.Refusal is an
-// answer and is never retried, with its code as the error's type. So are values that the database will never take: trying
-// again would hold up the device for ever. Anything else (a lost connection, a deadlock) is worth another try under the
-// activity's policy. It must be returned as it is: an ApplicationError that is wrapped again is retried.
-func failure(err error) error {
+// asActivityError turns an inventory error into an error that Temporal retries or not. A *runbook.Refusal is an answer
+// and is not retried; its code is the error's type. A value that the database never accepts is not retried either,
+// because retries would block the device forever. Anything else (a lost connection, a deadlock) is retried under the
+// activity's policy. Return the error as it is: an ApplicationError that is wrapped again is retried.
+func asActivityError(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -9,7 +9,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"rollcall/activities"
-	"rollcall/devenv/devtest"
+	"rollcall/internal/devenv/devtest"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )

@@ -14,6 +14,9 @@ type OpenRestoreInput struct {
 	OrgID     string `json:"orgId,omitempty"`
 	Supersede bool   `json:"supersede,omitempty"`
 	By        string `json:"by,omitempty"`
+	All       bool   `json:"all,omitempty"`
+	// As is who the caller says that they are; see runbook.RestoreInput.
+	As string `json:"as,omitempty"`
 }
 
 // OpenRestoreResult says since when it is, which restores it took over from, and whether it was open before.
@@ -21,16 +24,59 @@ type OpenRestoreResult struct {
 	StartedAt  time.Time `json:"startedAt"`
 	Superseded []string  `json:"superseded,omitempty"`
 	TakenUp    bool      `json:"takenUp,omitempty"`
+	// Mode is empty where a worker of an earlier release has opened it.
+	Mode runbook.Mode `json:"mode,omitempty"`
 }
 
-// OpenRestore makes a restore the current one (T6 for those that it supersedes). It is refused while another runs, unless
-// it supersedes it. Repeating it returns the same.
+// OpenRestore makes a restore the current one (T6 for those that it supersedes). It is refused while another runs,
+// unless it supersedes it. Repeating it returns the same.
 func (a *Activities) OpenRestore(ctx context.Context, in OpenRestoreInput) (OpenRestoreResult, error) {
-	opened, err := a.Inventory.OpenRestore(ctx, inventory.OpenRestoreInput(in))
-	return OpenRestoreResult(opened), failure(err)
+	defer heartbeats(ctx)()
+	by, identity, err := a.decider(ctx, in.As, in.By)
+	if onlyFailure(err) != nil {
+		return OpenRestoreResult{}, err
+	}
+	var opened inventory.OpenRestoreResult
+	if err == nil {
+		opened, err = a.Inventory.OpenRestore(ctx, inventory.OpenRestoreInput{
+			ID: in.ID, OrgID: in.OrgID, Supersede: in.Supersede, By: by, Mode: a.mode(), All: in.All,
+		})
+	}
+	if err == nil {
+		err = a.compareMode(in.ID, opened.Mode)
+	}
+	if auditErr := a.recordOpen(ctx, in, by, identity, err); auditErr != nil {
+		return OpenRestoreResult{}, asActivityError(auditErr)
+	}
+	return OpenRestoreResult(opened), asActivityError(err)
 }
 
-// RollInput names the part of the fleet to put on a restore's roll: at most Limit devices, from where the part before ended.
+// recordOpen writes to the audit that someone has started a restore or taken it up again, or was refused.
+func (a *Activities) recordOpen(
+	ctx context.Context, in OpenRestoreInput, by string, identity runbook.Identity, err error,
+) error {
+	if onlyFailure(err) != nil {
+		return nil // it is tried again
+	}
+	if runbook.CheckRestoreID(in.ID) != nil {
+		return nil // the audit has no place for it
+	}
+	act := runbook.ActRestore
+	if in.Supersede {
+		act = runbook.ActSupersede
+	}
+	err = a.Inventory.RecordAct(ctx, inventory.ActInput{
+		Act: act, OrgID: in.OrgID, RestoreID: in.ID, By: by, RequestID: "start/" + runOf(ctx),
+		Who: inventory.Who{Identity: identity}, Refusal: runbook.AsRefusal(err),
+	})
+	if inventory.RefusesValues(err) {
+		return nil // an organisation that is none
+	}
+	return err
+}
+
+// RollInput names the part of the fleet to put on a restore's roll: at most Limit devices, from where the part before
+// ended.
 type RollInput struct {
 	RestoreID string `json:"restoreId"`
 	AfterOrg  string `json:"afterOrg,omitempty"`
@@ -57,17 +103,25 @@ func (r RollResult) Next(in RollInput) RollInput {
 	return RollInput(inventory.RollResult(r).Next(inventory.RollInput(in)))
 }
 
-// PutOnRoll is T1 for one part of the fleet, in one transaction. Repeating it puts nobody on the roll twice.
+// PutOnRoll is T1 for one part of the fleet, in one transaction. Repeating it puts no one on the roll twice.
 func (a *Activities) PutOnRoll(ctx context.Context, in RollInput) (RollResult, error) {
+	defer heartbeats(ctx)()
+	if err := a.checkMode(ctx, in.RestoreID); err != nil {
+		return RollResult{}, err
+	}
 	put, err := a.Inventory.PutOnRoll(ctx, inventory.RollInput(in))
-	return RollResult(put), failure(err)
+	return RollResult(put), asActivityError(err)
 }
 
 // AnnotateRequests marks the unapproved enrollment requests of one part of the fleet, so that a device approved later
 // begins AwaitingReconnect.
 func (a *Activities) AnnotateRequests(ctx context.Context, in RollInput) (RollResult, error) {
+	defer heartbeats(ctx)()
+	if err := a.checkMode(ctx, in.RestoreID); err != nil {
+		return RollResult{}, err
+	}
 	put, err := a.Inventory.AnnotateRequests(ctx, inventory.RollInput(in))
-	return RollResult(put), failure(err)
+	return RollResult(put), asActivityError(err)
 }
 
 // RestoreRef names a restore.
@@ -80,16 +134,28 @@ type FinishRollResult struct {
 	Total int64 `json:"total"`
 }
 
-// FinishRoll closes the roll's list and records the event SystemRestored, once for each restore.
+// FinishRoll closes the roll's list and records the event SystemRestored, once for each restore. Beside Flight Control
+// it first marks the devices of the roll, so that Flight Control compares versions when they poll.
 func (a *Activities) FinishRoll(ctx context.Context, in RestoreRef) (FinishRollResult, error) {
+	defer heartbeats(ctx)()
+	if err := a.checkMode(ctx, in.RestoreID); err != nil {
+		return FinishRollResult{}, err
+	}
+	if a.Flightctl != nil {
+		// Their annotations are committed: the poll that finds a mark without one would delete it, and strand its device.
+		marked := func(string, []string, []string) error { return nil }
+		if err := a.markAwaited(ctx, in.RestoreID, marked); err != nil {
+			return FinishRollResult{}, asActivityError(err)
+		}
+	}
 	total, err := a.Inventory.FinishRoll(ctx, in.RestoreID)
-	return FinishRollResult{Total: total}, failure(err)
+	return FinishRollResult{Total: total}, asActivityError(err)
 }
 
 // Tally reads a restore's state and counts.
 func (a *Activities) Tally(ctx context.Context, in RestoreRef) (runbook.RestoreStatus, error) {
 	status, err := a.Inventory.RestoreStatus(ctx, in.RestoreID)
-	return status, failure(err)
+	return status, asActivityError(err)
 }
 
 // CloseRestoreInput ends a restore as Completed or Cancelled.
@@ -98,10 +164,29 @@ type CloseRestoreInput struct {
 	State     runbook.RestoreState `json:"state"`
 	By        string               `json:"by,omitempty"`
 	Reason    string               `json:"reason,omitempty"`
+	// RequestID is that of the signal that cancels it; empty where the workflow was cancelled itself.
+	RequestID string `json:"requestId,omitempty"`
+	runbook.Origin
 }
 
 // CloseRestore ends a restore and returns its tally; one that has ended already stays as it is.
 func (a *Activities) CloseRestore(ctx context.Context, in CloseRestoreInput) (runbook.RestoreStatus, error) {
-	status, err := a.Inventory.CloseRestore(ctx, inventory.CloseRestoreInput(in))
-	return status, failure(err)
+	if err := a.checkMode(ctx, in.RestoreID); err != nil {
+		return runbook.RestoreStatus{}, err
+	}
+	status, err := a.Inventory.CloseRestore(ctx, inventory.CloseRestoreInput{
+		RestoreID: in.RestoreID, State: in.State, By: in.By, Reason: in.Reason,
+	})
+	if err == nil && in.State == runbook.RestoreCancelled && status.State == in.State {
+		requestID := in.RequestID
+		if requestID == "" {
+			requestID = "cancel/" + runOf(ctx)
+		}
+		_, err = a.RecordAct(ctx, ActInput{
+			Act: runbook.ActCancel, OrgID: status.OrgID, RestoreID: in.RestoreID, By: in.By, Reason: in.Reason,
+			RequestID: requestID, Origin: in.Origin,
+		})
+		return status, err
+	}
+	return status, asActivityError(err)
 }

@@ -18,6 +18,10 @@ type WatchInput struct {
 type WatchProgress struct {
 	// Until is up to when every change has been told, on the database's clock; zero if nothing was looked at yet.
 	Until time.Time `json:"until"`
+	// Woken reports whether the held polls of all devices that wait were ended, which is done once.
+	Woken bool `json:"woken,omitempty"`
+	// Failing is what failed last for a single device; empty where nothing does. It is shown to people.
+	Failing string `json:"failing,omitempty"`
 }
 
 // watchBeat is how often the watch says that it lives while it has nothing to do.
@@ -26,25 +30,54 @@ const watchBeat = 5 * time.Second
 // errWorkerStops ends an attempt at once when its worker is stopped, and has the next worker go on.
 var errWorkerStops = errors.New("the worker stops; another one goes on watching")
 
-// WatchInventory sees in the database what a live Flight Control, whose own API server answers the agents, makes of the
-// devices that a restore waits for, and signals their workflows. It runs until it is cancelled or the restore no longer is
-// the current one. A failure ends the attempt, to be seen in the web UI; the next attempt goes on from the heartbeat.
+// WatchInventory sees in the database what a live Flight Control, whose own API server answers the agents, makes of
+// the devices that a restore waits for, and signals their workflows. It runs until it is cancelled or the restore no
+// longer is the current one. A failure ends the attempt, to be seen in the web UI; the next attempt goes on from the
+// heartbeat. What fails for a single device ends nothing: it is logged, shown with the heartbeat, and tried again.
 func (a *Activities) WatchInventory(ctx context.Context, in WatchInput) error {
+	if err := a.checkMode(ctx, in.RestoreID); err != nil {
+		return err
+	}
 	w := newWatch(a, in.RestoreID)
 	if activity.HasHeartbeatDetails(ctx) {
 		if err := activity.GetHeartbeatDetails(ctx, &w.progress); err != nil {
-			activity.GetLogger(ctx).Warn("Heartbeat of the attempt before cannot be read; everybody is looked at again", "error", err)
+			activity.GetLogger(ctx).Warn("Heartbeat of the attempt before cannot be read; everybody is looked at again",
+				"error", err)
 		}
 	}
+	w.woken.Store(w.progress.Woken)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	if a.Flightctl != nil {
+		go func() { stop(w.maintainMarks(ctx, a, in.Every)) }()
+		go func() { stop(w.carryOutDecisions(ctx, a, in.Every)) }()
+		go w.followEnrollments(ctx, a, in.Every)
+	}
+	mending := reconciler{watch: w, workflows: a.Workflows, every: min(reconcileEvery, 5*in.Every)}
 	for {
-		running, err := w.look(ctx)
-		if err != nil || !running {
-			return failure(err)
+		running, err := w.poll(ctx)
+		if err == nil && running {
+			mending.runIfDue(ctx)
+			err = w.pause(ctx, in.Every)
 		}
-		if err := w.pause(ctx, in.Every); err != nil {
-			return err
+		if ctx.Err() != nil {
+			// what Flight Control could not be asked says more than the end that it made
+			return asActivityError(context.Cause(ctx))
+		}
+		if err != nil || !running {
+			return asActivityError(err)
 		}
 	}
+}
+
+// beat shows that the watch lives, and how far it has come.
+func (w *watch) beat(ctx context.Context) {
+	progress := w.progress
+	progress.Woken = w.woken.Load()
+	if failing := w.failing.Load(); failing != nil {
+		progress.Failing = *failing
+	}
+	activity.RecordHeartbeat(ctx, progress)
 }
 
 // pause waits for the next look, and meanwhile shows that the watch lives. The error ends the watch.
@@ -59,7 +92,7 @@ func (w *watch) pause(ctx context.Context, every time.Duration) error {
 		case <-activity.GetWorkerStopChannel(ctx):
 			return errWorkerStops
 		case <-beat.C:
-			activity.RecordHeartbeat(ctx, w.progress)
+			w.beat(ctx)
 		case <-next.C:
 			return nil
 		}

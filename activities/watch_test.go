@@ -18,7 +18,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"rollcall/activities"
-	"rollcall/devenv/devtest"
+	"rollcall/internal/devenv/devtest"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
@@ -26,7 +26,7 @@ import (
 func TestMain(m *testing.M) { devtest.Main(m) }
 
 const (
-	patience = 30 * time.Second
+	waitLimit = 2 * time.Minute
 	// often makes a full look several times a second; seldom makes none while a test runs.
 	often, seldom = 10 * time.Millisecond, 2 * time.Second
 )
@@ -43,9 +43,13 @@ type vigil struct {
 	sent []string
 	// fails is what the next signals end with, in their order; nil, or none, is success.
 	fails []error
-	// absent is who has no workflow; nil is nobody.
+	// broken is what the signals to a device end with; nil is to go by fails.
+	broken func(name string) error
+	// absent is who has no workflow; nil is no one.
 	absent func(name string) bool
 	until  activities.WatchProgress
+	// flightctl is the Flight Control beside which it watches; nil is none.
+	flightctl *fakeStore
 }
 
 func newVigil(t *testing.T, names ...string) *vigil {
@@ -64,7 +68,9 @@ func newVigil(t *testing.T, names ...string) *vigil {
 	require.NoError(t, err)
 	_, err = store.PutOnRoll(t.Context(), inventory.RollInput{RestoreID: "r1"})
 	require.NoError(t, err)
-	return &vigil{t: t, store: store, ctx: t.Context()}
+	v := &vigil{t: t, store: store, ctx: t.Context()}
+	v.exec(`update rollcall.roll set batch = 0, wave = 0`) // the roll call has come to all of them
+	return v
 }
 
 // SignalWorkflow is where the watch sends its signals.
@@ -80,6 +86,9 @@ func (v *vigil) SignalWorkflow(_ context.Context, workflowID, _, signal string, 
 	if v.absent != nil && v.absent(name) {
 		return serviceerror.NewNotFound("no such workflow")
 	}
+	if v.broken != nil {
+		return v.broken(name)
+	}
 	if len(v.fails) == 0 {
 		return nil
 	}
@@ -93,7 +102,7 @@ func (v *vigil) start(every time.Duration, until time.Time) *vigil {
 	v.t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
-	env.SetTestTimeout(patience)
+	env.SetTestTimeout(waitLimit)
 	v.stop, v.ended = make(chan struct{}), make(chan error, 1)
 	env.SetWorkerStopChannel(v.stop)
 	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: v.ctx})
@@ -102,7 +111,11 @@ func (v *vigil) start(every time.Duration, until time.Time) *vigil {
 		defer v.mu.Unlock()
 		_ = details.Get(&v.until)
 	})
-	env.RegisterActivity(&activities.Activities{Inventory: v.store, Temporal: v})
+	watches := &activities.Activities{Inventory: v.store, Temporal: v}
+	if v.flightctl != nil {
+		watches.Flightctl = v.flightctl
+	}
+	env.RegisterActivity(watches)
 	if !until.IsZero() {
 		env.SetHeartbeatDetails(activities.WatchProgress{Until: until})
 	}
@@ -125,7 +138,7 @@ func (v *vigil) outcome() error {
 	select {
 	case err := <-v.ended:
 		return err
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		v.t.Fatal("the watch has not ended")
 		return nil
 	}
@@ -144,20 +157,20 @@ func (v *vigil) heartbeat() activities.WatchProgress {
 	return v.until
 }
 
+// reported is a report that the gateway has noted.
 func (v *vigil) reported(name, version string) {
 	v.t.Helper()
-	_, err := v.store.DB().ExecContext(v.t.Context(), `with seen as (update device_timestamps set last_seen = now() where name = $1)
-		update devices set status = jsonb_build_object('config', jsonb_build_object('renderedVersion', cast($2 as text))), updated_at = now() where name = $1`, name, version)
+	noted, err := v.store.NoteReports(v.t.Context(), runbook.DefaultOrgID,
+		[]inventory.NoteReportInput{{RestoreID: "r1", Name: name, Version: version}})
 	require.NoError(v.t, err)
+	require.Len(v.t, noted, 1)
 }
 
-// reportedLongAgo is a report that a look finds only if it goes back to before the watch.
-func (v *vigil) reportedLongAgo(name, version string) {
+// deletedLongAgo is a device of which a look finds that it is gone only if it goes back to before the watch.
+func (v *vigil) deletedLongAgo(name string) {
 	v.t.Helper()
-	v.reported(name, version)
-	v.exec(`update device_timestamps set last_seen = now() - interval '2 hours' where last_seen is not null`)
-	v.exec(`update devices set updated_at = now() - interval '2 hours'`)
-	v.exec(`update rollcall.roll set since = now() - interval '3 hours'`)
+	v.exec(`update devices set updated_at = now() - interval '2 hours', deleted_at = now() - interval '2 hours'
+		where name = '` + name + `'`)
 }
 
 func (v *vigil) signals() []string {
@@ -169,7 +182,7 @@ func (v *vigil) signals() []string {
 // awaits waits until these signals were sent, in any order, and no other.
 func (v *vigil) awaits(want ...string) {
 	v.t.Helper()
-	require.Eventually(v.t, func() bool { return len(v.signals()) >= len(want) }, patience, 5*time.Millisecond)
+	require.Eventually(v.t, func() bool { return len(v.signals()) >= len(want) }, waitLimit, 5*time.Millisecond)
 	got := v.signals()
 	slices.Sort(got)
 	require.Equal(v.t, want, got)
@@ -194,18 +207,18 @@ func TestTheWatchTellsAgainWhoDoesNothing(t *testing.T) {
 	v := newVigil(t, "a")
 	v.reported("a", "7")
 	v.start(often, time.Time{})
-	require.Eventually(t, func() bool { return len(v.signals()) >= 2 }, patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(v.signals()) >= 2 }, waitLimit, 5*time.Millisecond)
 	require.Error(t, v.end())
 }
 
 func TestTheWatchGoesOnFromTheHeartbeat(t *testing.T) {
 	t.Parallel()
 	v := newVigil(t, "told", "new")
-	v.reportedLongAgo("told", "7")
+	v.deletedLongAgo("told")
 	v.reported("new", "5")
 	v.start(often, time.Now()).awaits("new reconnect 5")
-	require.Eventually(t, func() bool { return slices.Contains(v.signals(), "told reconnect 7") }, patience, 5*time.Millisecond,
-		"a full look finds whom the attempt before has told in vain")
+	require.Eventually(t, func() bool { return slices.Contains(v.signals(), "told look") }, waitLimit, 5*time.Millisecond,
+		"a full look finds who the attempt before has told in vain")
 	require.Error(t, v.end())
 }
 
@@ -213,16 +226,16 @@ func TestAWorkflowThatIsNotThereYetIsToldAtTheNextLook(t *testing.T) {
 	t.Parallel()
 	v := newVigil(t, "a", "b")
 	v.fails = []error{serviceerror.NewNotFound("no such workflow")}
-	v.reportedLongAgo("a", "7")
-	v.start(seldom, time.Time{}).awaits("a reconnect 7", "a reconnect 7")
+	v.deletedLongAgo("a")
+	v.start(seldom, time.Time{}).awaits("a look", "a look")
 	v.reported("b", "5")
-	v.awaits("a reconnect 7", "a reconnect 7", "b reconnect 5")
+	v.awaits("a look", "a look", "b reconnect 5")
 	require.Error(t, v.end())
 }
 
-// A fleet that reports while its workflows are still being started is not signalled all at once, again and again, in vain:
-// the first of the roll, whose turn it is, are tried before those who follow, and each less and less often. In the end
-// everybody is told.
+// A fleet that reports while its workflows are still being started is not signalled all at once, again and again, in
+// vain: the first of the roll, whose turn it is, are tried before those who follow, and each less and less often. In
+// the end everybody is told.
 func TestWorkflowsThatAreNotThereYetAreNotAllTriedAtEachLook(t *testing.T) {
 	t.Parallel()
 	const fleet = 600
@@ -231,12 +244,11 @@ func TestWorkflowsThatAreNotThereYetAreNotAllTriedAtEachLook(t *testing.T) {
 		names[i] = fmt.Sprintf("d-%03d", i)
 	}
 	v := newVigil(t, names...)
-	v.exec(`update device_timestamps set last_seen = now()`)
-	v.exec(`update devices set status = '{"config": {"renderedVersion": "7"}}', updated_at = now()`)
+	v.exec(`update rollcall.roll set noted_version = '7'`)
 	first, last := "d-000 reconnect 7", "d-599 reconnect 7"
 	v.absent = func(string) bool { return true }
 	v.start(often, time.Time{})
-	require.Eventually(t, func() bool { return slices.Contains(v.signals(), last) }, patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return slices.Contains(v.signals(), last) }, waitLimit, 5*time.Millisecond)
 	sent := v.signals()
 	before := sent[:slices.Index(sent, last)]
 	again := 0
@@ -256,19 +268,59 @@ func TestWorkflowsThatAreNotThereYetAreNotAllTriedAtEachLook(t *testing.T) {
 			told[signal] = true
 		}
 		return len(told) == fleet
-	}, patience, 5*time.Millisecond)
+	}, waitLimit, 5*time.Millisecond)
 	require.Error(t, v.end())
 }
 
-func TestASignalThatFailsEndsTheAttemptAndIsNotForgotten(t *testing.T) {
+func TestASignalThatFailsIsNotForgotten(t *testing.T) {
 	t.Parallel()
 	v := newVigil(t, "a")
 	v.fails = []error{errors.New("connection refused")}
 	v.reported("a", "7")
-	require.ErrorContains(t, v.start(seldom, time.Time{}).outcome(), "signal reconnect to device a: connection refused")
-	require.Zero(t, v.heartbeat().Until, "the watermark has not moved past a signal that was not sent")
-	v.start(seldom, v.heartbeat().Until).awaits("a reconnect 7", "a reconnect 7")
+	v.start(often, time.Time{}).awaits("a reconnect 7", "a reconnect 7")
 	require.Error(t, v.end())
+}
+
+func TestAServerThatRefusesEverythingEndsTheAttempt(t *testing.T) {
+	t.Parallel()
+	names := make([]string, 60)
+	for i := range names {
+		names[i] = fmt.Sprintf("d-%02d", i)
+	}
+	v := newVigil(t, names...)
+	v.exec(`update rollcall.roll set noted_version = '7'`)
+	v.broken = func(string) error { return errors.New("connection refused") }
+	require.ErrorContains(t, v.start(seldom, time.Time{}).outcome(), "connection refused")
+	require.Zero(t, v.heartbeat().Until, "the watermark has not moved past a signal that was not sent")
+	v.mu.Lock()
+	v.broken, v.sent = nil, nil
+	v.mu.Unlock()
+	v.start(seldom, v.heartbeat().Until)
+	require.Eventually(t, func() bool { return len(v.signals()) == len(names) }, waitLimit, 5*time.Millisecond)
+	require.Error(t, v.end())
+}
+
+// One device whose workflow cannot be signalled keeps no other from its turn, and is not forgotten.
+func TestADeviceThatFailsStopsNoOther(t *testing.T) {
+	t.Parallel()
+	v := newVigil(t, "a", "b", "c")
+	v.broken = func(name string) error {
+		if name == "a" {
+			return errors.New("its history is too long")
+		}
+		return nil
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		v.reported(name, "7")
+	}
+	v.start(often, time.Time{})
+	require.Eventually(t, func() bool {
+		sent := v.signals()
+		again := slices.DeleteFunc(slices.Clone(sent), func(s string) bool { return s != "a reconnect 7" })
+		return len(again) >= 2 && slices.Contains(sent, "b reconnect 7") && slices.Contains(sent, "c reconnect 7")
+	}, waitLimit, 5*time.Millisecond)
+	require.Zero(t, v.heartbeat().Until, "the watermark has not moved past a signal that was not sent")
+	require.ErrorContains(t, v.end(), "another one goes on")
 }
 
 func TestTheWatchEnds(t *testing.T) {
@@ -277,9 +329,10 @@ func TestTheWatchEnds(t *testing.T) {
 		t.Parallel()
 		v := newVigil(t, "a")
 		v.start(often, time.Time{})
-		_, err := v.store.CloseRestore(t.Context(), inventory.CloseRestoreInput{RestoreID: "r1", State: runbook.RestoreCancelled})
+		_, err := v.store.CloseRestore(t.Context(),
+			inventory.CloseRestoreInput{RestoreID: "r1", State: runbook.RestoreCancelled})
 		require.NoError(t, err)
-		v.reported("a", "7")
+		v.exec(`update rollcall.roll set noted_version = '7'`)
 		require.NoError(t, v.outcome())
 		require.Empty(t, v.signals())
 	})
@@ -296,6 +349,27 @@ func TestTheWatchEnds(t *testing.T) {
 		t.Parallel()
 		v := newVigil(t, "a")
 		v.exec(`alter table rollcall.roll rename to elsewhere`)
-		require.ErrorContains(t, v.start(often, time.Time{}).outcome(), "look for whom restore r1 waits")
+		require.ErrorContains(t, v.start(often, time.Time{}).outcome(), "look for who restore r1 waits for")
 	})
+}
+
+// A device that was moved before the roll call has come to it gets no signal, which no one would read: it is called
+// first, and its workflow looks by itself. One whose report was noted is called first in any case.
+func TestAMovedDeviceIsCalledFirst(t *testing.T) {
+	t.Parallel()
+	v := newVigil(t, "called", "moved", "noted", "quiet")
+	v.exec(`update rollcall.roll set batch = null, wave = null where name <> 'called'`)
+	v.deletedLongAgo("moved")
+	v.reported("noted", "7")
+	v.reported("called", "7")
+	v.start(seldom, time.Time{}).awaits("called reconnect 7")
+	require.ErrorContains(t, v.end(), "another one goes on")
+	wave, err := v.store.Claim(t.Context(), inventory.ClaimInput{RestoreID: "r1", Batch: 1, Limit: 2})
+	require.NoError(t, err)
+	require.Len(t, wave, 2)
+	require.Equal(t, "moved", wave[0].Name)
+	require.True(t, wave[0].Look)
+	require.Empty(t, wave[0].Noted)
+	require.Equal(t, "noted", wave[1].Name)
+	require.Equal(t, "7", wave[1].Noted)
 }

@@ -11,12 +11,12 @@ import (
 	"strings"
 	"time"
 
-	"rollcall/devenv"
+	"rollcall/internal/devenv"
 )
 
-// Control groups of Linux make servers or workers scarce on a machine whose cores one of them would fill: each process is
-// held to a share of a core. PostgreSQL never is. The groups stand at the top of the hierarchy: while a process is in one,
-// what limits the group it comes from does not count.
+// Control groups of Linux make servers or workers scarce on a machine whose cores one of them would fill: each process
+// is held to a share of a core. PostgreSQL never is. The groups stand at the top of the hierarchy: while a process is
+// in one, what limits the group it comes from does not count.
 
 const (
 	// quotaPeriod is how often a share is given out: often, or a held process would stand still for long.
@@ -33,8 +33,8 @@ type cpuGroup struct {
 	atExit io.Closer
 }
 
-// removeGroup gives the processes of group $1 back to group $2, or to the top where that is out of reach, and removes $1. It
-// tries several times: processes end slowly, and start others meanwhile.
+// removeGroup gives the processes of group $1 back to group $2, or to the top where that is out of reach, and removes
+// $1. It tries several times: processes end slowly, and start others meanwhile.
 const removeGroup = `exec 2>/dev/null
 for i in 1 2 3 4 5 6 7 8 9 10; do
 	for pid in $(cat "$1/cgroup.procs"); do echo "$pid" > "$2/cgroup.procs" || echo "$pid" > "$1/../cgroup.procs"; done
@@ -105,7 +105,8 @@ func (g *cpuGroup) remove() error {
 
 // needsGroups adds what there has to be.
 func needsGroups(err error) error {
-	return fmt.Errorf("--server-cpu and --worker-cpu need Linux, root, and control groups with the cpu controller below /sys/fs/cgroup, which may be written to: %w", err)
+	return fmt.Errorf("--server-cpu and --worker-cpu need Linux, root, and control groups with the cpu controller below "+
+		"/sys/fs/cgroup, which may be written to: %w", err)
 }
 
 // hierarchy is where control groups with the cpu controller are made.

@@ -47,7 +47,8 @@ func TestProcessesAreGivenBackToTheGroupTheyComeFrom(t *testing.T) {
 	require.Equal(t, "/groups/bench/one", v2.groupAmong(both))
 	require.Equal(t, "/groups/cpu", v1.groupAmong("0::/bench/one\n"))
 	require.Equal(t, "/groups", v2.groupAmong("0::/\n"))
-	require.Equal(t, "/groups/elsewhere", v2.groupAmong("0::/../../elsewhere\n"), "nothing outside the hierarchy is written to")
+	require.Equal(t, "/groups/elsewhere", v2.groupAmong("0::/../../elsewhere\n"),
+		"nothing outside the hierarchy is written to")
 }
 
 func TestSettingsGiveTheShareOutOften(t *testing.T) {
@@ -56,7 +57,8 @@ func TestSettingsGiveTheShareOutOften(t *testing.T) {
 	require.Equal(t, []setting{{"cpu.cfs_period_us", "20000"}, {"cpu.cfs_quota_us", "5000"}}, v1.settings(0.25))
 	require.Equal(t, []setting{{"cpu.max", "5000 20000"}}, v2.settings(0.25))
 	require.Equal(t, []setting{{"cpu.max", "40000 20000"}}, v2.settings(2))
-	require.Equal(t, []setting{{"cpu.max", "1000 100000"}}, v2.settings(leastCores), "Linux gives out no less than a millisecond")
+	require.Equal(t, []setting{{"cpu.max", "1000 100000"}}, v2.settings(leastCores),
+		"Linux gives out no less than a millisecond")
 	require.Equal(t, []setting{{"cpu.max", "1000 33333"}}, v2.settings(0.03), "nor does rounding ask for less")
 }
 

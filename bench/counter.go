@@ -12,8 +12,8 @@ import (
 	"rollcall/runbook"
 )
 
-// counts is what a worker process of the bench tells on request: the workflows of devices, ours or the floor's, whose first
-// task it has begun, and those that it has seen end.
+// counts is what a worker process of the bench tells on request: the workflows of devices, ours or the floor's, whose
+// first task it has begun, and those that it has seen end.
 type counts struct {
 	Begun int `json:"begun"`
 	Ended int `json:"ended"`
@@ -32,7 +32,9 @@ func newCounter() *counter {
 }
 
 // InterceptWorkflow puts the counter around each workflow.
-func (c *counter) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+func (c *counter) InterceptWorkflow(
+	_ workflow.Context, next interceptor.WorkflowInboundInterceptor,
+) interceptor.WorkflowInboundInterceptor {
 	w := &countedWorkflow{counter: c}
 	w.Next = next
 	return w
@@ -57,7 +59,8 @@ type countedWorkflow struct {
 	counter *counter
 }
 
-// ExecuteWorkflow counts the beginning and the end. A replay counts as well, since a worker that takes over begins with one.
+// ExecuteWorkflow counts the beginning and the end. A replay counts as well, since a worker that takes over begins with
+// one.
 func (w *countedWorkflow) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
 	info := workflow.GetInfo(ctx)
 	if kind := info.WorkflowType.Name; kind != floorDevice && kind != runbook.DeviceWorkflowName {

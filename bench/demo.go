@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"rollcall/bench/process"
+	"rollcall/bench/report"
 )
 
 // demoOptions are the flags of `bench demo`.
@@ -27,25 +30,25 @@ func newDemoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Measure how long the demo takes, and until its first device waits",
-		Long: `Runs "starter dev --demo examples --until-done", as make demo does, and takes the time from the start of the process: until
-it says that a device waits, and until its end. The first run, which warms up, does not count.`,
+		Long: `Runs "starter dev --demo examples --until-done", as make demo does, and takes the time from the start of the
+process: until it says that a device waits, and until its end. The first run, which warms up, does not count.`,
 		Args: cobra.NoArgs,
-		RunE: reporting(func(ctx context.Context, stderr io.Writer) (*report, error) {
+		RunE: report.Command(func(ctx context.Context, stderr io.Writer) (*report.Report, error) {
 			o.stderr = stderr
 			return o.run(ctx)
 		}),
 	}
 	cmd.Flags().IntVar(&o.rounds, "rounds", 3, "how often it is measured; figures are the longest")
-	cmd.Flags().StringVar(&o.starter, "starter", "", starterUsage)
+	cmd.Flags().StringVar(&o.starter, "starter", "", process.StarterUsage)
 	cmd.Flags().StringVar(&o.examples, "examples", "examples", "`folder` of the demo's fleet")
 	return cmd
 }
 
-func (o demoOptions) run(ctx context.Context) (*report, error) {
+func (o demoOptions) run(ctx context.Context) (*report.Report, error) {
 	if o.rounds < 1 {
 		return nil, errors.New("--rounds must be 1 or more")
 	}
-	program, done, err := starterProgram(ctx, o.starter)
+	program, done, err := process.Starter(ctx, o.starter)
 	if err != nil {
 		return nil, err
 	}
@@ -56,14 +59,18 @@ func (o demoOptions) run(ctx context.Context) (*report, error) {
 		if err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(o.stderr, "demo: the first device waits after %.1f s, all is over after %.1f s\n", first.Seconds(), all.Seconds())
+		fmt.Fprintf(o.stderr, "demo: the first device waits after %.1f s, all is over after %.1f s\n", first.Seconds(),
+			all.Seconds())
 		if round > 0 {
 			waiting, whole = max(waiting, first.Seconds()), max(whole, all.Seconds())
 		}
 	}
-	r := newReport("demo", map[string]any{"rounds": o.rounds})
-	r.add(figure{Name: "demo, start to the first device waiting", Value: waiting, Unit: "s", Target: atMost(15)})
-	r.add(figure{Name: "demo, the whole", Value: whole, Unit: "s", Target: atMost(60)})
+	r := report.New("demo", map[string]any{"rounds": o.rounds})
+	r.Add(report.Figure{
+		Name: "demo, start to the first device waiting", Value: waiting,
+		Unit: "s", Target: report.AtMost(15),
+	})
+	r.Add(report.Figure{Name: "demo, the whole", Value: whole, Unit: "s", Target: report.AtMost(60)})
 	return r, nil
 }
 

@@ -12,8 +12,8 @@ import (
 // members is the scheme of a target that stands for all frontends of a cluster.
 const members = "members"
 
-// temporalAt connects to Temporal at address: host:port, or several with commas, over which the SDK then spreads the requests by
-// turns, as a load balancer would.
+// temporalAt connects to Temporal at address: host:port, or several with commas, over which the SDK then spreads the
+// requests by turns, as a load balancer would.
 func temporalAt(address string) client.Options {
 	addresses := strings.Split(address, ",")
 	if len(addresses) == 1 {

@@ -19,7 +19,9 @@ import (
 type fleetOptions struct {
 	gateway, dir, prefix string
 	// from is the number of the first device, and to that past the last one.
-	from, to   int
+	from, to int
+	// every is that only the device whose number is a multiple of it has an agent: the numbers count these.
+	every      int
 	comeWithin time.Duration
 	// plain is agents reduced to their reports (reporters).
 	plain bool
@@ -37,6 +39,7 @@ func newFleetCommand() *cobra.Command {
 	cmd.Flags().StringVar(&o.prefix, "prefix", "", "what the devices' names begin with")
 	cmd.Flags().IntVar(&o.from, "from", 0, "number of the first device")
 	cmd.Flags().IntVar(&o.to, "to", 0, "number past that of the last device")
+	cmd.Flags().IntVar(&o.every, "every", 1, "every how many devices have an agent")
 	cmd.Flags().DurationVar(&o.comeWithin, "come-within", 0, "time over which the first connections are spread")
 	cmd.Flags().BoolVar(&o.plain, "plain", false, "agents without TLS that end when they are answered")
 	return cmd
@@ -45,7 +48,8 @@ func newFleetCommand() *cobra.Command {
 func (o fleetOptions) args() []string {
 	return []string{
 		"fleet", "--gateway", o.gateway, "--dir", o.dir, "--prefix", o.prefix,
-		"--from", fmt.Sprint(o.from), "--to", fmt.Sprint(o.to), "--come-within", o.comeWithin.String(), "--plain=" + strconv.FormatBool(o.plain),
+		"--from", fmt.Sprint(o.from), "--to", fmt.Sprint(o.to), "--every", fmt.Sprint(o.every),
+		"--come-within", o.comeWithin.String(), "--plain=" + strconv.FormatBool(o.plain),
 	}
 }
 
@@ -64,11 +68,11 @@ func (o fleetOptions) newAgents(ctx context.Context) (agents, error) {
 		return nil, err
 	}
 	cfg := simulator.Config{
-		Gateway: o.gateway, CA: ca, Seed: 1, Dial: fromManyAddresses(),
+		Gateway: o.gateway, CA: ca, Seed: 1, Dial: fromManyAddresses(), Timing: simulator.BriskTiming(),
 		Scenario: simulator.Scenario{Fleet: &simulator.Fates{}, BackWithinSeconds: o.comeWithin.Seconds()},
 	}
 	for i := o.from; i < o.to; i++ {
-		cfg.Devices = append(cfg.Devices, simulator.Device{Name: deviceName(o.prefix, i), Restored: restoredVersion})
+		cfg.Devices = append(cfg.Devices, simulator.Device{Name: deviceName(o.prefix, i*o.every), Restored: restoredVersion})
 	}
 	return simulator.New(ctx, cfg)
 }
@@ -86,12 +90,15 @@ func (o fleetOptions) run(ctx context.Context) error {
 	defer listener.Close()
 	asked := make(chan struct{})
 	var ask sync.Once
-	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost {
-			ask.Do(func() { close(asked) })
-		}
-		_ = json.NewEncoder(w).Encode(fleet.Summary()) // whoever asked has gone
-	})}
+	server := &http.Server{
+		ReadHeaderTimeout: time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				ask.Do(func() { close(asked) })
+			}
+			_ = json.NewEncoder(w).Encode(fleet.Summary()) // whoever asked has gone
+		}),
+	}
 	go server.Serve(listener) //nolint:errcheck // ends with the process
 	if err := sayReady(listener.Addr()); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"rollcall/bench/process"
 	"rollcall/simulator"
 )
 
@@ -47,19 +48,24 @@ type fleetProcess struct {
 
 // startFleets starts the gateways and makes the agents, which do not come back yet.
 func (o agentsOptions) startFleets(ctx context.Context, at site, reportsAtOnce int) (*fleets, error) {
-	f := &fleets{agents: o.agents, gateways: make([]*gatewayProcess, o.gateways), processes: make([]*fleetProcess, o.gateways), stderr: o.stderr}
+	f := &fleets{
+		agents: o.agents, gateways: make([]*gatewayProcess, o.gateways),
+		processes: make([]*fleetProcess, o.gateways), stderr: o.stderr,
+	}
 	if !o.plain {
 		fmt.Fprintf(o.stderr, "making the certificates of %d agents\n", o.agents)
 	}
 	var group errgroup.Group
 	for i := range o.gateways {
 		group.Go(func() (err error) {
-			if f.gateways[i], err = at.startGateway(ctx, gatewayOptions{reportsAtOnce: reportsAtOnce, plain: o.plain}); err != nil {
+			if f.gateways[i], err = at.startGateway(ctx,
+				gatewayOptions{reportsAtOnce: reportsAtOnce, plain: o.plain}); err != nil {
 				return err
 			}
 			agents := fleetOptions{
 				gateway: f.gateways[i].agents, dir: at.dir, prefix: at.prefix,
-				from: i * o.agents / o.gateways, to: (i + 1) * o.agents / o.gateways, comeWithin: o.comeWithin, plain: o.plain,
+				from: i * o.agents / o.gateways, to: (i + 1) * o.agents / o.gateways, every: max(1, o.every),
+				comeWithin: o.comeWithin, plain: o.plain,
 			}
 			cmd, addresses, err := startSelf(ctx, agents.args())
 			if err != nil {
@@ -110,7 +116,8 @@ func (f *fleets) tell(ctx context.Context) error {
 }
 
 func (f *fleets) say(s simulator.Summary) {
-	fmt.Fprintf(f.stderr, "%4.0f s  %d of %d agents back, %d retries, %d errors %s\n", s.Seconds, s.Back, s.Agents, s.Retries, s.Errors, s.LastError)
+	fmt.Fprintf(f.stderr, "%4.0f s  %d of %d agents back, %d retries, %d errors %s\n", s.Seconds, s.Back, s.Agents,
+		s.Retries, s.Errors, s.LastError)
 }
 
 // summary adds up how the agents stand, as far as the bench wants to know.
@@ -137,12 +144,12 @@ func (f *fleets) ask(ctx context.Context, method string) (sum simulator.Summary,
 }
 
 // gatewayUsage is what all gateways use.
-func (f *fleets) gatewayUsage() (usage, error) {
+func (f *fleets) gatewayUsage() (process.Usage, error) {
 	var pids []int
 	for _, g := range f.gateways {
 		pids = append(pids, g.cmd.Process.Pid)
 	}
-	return usageOf(pids...)
+	return process.UsageOf(pids...)
 }
 
 // stop ends the agents, and then their gateways.

@@ -7,13 +7,14 @@ import (
 	"strings"
 	"time"
 
+	"rollcall/bench/report"
 	"rollcall/runbook"
 	"rollcall/simulator"
 )
 
-// measureFlood lets a restore begin while all agents poll, or plain ones come back when it has begun: each of them reports at
-// once.
-func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce int, r *report) (err error) {
+// measureFlood lets a restore begin while all agents poll, or plain ones come back when it has begun: each of them
+// reports at once.
+func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce int, r *report.Report) (err error) {
 	queue := fmt.Sprintf("bench-%d", at.inventories)
 	w, err := startWorkers(ctx, 1, workerOptions{address: at.temporal.Address(), database: at.url, queue: queue})
 	if err != nil {
@@ -76,9 +77,9 @@ func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce 
 		name = strings.TrimSuffix(name, " back-pressure") + "out"
 	}
 	add := func(what, unit string, value float64) {
-		r.add(figure{Name: name + what, Devices: o.agents, Value: value, Unit: unit})
+		r.Add(report.Figure{Name: name + what, Devices: o.agents, Value: value, Unit: unit})
 	}
-	none := atMost(0)
+	none := report.AtMost(0)
 	if reportsAtOnce > o.agents {
 		none = nil
 	}
@@ -87,14 +88,17 @@ func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce 
 	add(": history of a device", "events", history.Events)
 	add(": agents told to come again", "times", float64(summary.Retries-before.Retries))
 	add(": polls and statuses of agents", "", float64(summary.Polls+summary.Reports-before.Polls-before.Reports))
-	r.add(figure{Name: name + ": failures of another kind", Devices: o.agents, Value: float64(summary.Errors - before.Errors), Target: none})
+	r.Add(report.Figure{
+		Name: name + ": failures of another kind", Devices: o.agents,
+		Value: float64(summary.Errors - before.Errors), Target: none,
+	})
 	add(": gateway", "MiB", gateway.MiB)
 	add(": worker", "MiB", worker.MiB)
 	add(": Temporal's server", "MiB", server.MiB)
 	return nil
 }
 
-// answered waits until the roll is made and nobody on it is waited for.
+// answered waits until the roll is made and no one on it is waited for.
 func (o agentsOptions) answered(ctx context.Context, f *fleets, r *ours) error {
 	told := time.Now()
 	every := max(time.Second, time.Duration(o.agents)*time.Second/10_000) // the tally of a large roll takes a while

@@ -16,8 +16,8 @@ import (
 
 // The floor is the least that the shape of a roll call allows: the same tree of children, each waiting for one signal,
 // running one local activity of one UPDATE by primary key, and completing; no rule, no search attribute, no event, no
-// parent that says anything. It starts its children in waves, batch after batch, as ours does: all at once is slower, and
-// would flatter ours.
+// parent that says anything. It starts its children in waves, batch after batch, as ours does: all at once is slower,
+// and would flatter ours.
 const (
 	floorRoot   = "FloorWorkflow"
 	floorBatch  = "FloorBatchWorkflow"

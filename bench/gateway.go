@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.temporal.io/sdk/client"
 
-	"rollcall/authority"
 	"rollcall/gateway/agentapi"
+	"rollcall/internal/authority"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
@@ -48,7 +48,8 @@ func newGatewayCommand() *cobra.Command {
 func (o gatewayOptions) args() []string {
 	return []string{
 		"gateway", "--address", o.address, "--database", o.database, "--dir", o.dir,
-		"--poll-for", o.pollFor.String(), "--reports-at-once", fmt.Sprint(o.reportsAtOnce), "--plain=" + strconv.FormatBool(o.plain),
+		"--poll-for", o.pollFor.String(), "--reports-at-once", fmt.Sprint(o.reportsAtOnce),
+		"--plain=" + strconv.FormatBool(o.plain),
 	}
 }
 
@@ -92,7 +93,8 @@ func (o gatewayOptions) run(ctx context.Context) error {
 		return err
 	}
 	bare, err := serveOneRow(ctx, store, &tls.Config{
-		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
+		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate},
+		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
 	})
 	if err != nil {
 		return err
@@ -114,14 +116,17 @@ func serveOneRow(ctx context.Context, store *inventory.Store, config *tls.Config
 	if err != nil {
 		return nil, fmt.Errorf("listen for the floor: %w", err)
 	}
-	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var generation int64
-		if err := oneRow.GetContext(r.Context(), &generation, runbook.DefaultOrgID, r.PathValue("name")); err != nil {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
-		}
-		w.WriteHeader(http.StatusNoContent)
-	})}
+	server := &http.Server{
+		ReadHeaderTimeout: time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var generation int64
+			if err := oneRow.GetContext(r.Context(), &generation, runbook.DefaultOrgID, r.PathValue("name")); err != nil {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			w.WriteHeader(http.StatusNoContent)
+		}),
+	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /api/v1/devices/{name}/rendered", server.Handler)
 	server.Handler = mux

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"rollcall/bench/process"
 )
 
 // laps takes the time, and the CPU time of servers and workers, of one phase after the other.
@@ -13,7 +15,7 @@ type laps struct {
 	stack         *stack
 	workers       *workers
 	at            time.Time
-	worker, serve usage
+	worker, serve process.Usage
 }
 
 func (l *laps) begin() (err error) {
@@ -31,11 +33,11 @@ func (l *laps) end(devices int) (lap, error) {
 	}, err
 }
 
-func (l *laps) used() (worker, server usage, err error) {
-	if worker, err = usageOf(l.workers.pids()...); err != nil {
+func (l *laps) used() (worker, server process.Usage, err error) {
+	if worker, err = process.UsageOf(l.workers.pids()...); err != nil {
 		return worker, server, err
 	}
-	server, err = usageOf(l.stack.serverPIDs...)
+	server, err = process.UsageOf(l.stack.serverPIDs...)
 	return worker, server, err
 }
 

@@ -1,5 +1,6 @@
 // Bench measures what a restore costs, side by side with the floor: the least that Temporal and PostgreSQL themselves
-// cost for the same shape of work, on the same servers, in the same run. It is never part of the tests.
+// cost for the same shape of work, on the same servers, in the same run. It is a module of its own, so that what it
+// needs stays out of Rollcall.
 package main
 
 import (
@@ -10,16 +11,19 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-)
 
-// version is set by the build.
-var version = "dev"
+	"rollcall/internal/version"
+
+	"rollcall/bench/inventorybench"
+	"rollcall/bench/report"
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once
-	if err := newRoot().ExecuteContext(ctx); err != nil {
+	err := newRoot().ExecuteContext(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
@@ -30,7 +34,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "bench",
 		Short:         "Measure what a restore costs against what Temporal and PostgreSQL themselves cost",
-		Version:       version,
+		Version:       version.Get().Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -40,8 +44,9 @@ func newRoot() *cobra.Command {
 			return printPlan(cmd, planned, defaultRates)
 		},
 	}
-	root.Flags().IntVar(&planned, "plan", 0, "the same as bench plan, at the rates of this project's own measurements, for so many `devices`")
-	root.PersistentFlags().StringP("output", "o", outputTable, "output format: table or json")
+	root.Flags().IntVar(&planned, "plan", 0,
+		"the same as bench plan, at the rates of this project's own measurements, for so many `devices`")
+	root.PersistentFlags().StringP("output", "o", report.OutputTable, "output format: table or json")
 	root.AddCommand(commands()...)
 	return root
 }
@@ -49,7 +54,8 @@ func newRoot() *cobra.Command {
 // commands are the benches, one for each file that measures something.
 func commands() []*cobra.Command {
 	return []*cobra.Command{
-		newRollcallCommand(), newInventoryCommand(), newAgentsCommand(), newDemoCommand(), newPlanCommand(), newWorkerCommand(), newGatewayCommand(),
+		newRollcallCommand(), inventorybench.NewCommand(), newAgentsCommand(), newDemoCommand(), newPlanCommand(),
+		newWorkerCommand(), newGatewayCommand(),
 		newFleetCommand(),
 	}
 }

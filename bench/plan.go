@@ -11,7 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rollcall/host"
+	"rollcall/bench/process"
+	"rollcall/bench/report"
+	"rollcall/internal/host"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
@@ -24,8 +26,8 @@ const (
 	conflictBytes       = 3_700
 	parentEventsTaken   = 3.8 // parents' histories, for each device
 	parentBytes         = 1_500
-	// worstParentEvents is when every start and every end of a child comes alone: asked for, started, ended, and two workflow
-	// tasks of three events.
+	// worstParentEvents is when every start and every end of a child comes alone: asked for, started, ended, and two
+	// workflow tasks of three events.
 	worstParentEvents = 9
 	// batchEventsInRoot is what one batch adds to the history of its restore: the same nine and a signal.
 	batchEventsInRoot = 10
@@ -84,8 +86,8 @@ func newPlanCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan DEVICES",
 		Short: "What a restore of so many devices needs, and how far Temporal's limits are away",
-		Long: `Multiplies what was measured for one device (docs/performance.md). The rates are those of one machine with two cores; give
-those of your cluster, as bench rollcall measures them.`,
+		Long: `Multiplies what was measured for one device (docs/performance.md). The rates are those of one machine with two
+cores; give those of your cluster, as bench rollcall measures them.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			devices, err := strconv.Atoi(args[0])
@@ -118,7 +120,7 @@ func printPlan(cmd *cobra.Command, devices int, p clusterRates) error {
 	if err != nil {
 		return err
 	}
-	return printAs(cmd, plan, plan.table)
+	return report.PrintAs(cmd, plan, plan.table)
 }
 
 func makePlan(devices int, p clusterRates) (plan, error) {
@@ -133,16 +135,26 @@ func makePlan(devices int, p clusterRates) (plan, error) {
 	needs := func(what string, value float64, unit, how string) {
 		made.Needs = append(made.Needs, need{what, value, unit, how})
 	}
-	needs("put on the roll (T1)", hours(p.rolled), "h", fmt.Sprintf("at %g devices/s; a device may report as soon as its workflow waits", p.rolled))
-	needs("fan-out: until the last device can be heard", hours(p.started), "h", fmt.Sprintf("at %g workflows/s", p.started))
-	needs("answering all of them at once", hours(p.answered), "h", fmt.Sprintf("at %g reports/s; the gateway makes agents wait meanwhile", p.answered))
-	needs("histories of devices", (normal*deviceBytes+conflict*conflictBytes)/gib, "GiB", fmt.Sprintf("%d bytes, %d with a conflict", deviceBytes, conflictBytes))
+	needs("put on the roll (T1)", hours(p.rolled),
+		"h", fmt.Sprintf("at %g devices/s; a device may report as soon as its workflow waits", p.rolled))
+	needs("fan-out: until the last device can be heard", hours(p.started),
+		"h", fmt.Sprintf("at %g workflows/s", p.started))
+	needs("answering all of them at once", hours(p.answered),
+		"h", fmt.Sprintf("at %g reports/s; the gateway makes agents wait meanwhile", p.answered))
+	needs("histories of devices", (normal*deviceBytes+conflict*conflictBytes)/gib,
+		"GiB", fmt.Sprintf("%d bytes, %d with a conflict", deviceBytes, conflictBytes))
 	needs("histories of parents", n*parentBytes/gib, "GiB", fmt.Sprintf("%d bytes for each device", parentBytes))
-	needs("Temporal's databases", n*workflowBytes/gib, "GiB", fmt.Sprintf("%d KB for each workflow, visibility and its indexes included, until the retention ends", workflowBytes/1000))
-	needs("inventory, beside Flight Control's own", n*rollRowBytes/gib, "GiB", fmt.Sprintf("%d bytes for each device: roll, audit, events", rollRowBytes))
-	needs("workers", math.Ceil(max(2, p.answered/200, p.started/200)), "processes", "one core carries some 200 a second; two, so that one may die")
-	needs("memory of each worker", (workerBaseBytes+min(n, host.CacheSize)*cachedBytes)/mib, "MiB", fmt.Sprintf("its cache holds at most %d workflows", host.CacheSize))
-	needs("history shards", shards(max(p.started, p.answered)), "shards", "fixed when a cluster is made; a power of two with 4 or more for each workflow a second")
+	needs("Temporal's databases", n*workflowBytes/gib,
+		"GiB", fmt.Sprintf("%d KB for each workflow, visibility and its indexes included, until the retention ends",
+			workflowBytes/1000))
+	needs("inventory, beside Flight Control's own", n*rollRowBytes/gib,
+		"GiB", fmt.Sprintf("%d bytes for each device: roll, audit, events", rollRowBytes))
+	needs("workers", math.Ceil(max(2, p.answered/200, p.started/200)), "processes",
+		"one core carries some 200 a second; two, so that one may die")
+	needs("memory of each worker", (workerBaseBytes+min(n, host.CacheSize)*cachedBytes)/process.MiB,
+		"MiB", fmt.Sprintf("its cache holds at most %d workflows", host.CacheSize))
+	needs("history shards", shards(max(p.started, p.answered)), "shards",
+		"fixed when a cluster is made; a power of two with 4 or more for each workflow a second")
 	margins := func(what string, value, limit float64) {
 		made.Margins = append(made.Margins, margin{what, value, limit, limit / value})
 	}
@@ -152,7 +164,8 @@ func makePlan(devices int, p clusterRates) (plan, error) {
 	margins("events of a batch, at worst", batch*worstParentEvents, limitEvents)
 	margins("events of a batch, at worst, until Temporal warns", batch*worstParentEvents, warnEvents)
 	margins("bytes of a batch's history", batch*parentBytes, limitHistoryBytes)
-	margins("events of the restore, without its looks at the tally", float64(len(slices))*batchEventsInRoot+float64(inventory.RollParts(int(n)))*9, limitEvents)
+	margins("events of the restore, without its looks at the tally", float64(len(slices))*batchEventsInRoot+
+		float64(inventory.RollParts(int(n)))*9, limitEvents)
 	margins("events of a device, conflict and resume", conflictEventsTaken, limitEvents)
 	margins("resumes of one device in one run", 1, limitUpdates)
 	return made, nil
@@ -176,11 +189,11 @@ func (p plan) table(out io.Writer) error {
 	fmt.Fprintf(w, "%d devices in %d batches of up to %d\n\n", p.Devices, p.Batches, p.BatchSize)
 	fmt.Fprintln(w, "NEEDED\tHOW MUCH\tUNIT\tHOW IT IS RECKONED")
 	for _, n := range p.Needs {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", n.What, number(n.Value), n.Unit, n.How)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", n.What, report.Number(n.Value), n.Unit, n.How)
 	}
 	fmt.Fprintln(w, "\nLIMIT OF TEMPORAL\tVALUE\tLIMIT\tMARGIN")
 	for _, m := range p.Margins {
-		fmt.Fprintf(w, "%s\t%s\t%.0f\t%s times\n", m.What, number(m.Value), m.Limit, number(m.Times))
+		fmt.Fprintf(w, "%s\t%s\t%.0f\t%s times\n", m.What, report.Number(m.Value), m.Limit, report.Number(m.Times))
 	}
 	return w.Flush()
 }

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
+	"rollcall/bench/process"
 	"rollcall/inventory"
 )
 
@@ -26,7 +27,8 @@ type runner interface {
 	unanswered(ctx context.Context) (int, error)
 	// finish ends what a human must end, and says how many devices that were.
 	finish(ctx context.Context, c client.Client) (int, error)
-	// deviceIDs are the workflow ids of the devices on the normal path and on that of a conflict, parentIDs those above them.
+	// deviceIDs are the workflow ids of the devices on the normal path and on that of a conflict, parentIDs those above
+	// them.
 	deviceIDs() (normal, conflict []string)
 	parentIDs() []string
 }
@@ -80,8 +82,8 @@ type size struct {
 	Most          float64 // events of the longest
 }
 
-// race runs one of the two from start to end. CPU time is limited in all that is measured: that of the server's members since
-// they serve (limitServers), and that of each worker from when it is about to poll (startOne).
+// race runs one of the two from start to end. CPU time is limited in all that is measured: that of the server's members
+// since they serve (limitServers), and that of each worker from when it is about to poll (startOne).
 func race(ctx context.Context, s *stack, name string, r runner, o runOptions) (m measured, err error) {
 	store, url, err := s.newInventory(ctx)
 	if err != nil {
@@ -93,7 +95,8 @@ func race(ctx context.Context, s *stack, name string, r runner, o runOptions) (m
 	}
 	queue := fmt.Sprintf("bench-%d", s.inventories)
 	_, floor := r.(*floorRunner)
-	w, err := startWorkers(ctx, o.workers, workerOptions{address: s.addresses, database: url, queue: queue, floor: floor, cpu: o.workerCPU})
+	w, err := startWorkers(ctx, o.workers,
+		workerOptions{address: s.addresses, database: url, queue: queue, floor: floor, cpu: o.workerCPU})
 	if err != nil {
 		return m, err
 	}
@@ -164,7 +167,7 @@ func race(ctx context.Context, s *stack, name string, r runner, o runOptions) (m
 		return m, err
 	}
 	m.Whole += m.Storm.Seconds
-	used, err := usageOf(w.pids()...)
+	used, err := process.UsageOf(w.pids()...)
 	if err != nil {
 		return m, err
 	}
@@ -198,11 +201,11 @@ func race(ctx context.Context, s *stack, name string, r runner, o runOptions) (m
 
 // weigh reads the memory while all devices wait.
 func (m *measured) weigh(s *stack, w *workers) error {
-	worker, err := usageOf(w.pids()...)
+	worker, err := process.UsageOf(w.pids()...)
 	if err != nil {
 		return err
 	}
-	server, err := usageOf(s.memberPIDs...)
+	server, err := process.UsageOf(s.memberPIDs...)
 	if err != nil {
 		return err
 	}

@@ -18,10 +18,10 @@ import (
 	"rollcall/simulator"
 )
 
-// reporters are agents reduced to their part in a roll call, so that a machine can be a whole fleet whose connections it could
-// not hold: they speak without TLS, are connected only while they ask, and end when the roll call has answered them. What they
-// say, and when, is what an agent says: its status, and then a poll; who is turned away comes again after as long as it was
-// told, and up to half as long more.
+// reporters are agents reduced to their part in a roll call, so that a machine can be a whole fleet whose connections
+// it could not hold: they speak without TLS, are connected only while they ask, and end when the roll call has answered
+// them. What they say, and when, is what an agent says: its status, and then a poll; who is turned away comes again
+// after as long as it was told, and up to half as long more.
 type reporters struct {
 	fleetOptions
 	http  *http.Client
@@ -45,16 +45,17 @@ func (r *reporters) Run(ctx context.Context) simulator.Summary {
 	r.began = time.Now()
 	var wait sync.WaitGroup
 	for i := r.from; i < r.to; i++ {
-		wait.Go(func() { r.live(ctx, deviceName(r.prefix, i)) })
+		wait.Go(func() { r.live(ctx, deviceName(r.prefix, i*r.every)) })
 	}
 	wait.Wait()
 	return r.Summary()
 }
 
-// Summary is how they stand; Back are those whom the roll call has answered.
+// Summary is how they stand; Back are those that the roll call has answered.
 func (r *reporters) Summary() simulator.Summary {
 	s := simulator.Summary{
-		Agents: r.to - r.from, Back: r.back.Load(), Polls: r.polls.Load(), Reports: r.statuses.Load(), Retries: r.retries.Load(), Errors: r.errors.Load(),
+		Agents: r.to - r.from, Back: r.back.Load(), Polls: r.polls.Load(), Reports: r.statuses.Load(),
+		Retries: r.retries.Load(), Errors: r.errors.Load(),
 	}
 	if !r.began.IsZero() {
 		s.Seconds = time.Since(r.began).Seconds()
@@ -102,8 +103,8 @@ type reporter struct {
 	waits, answered bool
 }
 
-// visit says the status, once a minute or after a poll that was answered, and polls. again is for how long the agent was
-// turned away.
+// visit says the status, once a minute or after a poll that was answered, and polls. again is for how long the agent
+// was turned away.
 func (r *reporter) visit(ctx context.Context) (again time.Duration, err error) {
 	if time.Since(r.saidAt) >= time.Minute {
 		if again, err = r.sayStatus(ctx); err != nil || again > 0 || r.answered {
@@ -126,7 +127,8 @@ func (r *reporter) sayStatus(ctx context.Context) (again time.Duration, err erro
 	}
 	r.statuses.Add(1)
 	again, err = r.ask(ctx, http.MethodPut, r.device+"/status", fmt.Sprintf(
-		`{"apiVersion":"flightctl.io/v1beta1","kind":"Device","metadata":{"name":%q},"status":{"config":{"renderedVersion":%q}}}`, r.name, restoredVersion), &stored)
+		`{"apiVersion":"flightctl.io/v1beta1","kind":"Device","metadata":{"name":%q},`+
+			`"status":{"config":{"renderedVersion":%q}}}`, r.name, restoredVersion), &stored)
 	if err == nil && again == 0 {
 		before := r.waits
 		r.saidAt, r.waits = time.Now(), runbook.StateOf(stored.Metadata.Annotations) == runbook.StateAwaitingReconnect
@@ -141,8 +143,9 @@ func (r *reporter) ask(ctx context.Context, method, what, body string, into any)
 	if err != nil {
 		return 0, err
 	}
-	// Each of them is idempotent, and net/http may ask again where it was given a connection that the gateway had just closed for
-	// being idle: an agent has a connection of its own, and none that somebody else had left. Without a value it is not sent.
+	// Each of them is idempotent, and net/http may ask again where it was given a connection that the gateway had just
+	// closed for being idle: an agent has a connection of its own, and none that someone else had left. Without a value it
+	// is not sent.
 	request.Header["Idempotency-Key"] = nil
 	response, err := r.http.Do(request)
 	if err != nil {

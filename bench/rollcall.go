@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rollcall/bench/report"
 	"rollcall/runbook"
 )
 
@@ -30,17 +31,19 @@ func newRollcallCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rollcall",
 		Short: "A whole roll call against the floor: throughput, histories, memory",
-		Long: `Runs a whole roll call, and beside it the floor: the same tree of workflows, each waiting for one signal, running one local
-activity of one UPDATE, and completing. Both run on the same servers, one after the other, and in the other order in the
+		Long: `Runs a whole roll call, and beside it the floor: the same tree of workflows, each waiting for one signal,
+running one local activity of one UPDATE, and completing. Both run on the same servers, one after the other,
+and in the other order in the
 next round; figures are those of all rounds together.
 
-That throughput follows the servers of a cluster, or the workers, is seen where they are what is scarce: one and three of them,
+That throughput follows the servers of a cluster, or the workers, is seen where they are what is scarce: one
+and three of them,
 each held to a share of a core. (120 shards are dealt to three servers most evenly.)`,
 		Example: `  bench rollcall --devices 1000 -o json
   bench rollcall --devices 400 --server postgres --shards 120 --servers 3 --server-cpu 0.25
   bench rollcall --devices 600 --server postgres --workers 3 --worker-cpu 0.05`,
 		Args: cobra.NoArgs,
-		RunE: reporting(func(ctx context.Context, stderr io.Writer) (*report, error) {
+		RunE: report.Command(func(ctx context.Context, stderr io.Writer) (*report.Report, error) {
 			o.stderr = stderr
 			return o.run(ctx)
 		}),
@@ -48,16 +51,22 @@ each held to a share of a core. (120 shards are dealt to three servers most even
 	flags := cmd.Flags()
 	flags.IntSliceVar(&o.devices, "devices", []int{1000, 10000}, "sizes of the fleet")
 	flags.IntVar(&o.batchSize, "batch-size", runbook.DefaultBatchSize, "devices below one parent workflow")
-	flags.IntVar(&o.batchesAtOnce, "batches-at-once", runbook.DefaultBatchesAtOnce, "parent workflows that start their devices at a time, ours and the floor's")
-	flags.StringVar(&o.server, "server", serverDev, "Temporal server: dev (on SQLite) or postgres (make bench-server builds it)")
+	flags.IntVar(&o.batchesAtOnce, "batches-at-once", runbook.DefaultBatchesAtOnce,
+		"parent workflows that start their devices at a time, ours and the floor's")
+	flags.StringVar(&o.server, "server", serverDev,
+		"Temporal server: dev (on SQLite) or postgres (make bench-server builds it)")
 	flags.IntVar(&o.servers, "servers", 1, "processes of the Temporal server, as one cluster (with --server postgres)")
-	flags.IntVar(&o.shards, "shards", 0, "history shards, which the processes share (with --server postgres); 0 is the server's own default")
+	flags.IntVar(&o.shards, "shards", 0,
+		"history shards, which the processes share (with --server postgres); 0 is the server's own default")
 	flags.IntVar(&o.workers, "workers", 1, "worker processes")
-	flags.Float64Var(&o.serverCPU, "server-cpu", 0, "`cores` that each process of the Temporal server may use, as in 0.25, once it serves; 0 is no limit")
-	flags.Float64Var(&o.workerCPU, "worker-cpu", 0, "`cores` that each worker may use, once it is about to poll; 0 is no limit")
+	flags.Float64Var(&o.serverCPU, "server-cpu", 0,
+		"`cores` that each process of the Temporal server may use, as in 0.25, once it serves; 0 is no limit")
+	flags.Float64Var(&o.workerCPU, "worker-cpu", 0,
+		"`cores` that each worker may use, once it is about to poll; 0 is no limit")
 	flags.IntVar(&o.rounds, "rounds", 2, "how often each is run, in turn")
 	flags.IntVar(&o.senders, "senders", 64, "reports, or resumes, under way at once")
-	flags.IntVar(&o.underWay, "under-way", 500, "reports that may be unanswered at once, as a gateway lets them in; 0 is all")
+	flags.IntVar(&o.underWay, "under-way", 500,
+		"reports that may be unanswered at once, as a gateway lets them in; 0 is all")
 	flags.Float64Var(&o.ahead, "ahead", 0.1, "share of devices that are ahead of the backup")
 	flags.BoolVar(&o.kill, "kill-workers", false, "kill the workers while all devices wait, and start others")
 	flags.BoolVar(&o.untilWaiting, "until-waiting", false, "end when all devices wait")
@@ -111,16 +120,18 @@ func (o rollcallOptions) checkMachine() error {
 	return nil
 }
 
-func (o rollcallOptions) run(ctx context.Context) (r *report, err error) {
+func (o rollcallOptions) run(ctx context.Context) (r *report.Report, err error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
 	if err := o.checkMachine(); err != nil {
 		return nil, err
 	}
-	r = newReport("rollcall", map[string]any{
-		"server": o.server, "batchSize": o.batchSize, "batchesAtOnce": o.batchesAtOnce, "workers": o.workers, "rounds": o.rounds, "senders": o.senders, "underWay": o.underWay, "ahead": o.ahead, "killWorkers": o.kill, "floorWave": o.floorWave,
-		"servers": o.servers, "shards": o.shards, "serverCPU": o.serverCPU, "workerCPU": o.workerCPU,
+	r = report.New("rollcall", map[string]any{
+		"server": o.server, "batchSize": o.batchSize, "batchesAtOnce": o.batchesAtOnce, "workers": o.workers,
+		"rounds": o.rounds, "senders": o.senders, "underWay": o.underWay, "ahead": o.ahead, "killWorkers": o.kill,
+		"floorWave": o.floorWave,
+		"servers":   o.servers, "shards": o.shards, "serverCPU": o.serverCPU, "workerCPU": o.workerCPU,
 	})
 	s, err := startStackOn(ctx, serverOptions{kind: o.server, members: o.servers, shards: o.shards, cpu: o.serverCPU})
 	if err != nil {
@@ -162,7 +173,10 @@ func (o rollcallOptions) measure(ctx context.Context, s *stack, n int) (pair, er
 		order := []func() error{
 			func() error {
 				id := fmt.Sprintf("bench-%d-%d", n, round)
-				runner := &ours{id: id, prefix: fmt.Sprintf("device-%d-%d-", n, round), batchSize: o.batchSize, batchesAtOnce: o.batchesAtOnce, ahead: o.ahead, senders: o.senders}
+				runner := &ours{
+					id: id, prefix: fmt.Sprintf("device-%d-%d-", n, round), batchSize: o.batchSize,
+					batchesAtOnce: o.batchesAtOnce, ahead: o.ahead, senders: o.senders,
+				}
 				m, err := race(ctx, s, "ours", runner, options)
 				p.ours.add(m, o.rounds)
 				return err
@@ -171,7 +185,10 @@ func (o rollcallOptions) measure(ctx context.Context, s *stack, n int) (pair, er
 				if o.skipFloor {
 					return nil
 				}
-				in := floorSlice{Run: fmt.Sprintf("%d-%d", n, round), BatchSize: o.batchSize, Wave: o.floorWave, Batches: o.batchesAtOnce}
+				in := floorSlice{
+					Run: fmt.Sprintf("%d-%d", n, round), BatchSize: o.batchSize, Wave: o.floorWave,
+					Batches: o.batchesAtOnce,
+				}
 				m, err := race(ctx, s, "floor", &floorRunner{in: in}, options)
 				p.floor.add(m, o.rounds)
 				return err
@@ -205,7 +222,11 @@ func (m *measured) add(one measured, rounds int) {
 	m.WorkerPeakMiB = max(m.WorkerPeakMiB, one.WorkerPeakMiB)
 	m.ServerMiB = max(m.ServerMiB, one.ServerMiB)
 	m.InventoryMiB, m.TemporalMiB = max(m.InventoryMiB, one.InventoryMiB), max(m.TemporalMiB, one.TemporalMiB)
-	for _, h := range []struct{ to, from *size }{{&m.Normal, &one.Normal}, {&m.Conflict, &one.Conflict}, {&m.Parents, &one.Parents}} {
+	for _, h := range []struct{ to, from *size }{
+		{&m.Normal, &one.Normal},
+		{&m.Conflict, &one.Conflict},
+		{&m.Parents, &one.Parents},
+	} {
 		h.to.Most = max(h.to.Most, h.from.Most)
 		h.to.Events += part * h.from.Events
 		h.to.Bytes += part * h.from.Bytes

@@ -33,13 +33,16 @@ const (
 func (r *ours) prepare(ctx context.Context, store *inventory.Store, n int) error {
 	r.store, r.devices = store, n
 	_, err := store.DB().ExecContext(ctx, `
-insert into devices (org_id, name, labels, annotations, spec, status, generation, resource_version, created_at, updated_at)
+insert into devices (org_id, name, labels, annotations, spec, status, generation, resource_version, created_at,
+updated_at)
 select $1, $4 || lpad(i::text, 6, '0'),
     jsonb_build_object('site', 'site-' || i % 50, 'environment', case i % 3 when 0 then 'production' else 'test' end),
     jsonb_build_object('device-controller/renderedVersion', $3::text, 'fleet-controller/templateVersion', 'v1'),
     '{"os": {"image": "quay.io/acme/edge:9.4"}, "applications": [{"name": "till", "image": "quay.io/acme/till:v3"}]}',
-    jsonb_build_object('summary', '{"status": "Online"}'::jsonb, 'updated', '{"status": "UpToDate"}'::jsonb, 'lifecycle', '{"status": "Enrolled"}'::jsonb,
-        'config', jsonb_build_object('renderedVersion', $3::text), 'systemInfo', jsonb_build_object('bootID', md5(i::text), 'agentVersion', '1.0')),
+    jsonb_build_object('summary', '{"status": "Online"}'::jsonb, 'updated', '{"status": "UpToDate"}'::jsonb,
+    'lifecycle', '{"status": "Enrolled"}'::jsonb,
+        'config', jsonb_build_object('renderedVersion', $3::text), 'systemInfo', jsonb_build_object('bootID',
+        md5(i::text), 'agentVersion', '1.0')),
     1, 1, now(), now()
 from generate_series(0, $2 - 1) i`, runbook.DefaultOrgID, n, restoredVersion, r.prefix)
 	if err == nil {
@@ -65,12 +68,14 @@ func (r *ours) start(ctx context.Context, c client.Client, queue string) (client
 		StaticSummary: "bench",
 		TypedSearchAttributes: temporal.NewSearchAttributes(
 			temporal.NewSearchAttributeKeyKeyword(runbook.AttributeRestoreID).ValueSet(r.id)),
-	}, runbook.RestoreWorkflowName, runbook.RestoreInput{RestoreID: r.id, By: "bench", BatchSize: r.batchSize, BatchesAtOnce: r.batchesAtOnce})
+	}, runbook.RestoreWorkflowName,
+		runbook.RestoreInput{RestoreID: r.id, By: "bench", BatchSize: r.batchSize, BatchesAtOnce: r.batchesAtOnce})
 }
 
 func (r *ours) rolled(ctx context.Context) (time.Duration, error) {
 	var seconds float64
-	err := r.store.DB().GetContext(ctx, &seconds, `select extract(epoch from rolled_at - started_at) from rollcall.restores where id = $1`, r.id)
+	err := r.store.DB().GetContext(ctx, &seconds,
+		`select extract(epoch from rolled_at - started_at) from rollcall.restores where id = $1`, r.id)
 	if err != nil {
 		return 0, fmt.Errorf("read when the roll was made: %w", err)
 	}
@@ -92,7 +97,8 @@ func (r *ours) report(ctx context.Context, c client.Client, i int) error {
 }
 
 func (r *ours) unanswered(ctx context.Context) (n int, err error) {
-	err = r.store.DB().GetContext(ctx, &n, `select count(*) from rollcall.roll where restore_id = $1 and state = $2`, r.id, runbook.StateAwaitingReconnect)
+	err = r.store.DB().GetContext(ctx, &n, `select count(*) from rollcall.roll where restore_id = $1 and state = $2`, r.id,
+		runbook.StateAwaitingReconnect)
 	return n, err
 }
 
@@ -177,7 +183,8 @@ func (r *floorRunner) start(ctx context.Context, c client.Client, queue string) 
 func (r *floorRunner) rolled(context.Context) (time.Duration, error) { return 0, nil }
 
 func (r *floorRunner) report(ctx context.Context, c client.Client, i int) error {
-	return c.SignalWorkflow(ctx, floorDeviceID(r.in.Run, i), "", runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: restoredVersion})
+	return c.SignalWorkflow(ctx, floorDeviceID(r.in.Run, i), "", runbook.SignalReconnect,
+		runbook.ReconnectSignal{RenderedVersion: restoredVersion})
 }
 
 func (r *floorRunner) unanswered(ctx context.Context) (n int, err error) {

@@ -13,7 +13,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
-	"rollcall/devenv"
+	"rollcall/bench/process"
+	"rollcall/internal/devenv"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
@@ -80,7 +81,8 @@ func (s *stack) start(ctx context.Context, server serverOptions) error {
 	}
 	group, starting := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		s.postgres, err = devenv.StartPostgres(starting, devenv.PostgresConfig{Dir: filepath.Join(s.dir, "postgres"), Durable: true})
+		s.postgres, err = devenv.StartPostgres(starting,
+			devenv.PostgresConfig{Dir: filepath.Join(s.dir, "postgres"), Durable: true})
 		return err
 	})
 	group.Go(func() error { return s.startTemporal(starting, server) })
@@ -104,8 +106,8 @@ func (s *stack) start(ctx context.Context, server serverOptions) error {
 	return s.limitServers(server.cpu)
 }
 
-// limitServers comes once all members serve, which would take long with little CPU time. The limits end before the servers are
-// asked to end, for the same reason.
+// limitServers comes once all members serve, which would take long with little CPU time. The limits end before the
+// servers are asked to end, for the same reason.
 func (s *stack) limitServers(cores float64) error {
 	if cores == 0 {
 		return nil
@@ -133,7 +135,8 @@ func (s *stack) startTemporal(ctx context.Context, server serverOptions) error {
 		s.memberPIDs, s.serverPIDs = t.PIDs(), append(t.PIDs(), t.Postgres().PID())
 		return nil
 	}
-	t, err := devenv.StartTemporal(ctx, devenv.TemporalConfig{Dir: dir, UIPort: devenv.NoUI, SearchAttributes: runbook.SearchAttributes})
+	t, err := devenv.StartTemporal(ctx,
+		devenv.TemporalConfig{Dir: dir, UIPort: devenv.NoUI, SearchAttributes: runbook.SearchAttributes})
 	if err != nil {
 		return err
 	}
@@ -168,7 +171,8 @@ func (s *stack) newInventory(ctx context.Context) (*inventory.Store, string, err
 	return store, url, err
 }
 
-// sizes are those of what a roll call adds to an inventory (roll, audit, events) and of all that Temporal has stored, in MiB.
+// sizes are those of what a roll call adds to an inventory (roll, audit, events) and of all that Temporal has stored,
+// in MiB.
 func (s *stack) sizes(ctx context.Context, store *inventory.Store) (ours, temporals float64, err error) {
 	var bytes int64
 	if err := store.DB().GetContext(ctx, &bytes, `
@@ -194,7 +198,7 @@ where c.relkind = 'r' and (n.nspname = 'rollcall' or n.nspname = 'public' and c.
 	if err != nil {
 		return 0, 0, fmt.Errorf("read the size of Temporal's database: %w", err)
 	}
-	return float64(bytes) / mib, float64(stored) / mib, nil
+	return float64(bytes) / process.MiB, float64(stored) / process.MiB, nil
 }
 
 // quiet is a logger for the bench's own client: what goes wrong comes back as an error.

@@ -17,7 +17,7 @@ import (
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
 
-	"rollcall/host"
+	"rollcall/internal/host"
 	"rollcall/inventory"
 )
 
@@ -75,7 +75,7 @@ func (o workerOptions) run(ctx context.Context) error {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	dial := temporalAt(o.address)
 	dial.Logger = log.NewStructuredLogger(logger)
-	host.Unstick(&dial)
+	host.DisableStickyQueue(&dial)
 	c, err := client.DialContext(ctx, dial)
 	if err != nil {
 		return fmt.Errorf("connect to Temporal: %w", err)

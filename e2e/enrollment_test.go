@@ -2,7 +2,13 @@ package e2e
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"strings"
 	"testing"
 
@@ -19,12 +25,23 @@ func (s *site) request(name, known, status string) *site {
 	s.t.Helper()
 	text, err := json.Marshal(map[string]any{
 		"apiVersion": "flightctl.io/v1beta1", "kind": "EnrollmentRequest", "metadata": map[string]any{"name": name},
-		"spec": map[string]any{"csr": "x", "knownRenderedVersion": known}, "status": json.RawMessage(status),
+		"spec": map[string]any{"csr": csr(s.t, name), "knownRenderedVersion": known}, "status": json.RawMessage(status),
 	})
 	require.NoError(s.t, err)
 	_, err = s.store.Import(s.t.Context(), strings.NewReader(string(text)), inventory.ImportOptions{})
 	require.NoError(s.t, err)
 	return s
+}
+
+// csr is a signing request of a key of its own.
+func csr(t testing.TB, name string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.CreateCertificateRequest(rand.Reader,
+		&x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
+	require.NoError(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 }
 
 const pending = `{"conditions": []}`
@@ -36,7 +53,8 @@ func enrollmentID(name string) string {
 // enroll starts the workflow of a request that arrived after the restore, as whoever takes requests in does.
 func (s *site) enroll(name string) {
 	s.t.Helper()
-	_, err := s.client.ExecuteWorkflow(s.t.Context(), client.StartWorkflowOptions{ID: enrollmentID(name), TaskQueue: s.taskQueue},
+	_, err := s.client.ExecuteWorkflow(s.t.Context(),
+		client.StartWorkflowOptions{ID: enrollmentID(name), TaskQueue: s.taskQueue},
 		runbook.EnrollmentWorkflowName, runbook.EnrollmentInput{OrgID: runbook.DefaultOrgID, Name: name})
 	require.NoError(s.t, err)
 }
@@ -44,7 +62,7 @@ func (s *site) enroll(name string) {
 // decide puts a decision to a request's workflow and returns its answer.
 func (s *site) decide(name, update, id string, request any) runbook.EnrollmentDecision {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), waitLimit)
 	defer cancel()
 	handle, err := s.client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: enrollmentID(name), UpdateID: id, UpdateName: update, Args: []any{request},
@@ -58,12 +76,13 @@ func (s *site) decide(name, update, id string, request any) runbook.EnrollmentDe
 
 func (s *site) approve(name, by string) runbook.EnrollmentDecision {
 	s.t.Helper()
-	return s.decide(name, runbook.UpdateApprove, "by-"+by, runbook.ApproveRequest{By: by, Labels: map[string]string{"site": "berlin"}})
+	return s.decide(name, runbook.UpdateApprove, "by-"+by,
+		runbook.ApproveRequest{By: by, Labels: map[string]string{"site": "berlin"}})
 }
 
 func (s *site) enrolled(name string) runbook.EnrollmentResult {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), waitLimit)
 	defer cancel()
 	var result runbook.EnrollmentResult
 	require.NoError(s.t, s.client.GetWorkflow(ctx, enrollmentID(name), "").Get(ctx, &result))
@@ -130,10 +149,12 @@ func TestDecisionsThatAreRefused(t *testing.T) {
 	require.Equal(t, "alice", again.By)
 	require.Equal(t, runbook.CodeDeviceExists, s.approve("web-1", "alice").Code)
 	require.True(t, s.runs(enrollmentID("web-1")), "it is still to be decided")
-	require.True(t, s.decide("unwanted", runbook.UpdateDeny, "d", runbook.DenyRequest{By: "alice", Reason: "unknown"}).Accepted)
+	require.True(t,
+		s.decide("unwanted", runbook.UpdateDeny, "d", runbook.DenyRequest{By: "alice", Reason: "unknown"}).Accepted)
 	require.Equal(t, runbook.EnrollmentDenied, s.enrolled("unwanted").Decision.State)
 	handle, err := s.client.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
-		WorkflowID: enrollmentID("web-1"), UpdateName: runbook.UpdateApprove, Args: []any{runbook.ApproveRequest{}}, WaitForStage: client.WorkflowUpdateStageCompleted,
+		WorkflowID: enrollmentID("web-1"), UpdateName: runbook.UpdateApprove, Args: []any{runbook.ApproveRequest{}},
+		WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
 	if err == nil {
 		err = handle.Get(t.Context(), nil)
@@ -150,14 +171,21 @@ func TestTwoApprovalsAndADenialAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	s.stopWorker()
 	// Both approvals, and the approval and the denial, are read in one workflow task.
-	for id, payload := range map[string]any{"new": runbook.ApproveRequest{By: "bob"}, "denied": runbook.ApproveRequest{By: "mallory"}} {
+	for id, payload := range map[string]any{
+		"new": runbook.ApproveRequest{By: "bob"}, "denied": runbook.ApproveRequest{By: "mallory"},
+	} {
 		require.NoError(t, s.client.SignalWorkflow(t.Context(), enrollmentID(id), "", runbook.SignalApprove, payload))
 	}
-	require.NoError(t, s.client.SignalWorkflow(t.Context(), enrollmentID("new"), "", runbook.SignalApprove, runbook.ApproveRequest{By: "carol"}))
-	require.NoError(t, s.client.SignalWorkflow(t.Context(), enrollmentID("denied"), "", runbook.SignalDeny, runbook.DenyRequest{By: "alice"}))
+	require.NoError(t,
+		s.client.SignalWorkflow(t.Context(), enrollmentID("new"), "", runbook.SignalApprove,
+			runbook.ApproveRequest{By: "carol"}))
+	require.NoError(t,
+		s.client.SignalWorkflow(t.Context(), enrollmentID("denied"), "", runbook.SignalDeny,
+			runbook.DenyRequest{By: "alice"}))
 	s.startWorker()
 	require.Equal(t, "bob", s.enrolled("new").Decision.By)
-	require.Equal(t, runbook.EnrollmentDenied, s.enrolled("denied").Decision.State, "who is to be kept out does not slip in")
+	require.Equal(t, runbook.EnrollmentDenied, s.enrolled("denied").Decision.State,
+		"who is to be kept out does not slip in")
 	rows, err := s.store.Transitions(t.Context(), runbook.DefaultOrgID, "new", 0)
 	require.NoError(t, err)
 	require.Equal(t, runbook.CodeAlreadyApproved, rows[1].Code)
@@ -217,8 +245,8 @@ func TestCancelAndTakeUpAgainWithALateJoiner(t *testing.T) {
 	require.EqualValues(t, 2, done.Total)
 }
 
-// A restore whose workflow was terminated leaves its late joiners to their enrollments; the run that takes it up again has
-// them on its roll, and takes them over.
+// A restore whose workflow was terminated leaves its late joiners to their enrollments; the run that takes it up again
+// has them on its roll, and takes them over.
 func TestTerminatedRestoreIsTakenUpAgainWithALateJoiner(t *testing.T) {
 	t.Parallel()
 	s := newSite(t).startWorker().request("late", "7", pending).fleet(map[string]string{"web-1": "5"})

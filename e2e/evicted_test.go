@@ -11,10 +11,12 @@ import (
 )
 
 // A human decides days after the worker last had anything to do with the workflow, which has dropped it meanwhile. The
-// decision's task must not fail for that, as it does with Temporal before 1.31 where the task goes to that worker: so all of
-// their tasks go to any worker, whatever they last did. (Not in parallel: what the worker has dropped is dropped for all tests.)
+// decision's task must not fail for that, as it does with Temporal before 1.31 where the task goes to that worker: so
+// all of their tasks go to any worker, whatever they last did. (Not in parallel: what the worker has dropped is
+// dropped for all tests.)
 func TestADecisionAboutWhatTheWorkerHasDropped(t *testing.T) {
-	s := newSite(t).startWorker().fleet(map[string]string{"web-1": "5", "web-2": "5", "web-3": "5"}).request("late", "", pending)
+	s := newSite(t).startWorker().fleet(map[string]string{"web-1": "5", "web-2": "5", "web-3": "5"}).request("late", "",
+		pending)
 	run := s.restore(runbook.RestoreInput{RestoreID: "r1"})
 	for _, name := range []string{"web-1", "web-2", "web-3"} {
 		s.await(name, runbook.StateAwaitingReconnect)
@@ -27,9 +29,10 @@ func TestADecisionAboutWhatTheWorkerHasDropped(t *testing.T) {
 	s.reports("web-2", "8") // says nothing new, so that its task has nothing to write
 	s.eventually("both are noted", func() bool {
 		status, err := s.status("web-2")
-		return err == nil && status.Reported == "8" && s.count(deviceID("web-2"), enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED) == 3
+		return err == nil && status.Reported == "8" &&
+			s.count(deviceID("web-2"), enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED) == 3
 	})
-	_, err := s.resume("web-1", "by-nobody", runbook.ResumeRequest{ExpectVersion: "7"})
+	_, err := s.resume("web-1", "by-no-one", runbook.ResumeRequest{ExpectVersion: "7"})
 	require.Error(t, err, "a decision that is refused leaves the device paused")
 	s.eventually("the request's workflow has answered its first task", func() bool {
 		return s.runs(enrollmentID("late")) && s.count(enrollmentID("late"), enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED) > 0
@@ -44,7 +47,8 @@ func TestADecisionAboutWhatTheWorkerHasDropped(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, decision.Accepted, decision.Message)
 	}
-	require.True(t, s.decide("late", runbook.UpdateDeny, "by-alice", runbook.DenyRequest{By: "alice", Reason: "not ours"}).Accepted)
+	require.True(t,
+		s.decide("late", runbook.UpdateDeny, "by-alice", runbook.DenyRequest{By: "alice", Reason: "not ours"}).Accepted)
 	s.reports("web-3", "5")
 
 	_, err = s.result(run)
@@ -53,7 +57,8 @@ func TestADecisionAboutWhatTheWorkerHasDropped(t *testing.T) {
 		require.Zero(t, s.count(id, enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED), id)
 		for _, event := range s.events(id, "") {
 			if task := event.GetWorkflowTaskScheduledEventAttributes(); task != nil {
-				require.Equal(t, enumspb.TASK_QUEUE_KIND_NORMAL, task.GetTaskQueue().GetKind(), "%s, event %d", id, event.GetEventId())
+				require.Equal(t, enumspb.TASK_QUEUE_KIND_NORMAL, task.GetTaskQueue().GetKind(), "%s, event %d", id,
+					event.GetEventId())
 			}
 		}
 	}

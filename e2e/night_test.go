@@ -17,15 +17,21 @@ func TestAWholeNight(t *testing.T) {
 	for _, batchSize := range []int{0, 2} {
 		t.Run(fmt.Sprintf("batch size %d", batchSize), func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t).startWorker().fleet(map[string]string{"equal": "5", "behind": "5", "ahead": "5", "asked": "9", "gone": "1"})
+			s := newSite(t).startWorker().fleet(map[string]string{
+				"equal": "5", "behind": "5", "ahead": "5", "asked": "9", "gone": "1",
+			})
 			run := s.restore(runbook.RestoreInput{RestoreID: "r1", BatchSize: batchSize, By: "test"})
 			for _, name := range []string{"equal", "behind", "ahead", "asked", "gone"} {
 				s.await(name, runbook.StateAwaitingReconnect)
 			}
-			s.temporal("workflow", "signal", "--workflow-id", deviceID("equal"), "--name", "reconnect", "--input", `{"renderedVersion":"5"}`)
-			s.temporal("workflow", "signal", "--workflow-id", deviceID("behind"), "--name", "reconnect", "--input", `{"renderedVersion":"4"}`)
-			s.temporal("workflow", "signal", "--workflow-id", deviceID("ahead"), "--name", "reconnect", "--input", `{"renderedVersion":"7"}`)
-			s.temporal("workflow", "signal", "--workflow-id", deviceID("asked"), "--name", "reconnect", "--input", `{"renderedVersion":"10"}`)
+			s.temporal("workflow", "signal", "--workflow-id", deviceID("equal"), "--name", "reconnect", "--input",
+				`{"renderedVersion":"5"}`)
+			s.temporal("workflow", "signal", "--workflow-id", deviceID("behind"), "--name", "reconnect", "--input",
+				`{"renderedVersion":"4"}`)
+			s.temporal("workflow", "signal", "--workflow-id", deviceID("ahead"), "--name", "reconnect", "--input",
+				`{"renderedVersion":"7"}`)
+			s.temporal("workflow", "signal", "--workflow-id", deviceID("asked"), "--name", "reconnect", "--input",
+				`{"renderedVersion":"10"}`)
 			s.await("ahead", runbook.StateConflictPaused)
 			s.await("asked", runbook.StateConflictPaused)
 			s.temporal("workflow", "signal", "--workflow-id", deviceID("ahead"), "--name", "resume",
@@ -33,7 +39,8 @@ func TestAWholeNight(t *testing.T) {
 			out := s.temporal("workflow", "update", "execute", "--workflow-id", deviceID("asked"), "--name", "resume",
 				"--input", `{"by":"bob","expectVersion":"10"}`)
 			require.Contains(t, out, `nextVersion`)
-			s.temporal("workflow", "signal", "--workflow-id", deviceID("gone"), "--name", "withdraw", "--input", `{"by":"alice","force":true}`)
+			s.temporal("workflow", "signal", "--workflow-id", deviceID("gone"), "--name", "withdraw", "--input",
+				`{"by":"alice","force":true}`)
 
 			status, err := s.result(run)
 			require.NoError(t, err)
@@ -54,7 +61,7 @@ func TestWorkerStopsAndStartsInBetween(t *testing.T) {
 	s.await("a", runbook.StateAwaitingReconnect)
 	s.await("b", runbook.StateAwaitingReconnect)
 	s.stopWorker()
-	// All of this is kept for the worker, in one workflow task: the resume came when nobody had seen a conflict.
+	// All of this is kept for the worker, in one workflow task: the resume came when no one had seen a conflict.
 	s.reports("a", "7")
 	s.signal("a", runbook.SignalResume, runbook.ResumeRequest{By: "mallory"})
 	s.reports("b", "5")
@@ -109,7 +116,8 @@ func TestSupersede(t *testing.T) {
 	ended, err := s.result(first)
 	require.NoError(t, err)
 	require.Equal(t, runbook.RestoreSuperseded, ended.State)
-	require.EqualValues(t, 1, ended.Counts[runbook.StateConflictPaused], "the tally of a superseded restore stays as it was")
+	require.EqualValues(t, 1, ended.Counts[runbook.StateConflictPaused],
+		"the tally of a superseded restore stays as it was")
 	s.eventually("every device waits for the new restore", func() bool {
 		for _, name := range []string{"back", "waits", "paused"} {
 			status, err := s.status(name)
@@ -139,7 +147,9 @@ func TestTerminatedRestoreIsTakenUpAgain(t *testing.T) {
 	s.await("paused", runbook.StateConflictPaused)
 	s.eventually("back is back", func() bool { return s.tally("r1").Counts[runbook.StateNormal] == 1 })
 	require.NoError(t, s.client.TerminateWorkflow(t.Context(), runbook.RestoreWorkflowID("r1"), "", "by mistake"))
-	s.eventually("its children end with it", func() bool { return !s.runs(deviceID("waits")) && !s.runs(deviceID("paused")) })
+	s.eventually("its children end with it", func() bool {
+		return !s.runs(deviceID("waits")) && !s.runs(deviceID("paused"))
+	})
 
 	run := s.restore(runbook.RestoreInput{RestoreID: "r1", BatchSize: 2})
 	s.await("paused", runbook.StateConflictPaused)
@@ -207,7 +217,7 @@ func TestUpdateWithoutAWorkerIsUnknownAndThenApplied(t *testing.T) {
 	select {
 	case err := <-answered:
 		require.NoError(t, err)
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		t.Fatal("the update was never answered")
 	}
 }
@@ -229,11 +239,13 @@ func TestOneBadMessageHoldsNothingUp(t *testing.T) {
 	_, err := s.resume("a", "u1", runbook.ResumeRequest{By: "a", Reason: "x\x00"})
 	require.ErrorContains(t, err, "NUL")
 	handle, err := s.client.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
-		WorkflowID: deviceID("a"), UpdateID: "u2", UpdateName: runbook.UpdateResume, WaitForStage: client.WorkflowUpdateStageCompleted,
-		Args: []any{map[string]string{"by": "eve", "exepctVersion": "99"}},
+		WorkflowID: deviceID("a"), UpdateID: "u2", UpdateName: runbook.UpdateResume,
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+		Args:         []any{map[string]string{"by": "eve", "exepctVersion": "99"}},
 	})
 	require.NoError(t, err)
-	require.ErrorContains(t, handle.Get(t.Context(), nil), "exepctVersion", "a guard that is mistyped is not silently gone")
+	require.ErrorContains(t, handle.Get(t.Context(), nil), "exepctVersion",
+		"a guard that is mistyped is not silently gone")
 	s.await("a", runbook.StateConflictPaused)
 	decision, err := s.resume("a", "u3", runbook.ResumeRequest{By: "alice", ExpectVersion: "7"})
 	require.NoError(t, err)
@@ -245,7 +257,7 @@ func TestOneBadMessageHoldsNothingUp(t *testing.T) {
 func TestCancelWhileItOpens(t *testing.T) {
 	t.Parallel()
 	s := newSite(t).startWorker().fleet(map[string]string{"a": "5"})
-	tx, err := s.store.DB().BeginTxx(t.Context(), nil)
+	tx, err := s.owner.DB().BeginTxx(t.Context(), nil)
 	require.NoError(t, err)
 	_, err = tx.Exec(`lock table rollcall.restores in access exclusive mode`)
 	require.NoError(t, err)
@@ -258,7 +270,7 @@ func TestCancelWhileItOpens(t *testing.T) {
 	require.NoError(t, tx.Rollback())
 	_, err = s.result(run)
 	require.True(t, temporal.IsCanceledError(err), "%v", err)
-	require.Equal(t, runbook.RestoreCancelled, s.tally("r1").State, "nothing is left open that nobody would close")
+	require.Equal(t, runbook.RestoreCancelled, s.tally("r1").State, "nothing is left open that no one would close")
 	second := s.restore(runbook.RestoreInput{RestoreID: "r2"})
 	s.await("a", runbook.StateAwaitingReconnect)
 	s.reports("a", "5")

@@ -16,8 +16,8 @@ import (
 	"rollcall/runbook"
 )
 
-// recordings is where replay tests look. The folder is named after the release whose code records; what is there is never
-// written again, because a history that is recorded anew to make a test pass proves nothing.
+// recordings is where replay tests look. The folder is named after the release whose code records; what is there is
+// never written again, because a history that is recorded again to make a test pass proves nothing.
 func recordings(t *testing.T) string {
 	t.Helper()
 	release := os.Getenv("ROLLCALL_RECORD")
@@ -132,8 +132,13 @@ func TestRecordDevices(t *testing.T) {
 			s.signal(d, runbook.SignalWithdraw, "x")
 			s.timeline(d, 4)
 		},
-		"device-withdrawn":        func(s *site) { s.signal(d, runbook.SignalWithdraw, runbook.WithdrawSignal{By: "alice", Force: true}) },
-		"device-withdrawn-paused": func(s *site) { s.paused(d); s.signal(d, runbook.SignalWithdraw, runbook.WithdrawSignal{Force: true}) },
+		"device-withdrawn": func(s *site) {
+			s.signal(d, runbook.SignalWithdraw, runbook.WithdrawSignal{By: "alice", Force: true})
+		},
+		"device-withdrawn-paused": func(s *site) {
+			s.paused(d)
+			s.signal(d, runbook.SignalWithdraw, runbook.WithdrawSignal{Force: true})
+		},
 		"device-withdraw-refused": func(s *site) { s.signal(d, runbook.SignalWithdraw, nil); s.timeline(d, 1) },
 		"device-cancelled": func(s *site) {
 			s.paused(d)
@@ -141,7 +146,7 @@ func TestRecordDevices(t *testing.T) {
 			s.eventually("it has ended", func() bool { return !s.runs(deviceID(d)) })
 		},
 		"device-database-away": func(s *site) {
-			tx, err := s.store.DB().BeginTxx(s.t.Context(), nil)
+			tx, err := s.owner.DB().BeginTxx(s.t.Context(), nil)
 			require.NoError(s.t, err)
 			_, err = tx.Exec(`LOCK TABLE rollcall.roll IN ACCESS EXCLUSIVE MODE`)
 			require.NoError(s.t, err)
@@ -275,13 +280,15 @@ func TestRecordEnrollments(t *testing.T) {
 		},
 		"enrollment-device-waits": approval,
 		"enrollment-denied-by-signal": func(s *site) {
-			require.NoError(s.t, s.client.SignalWorkflow(s.t.Context(), enrollmentID(r), "", runbook.SignalDeny, runbook.DenyRequest{By: "alice"}))
+			require.NoError(s.t,
+				s.client.SignalWorkflow(s.t.Context(), enrollmentID(r), "", runbook.SignalDeny, runbook.DenyRequest{By: "alice"}))
 			s.enrolled(r)
 		},
 		"enrollment-two-approvals-in-one-task": func(s *site) {
 			s.stopWorker()
 			for _, by := range []string{"alice", "bob"} {
-				require.NoError(s.t, s.client.SignalWorkflow(s.t.Context(), enrollmentID(r), "", runbook.SignalApprove, runbook.ApproveRequest{By: by}))
+				require.NoError(s.t,
+					s.client.SignalWorkflow(s.t.Context(), enrollmentID(r), "", runbook.SignalApprove, runbook.ApproveRequest{By: by}))
 			}
 			require.NoError(s.t, s.client.SignalWorkflow(s.t.Context(), enrollmentID(r), "", runbook.SignalDeny, "unreadable"))
 			s.startWorker()
@@ -328,7 +335,7 @@ func TestRecordEnrollments(t *testing.T) {
 	})
 }
 
-// refusedToClose tells whether an activity of the restore has failed, of which only the close can.
+// refusedToClose reports whether an activity of the restore has failed, of which only the close can.
 func (s *site) refusedToClose(id string) bool {
 	return s.count(runbook.RestoreWorkflowID(id), enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED) > 0
 }

@@ -51,10 +51,11 @@ func TestRecordWatchedRestores(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, run := restoredBy(t, runbook.RestoreInput{RestoreID: "r1", BatchSize: batchSize, WatchInterval: "100ms"}, names...)
+			s, run := restoredBy(t, runbook.RestoreInput{RestoreID: "r1", BatchSize: batchSize, WatchInterval: "100ms"},
+				names...)
 			s.record(id, name)
 			for _, device := range names {
-				s.fcReports(device, "5")
+				s.notes(device, "5")
 			}
 			_, err := s.result(run)
 			require.NoError(t, err)

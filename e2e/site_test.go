@@ -1,5 +1,5 @@
-// Package e2e plays whole nights on a real PostgreSQL and a real Temporal server: fleets are imported, restores run, signals
-// are sent with Temporal's own command line, and workers stop and start in between.
+// Package e2e plays whole nights on a real PostgreSQL and a real Temporal server: fleets are imported, restores run,
+// signals are sent with Temporal's own command line, and workers stop and start in between.
 package e2e
 
 import (
@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,18 +19,18 @@ import (
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
 
-	"rollcall/devenv"
-	"rollcall/devenv/devtest"
-	"rollcall/host"
+	"rollcall/internal/devenv"
+	"rollcall/internal/devenv/devtest"
+	"rollcall/internal/host"
+	"rollcall/internal/invariants"
 	"rollcall/inventory"
+	"rollcall/inventory/roles"
 	"rollcall/runbook"
 )
 
-func TestMain(m *testing.M) { devtest.Main(m) }
-
-// patience is how long a test waits for what must happen. It is long because the machine may be busy; what fails, fails
-// for another reason.
-const patience = 60 * time.Second
+// waitLimit is how long a test waits for what must happen. It is long because the machine may be busy; what fails,
+// fails for another reason.
+const waitLimit = 3 * time.Minute
 
 // site is a control plane of one's own: database, namespace, task queue.
 type site struct {
@@ -37,27 +38,59 @@ type site struct {
 	database  string
 	server    devtest.Server
 	taskQueue string
-	store     *inventory.Store
-	client    client.Client
-	stop      func()
+	// store is the starter's, and working the worker's, each with the rights of its role.
+	store   *inventory.Store
+	working *inventory.Store
+	// owner is for what others than Rollcall do in the database.
+	owner  *inventory.Store
+	client client.Client
+	stop   func()
+	// policy is what the worker demands of resumes.
+	policy runbook.ResumePolicy
+	// putBack reports that the test has put rows back and left the audit of what they have lost.
+	putBack bool
 }
 
 func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{t: t, database: devtest.Database(t), server: devtest.Temporal(t), taskQueue: devtest.TaskQueue(t)}
-	store, err := inventory.Open(t.Context(), s.database)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	s.store, s.client = store, s.server.Client(t, host.Unstick)
+	s.connect()
+	s.client = s.server.Client(t, host.DisableStickyQueue)
+	t.Cleanup(func() {
+		if !s.putBack {
+			requireNoViolation(t, s.owner)
+		}
+	})
 	return s
 }
 
-// startWorker starts a worker inside the test; it is stopped by stopWorker, or at the end.
-func (s *site) startWorker() *site {
+// connect connects to the database as the starter, as the worker and as its owner.
+func (s *site) connect() {
 	s.t.Helper()
-	h, err := host.New(s.t.Context(), host.Config{
-		Client: s.client, Store: s.store, Namespace: s.server.Namespace, TaskQueue: s.taskQueue, Logger: slog.New(slog.DiscardHandler),
-	})
+	s.store, s.working, s.owner = s.open(roles.Operator), s.open(roles.Worker), s.open("none")
+}
+
+// open connects to the database with the rights of a role, or with the owner's by the role "none".
+func (s *site) open(role string) *inventory.Store {
+	s.t.Helper()
+	store, err := inventory.Open(s.t.Context(), devtest.As(s.t, s.database, role))
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() { require.NoError(s.t, store.Close()) })
+	return store
+}
+
+// startWorker starts a worker inside the test; it is stopped by stopWorker, or at the end.
+func (s *site) startWorker(change ...func(*host.Config)) *site {
+	s.t.Helper()
+	cfg := host.Config{
+		Client: s.client, Store: s.working, Namespace: s.server.Namespace, TaskQueue: s.taskQueue,
+		Logger: slog.New(slog.DiscardHandler),
+		Policy: s.policy,
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	h, err := host.New(s.t.Context(), cfg)
 	require.NoError(s.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -137,7 +170,7 @@ func (s *site) await(name string, state runbook.State) {
 	})
 }
 
-// runs tells whether a workflow's latest run is open.
+// runs reports whether a workflow's latest run is open.
 func (s *site) runs(workflowID string) bool {
 	d, err := s.client.DescribeWorkflowExecution(s.t.Context(), workflowID, "")
 	return err == nil && d.GetWorkflowExecutionInfo().GetCloseTime() == nil
@@ -145,7 +178,7 @@ func (s *site) runs(workflowID string) bool {
 
 func (s *site) eventually(what string, holds func() bool) {
 	s.t.Helper()
-	require.Eventually(s.t, holds, patience, 50*time.Millisecond, what)
+	require.Eventually(s.t, holds, waitLimit, 50*time.Millisecond, what)
 }
 
 func (s *site) signal(name, signal string, payload any) {
@@ -161,7 +194,7 @@ func (s *site) reports(name, version string) {
 // resume asks for a decision and returns the answer.
 func (s *site) resume(name, id string, request runbook.ResumeRequest) (runbook.ResumeDecision, error) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), waitLimit)
 	defer cancel()
 	var decision runbook.ResumeDecision
 	handle, err := s.client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
@@ -186,7 +219,7 @@ func (s *site) tally(restoreID string) runbook.RestoreStatus {
 // result waits for a restore's end.
 func (s *site) result(run client.WorkflowRun) (runbook.RestoreStatus, error) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), waitLimit)
 	defer cancel()
 	var status runbook.RestoreStatus
 	return status, run.Get(ctx, &status)
@@ -195,7 +228,8 @@ func (s *site) result(run client.WorkflowRun) (runbook.RestoreStatus, error) {
 // events reads the history of a workflow's run; an empty run id is the latest.
 func (s *site) events(workflowID, runID string) (events []*historypb.HistoryEvent) {
 	s.t.Helper()
-	iterator := s.client.GetWorkflowHistory(s.t.Context(), workflowID, runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	iterator := s.client.GetWorkflowHistory(s.t.Context(), workflowID, runID, false,
+		enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for iterator.HasNext() {
 		event, err := iterator.Next()
 		require.NoError(s.t, err)
@@ -220,9 +254,22 @@ func (s *site) temporal(args ...string) string {
 	s.t.Helper()
 	binary, err := devenv.FindTemporal()
 	require.NoError(s.t, err)
-	cmd := exec.CommandContext(s.t.Context(), binary, append(args, "--address", s.server.Address, "--namespace", s.server.Namespace)...)
+	cmd := exec.CommandContext(s.t.Context(), binary,
+		append(args, "--address", s.server.Address, "--namespace", s.server.Namespace)...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	require.NoError(s.t, cmd.Run(), "temporal %s: %s", strings.Join(args, " "), errs.String())
 	return out.String()
+}
+
+// requireNoViolation holds what a test has done to the invariants, once its workers have stopped. A device may be
+// ahead of the roll then, because no one follows it any more.
+func requireNoViolation(t *testing.T, store *inventory.Store) {
+	t.Helper()
+	found, err := invariants.Database(context.Background(), store.DB()) // the test's own context has ended
+	require.NoError(t, err)
+	found = slices.DeleteFunc(found, func(v invariants.Violation) bool {
+		return v.Invariant == invariants.DeviceFollowsRoll || v.Invariant == invariants.NothingRendered
+	})
+	require.Empty(t, found)
 }

@@ -41,7 +41,8 @@ func (s *site) attribute(workflowID, name string) string {
 	d, err := s.client.DescribeWorkflowExecution(s.t.Context(), workflowID, "")
 	require.NoError(s.t, err)
 	var value string
-	_ = converter.GetDefaultDataConverter().FromPayload(d.GetWorkflowExecutionInfo().GetSearchAttributes().GetIndexedFields()[name], &value)
+	attributes := d.GetWorkflowExecutionInfo().GetSearchAttributes().GetIndexedFields()
+	_ = converter.GetDefaultDataConverter().FromPayload(attributes[name], &value)
 	return value
 }
 
@@ -79,18 +80,20 @@ func TestWhatTheWebUIShows(t *testing.T) {
 
 	s.reports("web-7", "7")
 	s.await("web-7", runbook.StateConflictPaused)
-	s.eventually("the search attribute follows", func() bool { return s.attribute(id, runbook.AttributeDeviceStatus) == "ConflictPaused" })
+	s.eventually("the search attribute follows",
+		func() bool { return s.attribute(id, runbook.AttributeDeviceStatus) == "ConflictPaused" })
 	details := s.awaitDetails(id)
 	require.Contains(t, details, `starter resume device web-7 --expect-version 7 --reason "…"`)
-	require.Contains(t, details, "temporal workflow signal --workflow-id device/default/web-7 --name resume")
-	require.Less(t, strings.Index(details, "starter resume"), strings.Index(details, "|---|"), "what to do stands before the table")
+	require.Contains(t, details, "temporal workflow signal --name resume \\\n    --workflow-id device/default/web-7 ")
+	require.Less(t, strings.Index(details, "starter resume"), strings.Index(details, "|---|"),
+		"what to do stands before the table")
 	s.eventually("the index finds it", func() bool {
 		out := s.temporal("workflow", "list", "--query", `DeviceStatus="ConflictPaused"`)
 		return strings.Contains(out, id) && !strings.Contains(out, deviceID("web-8"))
 	})
 	s.eventually("the restore's details show the tally", func() bool {
 		details, err := s.details(runbook.RestoreWorkflowID("r1"))
-		return err == nil && strings.Contains(details, "| ConflictPaused | 1 |")
+		return err == nil && strings.Contains(details, "[ConflictPaused](") && strings.Contains(details, ") | 1 |")
 	})
 	_, err := s.resume("web-7", "u1", runbook.ResumeRequest{By: "alice", Reason: "checked | on <site>"})
 	require.NoError(t, err)

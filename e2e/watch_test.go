@@ -11,32 +11,46 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"rollcall/devenv/devtest"
-	"rollcall/host"
+	"rollcall/internal/devenv/devtest"
+	"rollcall/internal/host"
 	"rollcall/inventory"
+	"rollcall/inventory/roles"
 	"rollcall/runbook"
 )
 
-// What a live Flight Control does to a device, in the SQL of its API server. It moves a waiting device by itself only where
-// its own restore has prepared for that; otherwise it stores what the agent says, and keeps its summary.
+// What a live Flight Control does to a device, in the SQL of its API server. It moves a waiting device by itself only
+// where its own restore has prepared for that; otherwise it stores what the agent says, and keeps its summary.
 const (
 	fcPolls    = `update device_timestamps set last_seen = now() where name = $1`
 	fcReleases = `update devices set annotations = annotations - 'device-controller/awaitingReconnect',
-		status = jsonb_set(status, '{summary,status}', '"Online"'), resource_version = resource_version + 1, updated_at = now() where name = $1`
-	fcPauses = `update devices set annotations = annotations - 'device-controller/awaitingReconnect' || '{"device-controller/conflictPaused": "true"}',
-		status = jsonb_set(status, '{summary,status}', '"ConflictPaused"'), resource_version = resource_version + 1, updated_at = now() where name = $1`
+		status = jsonb_set(status, '{summary,status}', '"Online"'), resource_version = resource_version + 1,
+		updated_at = now() where name = $1`
+	fcPauses = `update devices set annotations = annotations - 'device-controller/awaitingReconnect' ||
+		'{"device-controller/conflictPaused": "true"}',
+		status = status || '{"summary": {"status": "ConflictPaused"}, "config": {"renderedVersion": "7"}}',
+		resource_version = resource_version + 1, updated_at = now() where name = $1`
 	fcResumes = `update devices set annotations = annotations - 'device-controller/conflictPaused',
-		status = jsonb_set(status, '{summary,status}', '"Online"'), resource_version = resource_version + 1, updated_at = now() where name = $1`
+		status = jsonb_set(status, '{summary,status}', '"Online"'), resource_version = resource_version + 1,
+		updated_at = now() where name = $1`
 	fcDeletes       = `update devices set deleted_at = now() where name = $1`
 	fcRemoves       = `delete from devices where name = $1`
 	fcDecommissions = `update devices set status = jsonb_set(status, '{lifecycle}', '{"status": "Decommissioning"}'),
 		resource_version = resource_version + 1, updated_at = now() where name = $1`
 )
 
-// fcReports is a status as an agent that runs a version puts it.
+// notes is a report of a device whose workflow the gateway has not found.
+func (s *site) notes(name, version string) {
+	s.t.Helper()
+	noted, err := s.owner.NoteReports(s.t.Context(), runbook.DefaultOrgID,
+		[]inventory.NoteReportInput{{RestoreID: "r1", Name: name, Version: version}})
+	require.NoError(s.t, err)
+	require.Len(s.t, noted, 1)
+}
+
+// fcReports is a status as an agent that runs a version puts it, in the device's row.
 func (s *site) fcReports(name, version string) {
 	s.t.Helper()
-	_, err := s.store.DB().ExecContext(s.t.Context(), `update devices set
+	_, err := s.owner.DB().ExecContext(s.t.Context(), `update devices set
 		status = jsonb_set(status, '{config}', jsonb_build_object('renderedVersion', cast($2 as text))),
 		resource_version = resource_version + 1, updated_at = now() where name = $1`, name, version)
 	require.NoError(s.t, err)
@@ -45,7 +59,7 @@ func (s *site) fcReports(name, version string) {
 
 func (s *site) flightControl(statement, name string) {
 	s.t.Helper()
-	_, err := s.store.DB().ExecContext(s.t.Context(), statement, name)
+	_, err := s.owner.DB().ExecContext(s.t.Context(), statement, name)
 	require.NoError(s.t, err)
 }
 
@@ -62,7 +76,12 @@ func newFlightctlSite(t *testing.T) *site {
 	require.NoError(t, err)
 	_, err = inventory.Migrate(t.Context(), s.database)
 	require.NoError(t, err)
-	s.store, s.client = store, s.server.Client(t)
+	require.NoError(t, inventory.CreateRoles(t.Context(), s.database))
+	// A trigger that someone has added to a table of Flight Control writes with the rights of the role.
+	_, err = store.DB().ExecContext(t.Context(),
+		`grant select, insert, update on event_counts to rollcall_worker, rollcall_gateway`)
+	require.NoError(t, err)
+	s.store, s.working, s.owner, s.client = s.open(roles.Operator), s.open(roles.Worker), store, s.server.Client(t)
 	return s
 }
 
@@ -100,28 +119,29 @@ func (s *site) outcome(name string) runbook.DeviceResult {
 func (s *site) audited(name string) []string {
 	s.t.Helper()
 	var lines []string
-	require.NoError(s.t, s.store.DB().SelectContext(s.t.Context(), &lines,
-		`select transition || ' ' || signal || ' ' || actor from rollcall.transitions where name = $1 and transition <> 'T1' order by id`, name))
+	require.NoError(s.t, s.owner.DB().SelectContext(s.t.Context(), &lines,
+		`select transition || ' ' || signal || ' ' || actor from rollcall.transitions where name = $1 and transition <> 'T1'
+			order by id`, name))
 	return lines
 }
 
 func TestDevicesThatFlightControlAnswers(t *testing.T) {
 	t.Parallel()
-	const ours, theirs = "service:rollcall", "service:flightctl"
-	s, completed := watched(t, "equal", "newer", "unreadable", "polls", "released", "paused", "resumed", "deleted", "removed", "decommissioned")
-	s.flightControl(fcPolls, "polls")
-	s.fcReports("equal", "5")
-	s.fcReports("newer", "7")
-	s.fcReports("unreadable", "v7")
-	s.fcReports("released", "5")
+	const ours, theirs = "agent", "service:flightctl"
+	s, completed := watched(t, "noted", "newer", "unreadable", "row", "released", "paused", "resumed", "deleted",
+		"removed", "decommissioned")
+	s.fcReports("row", "5")
+	s.notes("noted", "5")
+	s.notes("newer", "7")
+	s.notes("unreadable", "v7")
 	s.flightControl(fcReleases, "released")
 	s.flightControl(fcPauses, "paused")
-	s.fcReports("resumed", "7")
+	s.flightControl(fcPauses, "resumed")
 	s.flightControl(fcDeletes, "deleted")
 	s.flightControl(fcRemoves, "removed")
 	s.flightControl(fcDecommissions, "decommissioned")
 
-	require.Equal(t, runbook.OutcomeNormal, s.outcome("equal").Outcome)
+	require.Equal(t, runbook.OutcomeNormal, s.outcome("noted").Outcome)
 	require.Equal(t, runbook.OutcomeNormal, s.outcome("released").Outcome)
 	for _, name := range []string{"deleted", "removed", "decommissioned"} {
 		require.Equal(t, runbook.OutcomeWithdrawn, s.outcome(name).Outcome, name)
@@ -136,49 +156,42 @@ func TestDevicesThatFlightControlAnswers(t *testing.T) {
 		status, err := s.status("unreadable")
 		return err == nil && len(status.Timeline) == 1 && status.Timeline[0].Code == runbook.CodeInvalidVersion
 	})
+	for _, name := range []string{"paused", "newer"} {
+		decision, err := s.resume(name, "u1", runbook.ResumeRequest{By: "alice", ExpectVersion: "7"})
+		require.NoError(t, err)
+		require.Equal(t, "8", decision.Next)
+	}
 
-	// A device that Flight Control has paused by its poll alone says later what it runs, and a resume renders past that.
-	s.fcReports("paused", "9")
-	s.eventually("its report is seen", func() bool {
-		status, err := s.status("paused")
-		return err == nil && status.Reported == "9"
-	})
-	decision, err := s.resume("paused", "u1", runbook.ResumeRequest{By: "alice", ExpectVersion: "9"})
+	row, err := s.status("row")
 	require.NoError(t, err)
-	require.Equal(t, "10", decision.Next)
-	_, err = s.resume("newer", "u1", runbook.ResumeRequest{By: "alice", ExpectVersion: "7"})
-	require.NoError(t, err)
-
-	polls, err := s.status("polls")
-	require.NoError(t, err)
-	require.Empty(t, polls.Timeline, "a poll says nothing of the version")
+	require.Empty(t, row.Timeline, "what stands in its row is no report")
 	unreadable, err := s.status("unreadable")
 	require.NoError(t, err)
 	require.Len(t, unreadable.Timeline, 1)
 	require.LessOrEqual(t, unreadable.Timeline[0].Times, 1, "a version that was refused is not signalled again")
-	s.fcReports("polls", "4")
-	s.fcReports("unreadable", "5")
+	s.notes("row", "4")
+	s.notes("unreadable", "5")
 	status := completed()
 	require.EqualValues(t, 7, status.Counts[runbook.StateNormal])
 	require.EqualValues(t, 3, status.Counts[runbook.StateWithdrawn])
 
-	require.Equal(t, []string{"T2 reconnect " + ours}, s.audited("equal"))
+	require.Equal(t, []string{"T2 reconnect " + ours}, s.audited("noted"))
 	require.Equal(t, []string{"T2 look " + theirs}, s.audited("released"))
 	require.Equal(t, []string{"T3 reconnect " + ours, "T4 resume alice"}, s.audited("newer"))
-	require.Equal(t, []string{"T3 look " + theirs, "Reported reconnect " + ours, "T4 resume alice"}, s.audited("paused"))
-	require.Equal(t, []string{"T3 reconnect " + ours, "T4 look " + theirs}, s.audited("resumed"))
+	require.Equal(t, []string{"T3 look " + theirs, "T4 resume alice"}, s.audited("paused"))
+	require.Equal(t, []string{"T3 look " + theirs, "T4 look " + theirs}, s.audited("resumed"))
 }
 
 func TestTheWatchSurvivesItsWorker(t *testing.T) {
 	t.Parallel()
 	s, completed := watched(t, "before", "while-away", "after")
-	s.fcReports("before", "5")
+	s.notes("before", "5")
 	require.Equal(t, runbook.OutcomeNormal, s.outcome("before").Outcome)
 	s.stopWorker()
-	s.fcReports("while-away", "5")
+	s.notes("while-away", "5")
 	s.startWorker()
 	require.Equal(t, runbook.OutcomeNormal, s.outcome("while-away").Outcome)
-	s.fcReports("after", "5")
+	s.notes("after", "5")
 	completed()
 }
 
@@ -189,21 +202,22 @@ func TestTheWatchSurvivesTheDeathOfItsWorker(t *testing.T) {
 	kill := s.startMortalWorker()
 	run := s.restore(runbook.RestoreInput{RestoreID: "r1", WatchInterval: "100ms"})
 	s.await("before", runbook.StateAwaitingReconnect)
-	s.fcReports("before", "5")
+	s.notes("before", "5")
 	require.Equal(t, runbook.OutcomeNormal, s.outcome("before").Outcome)
 	kill()
-	s.fcReports("while-dead", "5")
+	s.notes("while-dead", "5")
 	s.startWorker()
 	require.Equal(t, runbook.OutcomeNormal, s.outcome("while-dead").Outcome)
-	s.fcReports("after", "5")
+	s.notes("after", "5")
 	_, err := s.result(run)
 	require.NoError(t, err)
 	for _, name := range []string{"before", "while-dead", "after"} {
-		require.Equal(t, []string{"T2 reconnect service:rollcall"}, s.audited(name))
+		require.Equal(t, []string{"T2 reconnect agent"}, s.audited(name))
 	}
 }
 
-// mortalWorker is the variable by which this test binary becomes a worker: database, Temporal address, namespace, task queue.
+// mortalWorker is the variable by which this test binary becomes a worker: database, Temporal address, namespace, task
+// queue.
 const mortalWorker = "ROLLCALL_E2E_WORKER"
 
 func TestHelperMortalWorker(t *testing.T) {
@@ -219,7 +233,8 @@ func TestHelperMortalWorker(t *testing.T) {
 	require.NoError(t, err)
 	server := devtest.Server{Address: of[1], Namespace: of[2]}
 	h, err := host.New(t.Context(), host.Config{
-		Client: server.Client(t), Store: store, Namespace: server.Namespace, TaskQueue: of[3], Logger: slog.New(slog.DiscardHandler),
+		Client: server.Client(t), Store: store, Namespace: server.Namespace, TaskQueue: of[3],
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
 	require.NoError(t, h.Run(t.Context()))
@@ -229,7 +244,11 @@ func TestHelperMortalWorker(t *testing.T) {
 func (s *site) startMortalWorker() (kill func()) {
 	s.t.Helper()
 	cmd := exec.CommandContext(s.t.Context(), os.Args[0], "-test.run=^TestHelperMortalWorker$")
-	cmd.Env = append(os.Environ(), mortalWorker+"="+strings.Join([]string{s.database, s.server.Address, s.server.Namespace, s.taskQueue}, " "))
+	cmd.Env = append(os.Environ(),
+		mortalWorker+"="+strings.Join([]string{
+			devtest.As(s.t, s.database, roles.Worker), s.server.Address,
+			s.server.Namespace, s.taskQueue,
+		}, " "))
 	_, err := cmd.StdinPipe()
 	require.NoError(s.t, err)
 	require.NoError(s.t, cmd.Start())
@@ -239,8 +258,8 @@ func (s *site) startMortalWorker() (kill func()) {
 	}
 }
 
-// steps counts the events of a history, workflow tasks left out: into how many of these the same events fall is a matter of how
-// busy the machine is.
+// steps counts the events of a history, workflow tasks left out: into how many of these the same events fall is a
+// matter of how busy the machine is.
 func (s *site) steps(workflowID string) (n int) {
 	s.t.Helper()
 	for _, event := range s.events(workflowID, "") {
@@ -266,6 +285,8 @@ func TestTheWatchAddsAFewEventsOnly(t *testing.T) {
 	without, device := count("0")
 	with, deviceWith := count("100ms")
 	require.Equal(t, device, deviceWith)
-	require.LessOrEqual(t, with-without, 6, "the watch has a version with its search attribute, is scheduled, starts, is asked to stop, and may end in time to be told of")
+	require.LessOrEqual(t, with-without, 6,
+		"the watch has a version with its search attribute, is scheduled, starts, is asked to stop, and may end in time to "+
+			"be told of")
 	t.Logf("events of a restore: %d without a watch, %d with one", without, with)
 }

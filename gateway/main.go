@@ -1,91 +1,54 @@
-// Gateway serves the agents of a fleet: their polls are how devices answer the roll call. Any number of gateways may run;
-// none holds anything that an agent's next poll would not bring again.
+// Gateway serves the agents of a fleet: their polls are how devices answer the roll call. Any number of gateways may
+// run; none holds anything that an agent's next poll would not bring again.
 package main
 
 import (
 	"context"
-	"flag"
-	"fmt"
-	"io"
-	"os"
-	"os/signal"
-	"syscall"
 
-	"rollcall/devenv"
 	"rollcall/gateway/agentapi"
-	"rollcall/host"
-	"rollcall/inventory"
+	"rollcall/internal/host"
+	"rollcall/internal/program"
 )
 
-// version is set by the build.
-var version = "dev"
+const long = `The gateway answers the agents of a fleet over mutual TLS: their polls are how devices answer
+the roll call. Any number of gateways may run; none holds state. It is not needed where Flight Control's own server
+answers the agents. SIGTERM ends held polls with 204.
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+PostgreSQL is found through ROLLCALL_DATABASE_URL, or through the file that ROLLCALL_DATABASE_URL_FILE names; Temporal
+through the variables and profiles of the temporal command (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE,
+TEMPORAL_PROFILE and so on), and TEMPORAL_API_KEY_FILE.`
+
+func main() { newProgram().Main() }
+
+func newProgram() program.Program {
+	var o options
+	return program.Program{
+		Name: "gateway", Short: "answers the agents of a fleet during a roll call", Long: long, Bind: o.bind, Run: o.serve,
+	}
 }
 
-// run is the process; it returns the exit code: 0 after a graceful stop, 2 for usage, 1 for other errors.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if _, err := devenv.LoadEnv(devenv.DefaultDir); err != nil {
-		fmt.Fprintln(stderr, "error:", err)
-		return 1
-	}
-	o, err := parse(args, stderr)
-	if err == flag.ErrHelp {
-		return 0
-	}
-	if err != nil {
-		return 2
-	}
-	if o.showVersion {
-		fmt.Fprintln(stdout, "gateway", version)
-		return 0
-	}
-	if err := serve(ctx, o, stderr); err != nil {
-		fmt.Fprintln(stderr, "error:", err)
-		return 1
-	}
-	return 0
-}
-
-func serve(ctx context.Context, o options, stderr io.Writer) error {
-	logger, err := host.NewLogger(stderr, o.logFormat, o.logLevel)
-	if err != nil {
-		return err
-	}
+func (o *options) serve(ctx context.Context, p program.Common) error {
 	cfg, err := o.config()
 	if err != nil {
 		return err
 	}
-	url, err := host.DatabaseURL()
+	// Without Temporal it serves all devices that no roll call waits for, and notes what those say whose workflows are not
+	// there yet.
+	connections, err := p.Connect(ctx, true)
 	if err != nil {
 		return err
 	}
-	store, err := inventory.Open(ctx, url)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
+	defer connections.Close()
+	store := connections.Store
 	if err := store.CheckSchema(ctx); err != nil {
 		return err
 	}
 	if cfg.OrgID, err = store.ResolveOrg(ctx, o.org); err != nil {
 		return err
 	}
-	metrics, err := host.NewMetrics()
-	if err != nil {
-		return err
-	}
-	// Without Temporal it serves all devices that no roll call waits for, and tells the others to come again.
-	c, err := host.Dial(ctx, host.DialOptions{Logger: logger, Metrics: metrics.ForTemporal(logger), Lazy: true})
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	cfg.Store, cfg.Temporal, cfg.Logger, cfg.Metrics = store, c, logger, metrics.Registry()
-	cfg.Starter, cfg.TaskQueue = c, host.TaskQueue()
+	cfg.Store, cfg.Temporal, cfg.Starter = store, connections.Temporal, connections.Temporal
+	cfg.Logger, cfg.MetricsListen, cfg.Metrics = p.Logger, p.MetricsListen, connections.Metrics.Registry()
+	cfg.TaskQueue = host.TaskQueue()
 	g, err := agentapi.New(cfg)
 	if err != nil {
 		return err

@@ -16,8 +16,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"rollcall/authority"
-	"rollcall/devenv/devtest"
+	"rollcall/internal/authority"
+	"rollcall/internal/devenv/devtest"
 	"rollcall/inventory"
 )
 
@@ -76,11 +76,13 @@ func TestServesOverTLS(t *testing.T) {
 	store, err := inventory.Open(t.Context(), url)
 	require.NoError(t, err)
 	defer store.Close()
-	_, err = store.Import(t.Context(), strings.NewReader(`{"apiVersion":"flightctl.io/v1beta1","kind":"Device","metadata":{"name":"web-7"},"spec":{"os":{}}}`), inventory.ImportOptions{})
+	_, err = store.Import(t.Context(),
+		strings.NewReader(`{"apiVersion":"flightctl.io/v1beta1","kind":"Device","metadata":{"name":"web-7"},"spec":{"os":{}}}`), inventory.ImportOptions{})
 	require.NoError(t, err)
 	cmd, out := gateway(t, []string{
 		"ROLLCALL_DATABASE_URL=" + url, "TEMPORAL_ADDRESS=127.0.0.1:1", "ROLLCALL_GATEWAY_LISTEN=127.0.0.1:0",
-		"ROLLCALL_GATEWAY_CERT=" + at("gateway.crt"), "ROLLCALL_GATEWAY_KEY=" + at("gateway.key"), "ROLLCALL_CA_CERT=" + at("ca.crt"),
+		"ROLLCALL_GATEWAY_CERT=" + at("gateway.crt"), "ROLLCALL_GATEWAY_KEY=" + at("gateway.key"),
+		"ROLLCALL_CA_CERT=" + at("ca.crt"),
 		"ROLLCALL_CA_KEY=" + at("ca.key"),
 	}, "--render")
 	require.NoError(t, cmd.Start())
@@ -93,7 +95,11 @@ func TestServesOverTLS(t *testing.T) {
 	require.NoError(t, err)
 	certificate, err := device.TLS()
 	require.NoError(t, err)
-	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), Certificates: []tls.Certificate{certificate}}}}
+	client := http.Client{
+		Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{RootCAs: ca.Pool(), Certificates: []tls.Certificate{certificate}},
+		},
+	}
 	response, err := client.Get("https://" + address + "/api/v1/devices/web-7/rendered")
 	require.NoError(t, err)
 	response.Body.Close()
@@ -113,17 +119,33 @@ func TestComplainsClearly(t *testing.T) {
 		code int
 		says string
 	}{
-		"unknown flag":     {nil, []string{"--frobnicate"}, 2, "frobnicate"},
-		"argument":         {nil, []string{"device"}, 2, "no arguments"},
-		"no certificates":  {nil, nil, 1, "--client-ca"},
-		"no such file":     {nil, []string{"--cert", "no.crt", "--key", "no.key", "--client-ca", "ca.crt"}, 1, "no.crt"},
-		"a key alone":      {nil, append([]string{"--ca-key", "ca.key"}, loopback...), 1, "--ca-cert"},
-		"no such key":      {nil, append([]string{"--ca-key", "no.key", "--ca-cert", "no.crt"}, loopback...), 1, "no.crt"},
-		"valid for no day": {nil, append([]string{"--ca-key", "no.key", "--ca-cert", "no.crt", "--cert-days", "0"}, loopback...), 1, "--cert-days 0"},
-		"no database":      {[]string{"ROLLCALL_DATABASE_URL="}, loopback, 1, "ROLLCALL_DATABASE_URL is not set"},
-		"no schema":        {[]string{"ROLLCALL_DATABASE_URL=" + devtest.EmptyDatabase(t)}, loopback, 1, "starter migrate"},
-		"not on loopback":  {[]string{"ROLLCALL_DATABASE_URL=" + devtest.Database(t)}, []string{"--plain-http", "--listen", ":0"}, 1, "anybody could speak"},
-		"no such org":      {[]string{"ROLLCALL_DATABASE_URL=" + devtest.Database(t)}, append([]string{"--org", "acme"}, loopback...), 1, "acme"},
+		"unknown flag":    {nil, []string{"--frobnicate"}, 2, "frobnicate"},
+		"argument":        {nil, []string{"device"}, 2, "no arguments"},
+		"no certificates": {nil, nil, 1, "--client-ca"},
+		"no such file":    {nil, []string{"--cert", "no.crt", "--key", "no.key", "--client-ca", "ca.crt"}, 1, "no.crt"},
+		"a key alone":     {nil, append([]string{"--ca-key", "ca.key"}, loopback...), 1, "--ca-cert"},
+		"no such key":     {nil, append([]string{"--ca-key", "no.key", "--ca-cert", "no.crt"}, loopback...), 1, "no.crt"},
+		"valid for no day": {
+			nil, append([]string{"--ca-key", "no.key", "--ca-cert", "no.crt", "--cert-days", "0"}, loopback...), 1,
+			"--cert-days 0",
+		},
+		"no rate": {
+			[]string{"ROLLCALL_GATEWAY_REQUESTS_PER_MINUTE=x"},
+			loopback, 1,
+			"ROLLCALL_GATEWAY_REQUESTS_PER_MINUTE",
+		},
+		"no lifetime": {nil, append([]string{"--request-ttl", "0s"}, loopback...), 1, "--request-ttl"},
+		"no database": {[]string{"ROLLCALL_DATABASE_URL="}, loopback, 1, "ROLLCALL_DATABASE_URL is not set"},
+		"no schema":   {[]string{"ROLLCALL_DATABASE_URL=" + devtest.EmptyDatabase(t)}, loopback, 1, "starter migrate"},
+		"not on loopback": {
+			[]string{"ROLLCALL_DATABASE_URL=" + devtest.Database(t)},
+			[]string{"--plain-http", "--listen", ":0"},
+			1,
+			"anyone could speak",
+		},
+		"no such org": {
+			[]string{"ROLLCALL_DATABASE_URL=" + devtest.Database(t)}, append([]string{"--org", "acme"}, loopback...), 1, "acme",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -140,14 +162,17 @@ func TestVersion(t *testing.T) {
 	t.Parallel()
 	cmd, out := gateway(t, nil, "--version")
 	require.NoError(t, cmd.Run())
-	require.Contains(t, out.String(), "gateway dev")
+	require.Regexp(t, `^gateway \S+ \(commit .+, of .+, go1`, out.String())
 }
 
 func TestSaysThatItSignsNothing(t *testing.T) {
 	t.Parallel()
-	cmd, out := gateway(t, []string{"ROLLCALL_DATABASE_URL=" + devtest.Database(t), "TEMPORAL_ADDRESS=127.0.0.1:1"}, "--plain-http", "--listen", "127.0.0.1:0")
+	cmd, out := gateway(t, []string{"ROLLCALL_DATABASE_URL=" + devtest.Database(t), "TEMPORAL_ADDRESS=127.0.0.1:1"},
+		"--plain-http", "--listen", "127.0.0.1:0")
 	require.NoError(t, cmd.Start())
-	require.Eventually(t, func() bool { return strings.Contains(out.String(), "are not signed here") }, time.Minute, 20*time.Millisecond, out)
+	require.Eventually(t, func() bool {
+		return strings.Contains(out.String(), "are not signed here")
+	}, time.Minute, 20*time.Millisecond, out)
 	require.Contains(t, out.String(), "signs=false")
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, cmd.Wait(), out)

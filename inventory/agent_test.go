@@ -3,17 +3,18 @@ package inventory_test
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"rollcall/devenv/devtest"
+	"rollcall/internal/devenv/devtest"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
 func agentDevice(t *testing.T, store *inventory.Store, name string) inventory.AgentDevice {
 	t.Helper()
-	d, found, err := store.AgentDevice(t.Context(), runbook.DefaultOrgID, name)
+	d, found, err := store.AgentDevice(t.Context(), runbook.DefaultOrgID, name, runbook.Certificate{})
 	require.NoError(t, err)
 	require.True(t, found)
 	return d
@@ -29,12 +30,11 @@ func TestAgentDeviceIsWhereItStands(t *testing.T) {
 			require.Equal(t, runbook.StateAwaitingReconnect, d.State)
 			require.Equal(t, "r1", d.RestoreID)
 			require.Equal(t, "5", d.Restored)
-			require.False(t, d.Seen, "not since the restore")
+			require.Empty(t, d.Noted)
 			_, found, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1", []byte(`{}`), nil)
 			require.NoError(t, err)
 			require.True(t, found)
-			require.True(t, agentDevice(t, store, "web-1").Seen)
-			require.False(t, agentDevice(t, store, "web-2").Seen)
+			require.Empty(t, agentDevice(t, store, "web-1").Noted, "only the gateway knows what is a report")
 
 			_, err = store.Reconnect(t.Context(), reconnectOf("web-1", "7"))
 			require.NoError(t, err)
@@ -53,44 +53,17 @@ func TestAgentDeviceIsWhereItStands(t *testing.T) {
 			store.DB().MustExec(`update devices set annotations = '{}' where name = 'web-2'`)
 			require.Equal(t, runbook.StateAwaitingReconnect, agentDevice(t, store, "web-2").State)
 
-			// A cancelled restore waits for nobody, and the device still waits.
-			store.DB().MustExec(`update devices set annotations = '{"device-controller/awaitingReconnect": "true"}' where name = 'web-2'`)
-			_, err = store.CloseRestore(t.Context(), inventory.CloseRestoreInput{RestoreID: "r1", State: runbook.RestoreCancelled})
+			// A cancelled restore waits for no one, and the device still waits.
+			store.DB().MustExec(`update devices set annotations = '{"device-controller/awaitingReconnect": "true"}'
+				where name = 'web-2'`)
+			_, err = store.CloseRestore(t.Context(),
+				inventory.CloseRestoreInput{RestoreID: "r1", State: runbook.RestoreCancelled})
 			require.NoError(t, err)
 			d = agentDevice(t, store, "web-2")
 			require.Equal(t, runbook.StateAwaitingReconnect, d.State)
 			require.Empty(t, d.RestoreID)
 		})
 	}
-}
-
-// A status counts as seen that the inventory watch would report: one that was stored since the device was put on the roll.
-func TestAgentDeviceIsSeenByItsStatus(t *testing.T) {
-	t.Parallel()
-	store := restored(t, newStore(t), versioned("web-1", "5"))
-	seen := func() bool { return agentDevice(t, store, "web-1").Seen }
-	put := func() {
-		_, found, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1", []byte(`{}`), nil)
-		require.NoError(t, err)
-		require.True(t, found)
-	}
-	store.DB().MustExec(`update device_timestamps set last_seen = now()`)
-	require.False(t, seen(), "it has polled, elsewhere")
-	put()
-	require.True(t, seen())
-	require.NoError(t, store.ForgetSeen(t.Context(), runbook.DefaultOrgID, "web-1"))
-	require.False(t, seen())
-	put()
-	require.True(t, seen())
-	openRestore(t, store, "r2")
-	putAll(t, store, "r2")
-	require.False(t, seen(), "not since the newer restore")
-	require.NoError(t, store.ForgetSeen(t.Context(), runbook.DefaultOrgID, "never-was"))
-
-	put()
-	store.DB().MustExec(`update devices set annotations = '{}'`)
-	require.NoError(t, store.ForgetSeen(t.Context(), runbook.DefaultOrgID, "web-1"))
-	require.Equal(t, 1, count(t, store, `select count(*) from device_timestamps where last_seen is not null`), "it is answered")
 }
 
 // One look reads many devices, as each would be read by itself, and by index.
@@ -103,9 +76,12 @@ func TestAgentDevicesAreReadTogether(t *testing.T) {
 			_, err := store.Reconnect(t.Context(), reconnectOf("web-1", "7"))
 			require.NoError(t, err)
 			store.DB().MustExec(`update devices set deleted_at = now() where name = 'gone'`)
-			got, err := store.AgentDevices(t.Context(), runbook.DefaultOrgID, []string{"web-2", "gone", "web-1", "never-was", "'; --", "web-2"})
+			got, err := store.AgentDevices(t.Context(), runbook.DefaultOrgID,
+				[]string{"web-2", "gone", "web-1", "never-was", "'; --", "web-2"})
 			require.NoError(t, err)
-			require.Equal(t, map[string]inventory.AgentDevice{"web-1": agentDevice(t, store, "web-1"), "web-2": agentDevice(t, store, "web-2")}, got)
+			require.Equal(t,
+				map[string]inventory.AgentDevice{"web-1": agentDevice(t, store, "web-1"), "web-2": agentDevice(t, store, "web-2")},
+				got)
 			got, err = store.AgentDevices(t.Context(), "00000000-0000-0000-0000-000000000001", []string{"web-1"})
 			require.NoError(t, err)
 			require.Empty(t, got)
@@ -119,7 +95,7 @@ func TestAgentDeviceIsAbsentOnlyWhereTheDatabaseSaysSo(t *testing.T) {
 	versioned("gone", "5").create(t, store)
 	store.DB().MustExec(`update devices set deleted_at = now()`)
 	for _, name := range []string{"gone", "never-was", "'; drop table devices; --"} {
-		_, found, err := store.AgentDevice(t.Context(), runbook.DefaultOrgID, name)
+		_, found, err := store.AgentDevice(t.Context(), runbook.DefaultOrgID, name, runbook.Certificate{})
 		require.NoError(t, err)
 		require.False(t, found)
 		_, found, err = store.PutStatus(t.Context(), runbook.DefaultOrgID, name, json.RawMessage(`{}`), nil)
@@ -127,7 +103,7 @@ func TestAgentDeviceIsAbsentOnlyWhereTheDatabaseSaysSo(t *testing.T) {
 		require.False(t, found)
 	}
 	empty := openStore(t, devtest.EmptyDatabase(t))
-	_, _, err := empty.AgentDevice(t.Context(), runbook.DefaultOrgID, "never-was")
+	_, _, err := empty.AgentDevice(t.Context(), runbook.DefaultOrgID, "never-was", runbook.Certificate{})
 	require.Error(t, err, "a schema that is missing says nothing about a device")
 }
 
@@ -154,19 +130,20 @@ func TestPutStatusKeepsWhatIsTheServices(t *testing.T) {
 				requireSameJSON(t, store, want, *readDevice(t, store, runbook.DefaultOrgID, "web-1").Status)
 			}
 			put()
-			status(`{"summary": {"status": "AwaitingReconnect", "info": "old", "more": [1, 2]}, "updated": {"status": "Unknown", "info": "kept"}, "config": {"renderedVersion": "9", "more": 1.50}, ` + rest + `}`)
-			require.Equal(t, 1, count(t, store, `select count(*) from device_timestamps where last_seen > now() - interval '1 minute'`))
+			status(`{"summary": {"status": "AwaitingReconnect", "info": "Device has not reconnected since restore to confirm its current state.", "more": [1, 2]}, "updated": {"status": "Unknown"}, "config": {"renderedVersion": "9", "more": 1.50}, ` + rest + `}`)
+			require.Equal(t, 1,
+				count(t, store, `select count(*) from device_timestamps where last_seen > now() - interval '1 minute'`))
 
 			_, err := store.Reconnect(t.Context(), reconnectOf("web-1", "7"))
 			require.NoError(t, err)
 			put()
-			status(`{"summary": {"status": "ConflictPaused", "info": "Reported version 7 is newer than the restored version 5", "more": [1, 2]},
-				"updated": {"status": "OutOfDate", "info": "kept"}, "config": {"renderedVersion": "7", "more": 1.50}, ` + rest + `}`)
+			status(`{"summary": {"status": "ConflictPaused", "info": "` + pausedInfo("7") + `", "more": [1, 2]},
+				"updated": {"status": "OutOfDate"}, "config": {"renderedVersion": "7", "more": 1.50}, ` + rest + `}`)
 
 			_, err = store.Resume(t.Context(), resumeOf("web-1", "alice"))
 			require.NoError(t, err)
 			put()
-			status(`{"summary": {"status": "Degraded", "info": "hot"}, "updated": {"status": "OutOfDate", "info": "kept"}, "config": {"renderedVersion": "9", "more": 1.50}, ` + rest + `}`)
+			status(`{"summary": {"status": "Degraded", "info": "hot"}, "updated": {"status": "OutOfDate"}, "config": {"renderedVersion": "9", "more": 1.50}, ` + rest + `}`)
 			before := readDevice(t, store, runbook.DefaultOrgID, "web-1")
 			require.NotContains(t, *before.Annotations, "Paused")
 			require.Equal(t, "Fleet/web", *before.Owner)
@@ -179,17 +156,21 @@ func TestPutStatusSaysWhetherTheDeviceIsUpToDate(t *testing.T) {
 	store := newStore(t)
 	versioned("web-1", "5").create(t, store)
 	for _, tc := range []struct{ version, updated string }{{"5", "UpToDate"}, {"4", "OutOfDate"}, {"", "OutOfDate"}} {
-		_, found, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1", json.RawMessage(`{"config": {"renderedVersion": "`+tc.version+`"}}`), &tc.version)
+		_, found, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1",
+			json.RawMessage(`{"config": {"renderedVersion": "`+tc.version+`"}}`), &tc.version)
 		require.NoError(t, err)
 		require.True(t, found)
 		require.Equal(t, tc.updated, *readString(t, store, `select status #>> '{updated,status}' from devices`))
-		require.Equal(t, "Online", *readString(t, store, `select status #>> '{summary,status}' from devices`), "a status without a summary says nothing of it")
+		require.Equal(t, "Online", *readString(t, store, `select status #>> '{summary,status}' from devices`),
+			"a status without a summary says nothing of it")
 	}
 	// A state of the roll call is not the agent's to claim.
-	_, _, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1", json.RawMessage(`{"summary": {"status": "ConflictPaused"}}`), nil)
+	_, _, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1",
+		json.RawMessage(`{"summary": {"status": "ConflictPaused"}}`), nil)
 	require.NoError(t, err)
 	require.Equal(t, "Online", *readString(t, store, `select status #>> '{summary,status}' from devices`))
-	require.Equal(t, "OutOfDate", *readString(t, store, `select status #>> '{updated,status}' from devices`), "it did not say what it runs")
+	require.Equal(t, "OutOfDate", *readString(t, store, `select status #>> '{updated,status}' from devices`),
+		"it did not say what it runs")
 }
 
 func TestPutStatusRefusesWhatPostgreSQLCannotHold(t *testing.T) {
@@ -200,4 +181,33 @@ func TestPutStatusRefusesWhatPostgreSQLCannotHold(t *testing.T) {
 		_, _, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1", json.RawMessage(status), nil)
 		require.Equal(t, runbook.CodeInvalidRequest, refusal(t, err), status)
 	}
+}
+
+// The poll that answers the roll call comes before the transition that it leads to.
+func TestThePollThatAnswersTheRollCallIsASighting(t *testing.T) {
+	t.Parallel()
+	store := restored(t, newStore(t), versioned("back", "5"), versioned("paused", "5"))
+	store.DB().MustExec(`update rollcall.restores set started_at = now() - interval '1 minute'`)
+	send(t, store, reconnectOf("back", "5"))
+	send(t, store, reconnectOf("paused", "7"))
+	for ago, want := range map[time.Duration]int{time.Hour: 0, 10 * time.Second: 2} {
+		store.DB().MustExec(`update device_timestamps set last_seen = null`)
+		require.NoError(t, store.MarkSeen(t.Context(), runbook.DefaultOrgID,
+			map[string]time.Duration{"back": ago, "paused": ago}))
+		require.Equal(t, want, count(t, store, `select count(*) from device_timestamps where last_seen is not null`), ago)
+	}
+}
+
+func TestAPollFromBeforeT1IsNoSighting(t *testing.T) {
+	t.Parallel()
+	store := restored(t, newStore(t), versioned("web-1", "5"))
+	seen := func() (n int) {
+		require.NoError(t, store.DB().Get(&n, `select count(*) from device_timestamps where last_seen is not null`))
+		return n
+	}
+	require.NoError(t,
+		store.MarkSeen(t.Context(), runbook.DefaultOrgID, map[string]time.Duration{"web-1": time.Hour, "nosuch": 0}))
+	require.Zero(t, seen())
+	require.NoError(t, store.MarkSeen(t.Context(), runbook.DefaultOrgID, map[string]time.Duration{"web-1": 0}))
+	require.Equal(t, 1, seen())
 }

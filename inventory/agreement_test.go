@@ -17,7 +17,8 @@ import (
 func TestSQLAndRunbookAgreeOnWhoIsEligible(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
-	lifecycles := append([]string{"", "Enrolled", "Unknown", "decommissioned", "Decommissioned "}, runbook.IneligibleLifecycles...)
+	lifecycles := append([]string{"", "Enrolled", "Unknown", "decommissioned", "Decommissioned "},
+		runbook.IneligibleLifecycles...)
 	eligible := map[string]bool{}
 	for _, lifecycle := range lifecycles {
 		for _, deleted := range []bool{false, true} {
@@ -48,7 +49,8 @@ func TestSQLAndRunbookAgreeOnStates(t *testing.T) {
 		annotations := rapid.MapOf(keys, values).Draw(t, "annotations")
 		text, err := json.Marshal(annotations)
 		require.NoError(t, err)
-		require.Equal(t, string(runbook.StateOf(annotations)), *readString(t, store, `select rollcall.device_state(cast($1 as jsonb))`, string(text)))
+		require.Equal(t, string(runbook.StateOf(annotations)),
+			*readString(t, store, `select rollcall.device_state(cast($1 as jsonb))`, string(text)))
 	})
 	require.Equal(t, string(runbook.StateOf(nil)), *readString(t, store, `select rollcall.device_state(null)`))
 }
@@ -63,47 +65,59 @@ func TestWhatWeDoNotUnderstandSurvives(t *testing.T) {
 			n := 0
 			rapid.Check(t, func(rt *rapid.T) {
 				n++
-				d := device{Name: fmt.Sprint("d", n), Annotations: ptr(anyAnnotations(rt)), Status: ptr(anyStatus(rt))}.create(rt, store)
+				d := device{Name: fmt.Sprint("d", n), Annotations: ptr(anyAnnotations(rt)), Status: ptr(anyStatus(rt))}.create(rt,
+					store)
 				id := fmt.Sprint("r", n)
 				openRestore(t, store, id)
 				putAll(t, store, id)
 				own := runbookKeys(d)
-				_, err := store.Reconnect(t.Context(), inventory.ReconnectInput{RestoreID: id, OrgID: d.OrgID, Name: d.Name, Reported: "9223372036854775806"})
+				_, err := store.Reconnect(t.Context(),
+					inventory.ReconnectInput{RestoreID: id, OrgID: d.OrgID, Name: d.Name, Reported: "9223372036854775806"})
 				require.NoError(rt, err)
 				got, err := store.Resume(t.Context(), inventory.ResumeInput{RestoreID: id, OrgID: d.OrgID, Name: d.Name, By: "bob"})
 				require.NoError(rt, err)
 				require.True(rt, got.Applied, "%v", got.Refusal)
 
 				after := readDevice(rt, store, d.OrgID, d.Name)
-				for i, doc := range []struct{ before, after string }{{*d.Annotations, *after.Annotations}, {*d.Status, *after.Status}} {
-					requireSameJSON(rt, store, *readString(rt, store, without, doc.before, own[i]), *readString(rt, store, without, doc.after, own[i]))
+				for i, doc := range []struct{ before, after string }{
+					{*d.Annotations, *after.Annotations}, {*d.Status, *after.Status},
+				} {
+					requireSameJSON(rt, store, *readString(rt, store, without, doc.before, own[i]),
+						*readString(rt, store, without, doc.after, own[i]))
 				}
-				require.Equal(rt, "Online", *readString(rt, store, `select cast($1 as jsonb) -> 'summary' ->> 'status'`, *after.Status))
+				require.Equal(rt, "Online",
+					*readString(rt, store, `select cast($1 as jsonb) -> 'summary' ->> 'status'`, *after.Status))
 				store.DB().MustExec(`delete from devices`)
 			})
 		})
 	}
 }
 
-// without is a document without the keys and the keys of keys that the transitions write; $2 names them, "a/b" one in a.
+// without is a document without the keys and the keys of keys that the transitions write; $2 names them, "a/b" one in
+// a.
 const without = `
 select coalesce(jsonb_object_agg(k.key, case jsonb_typeof(k.value) when 'object' then (
-    select coalesce(jsonb_object_agg(i.key, i.value), '{}') from jsonb_each(k.value) i where k.key || '>' || i.key <> all (string_to_array($2, ' ')))
+    select coalesce(jsonb_object_agg(i.key, i.value), '{}') from jsonb_each(k.value) i
+    where k.key || '>' || i.key <> all (string_to_array($2, ' ')))
     else k.value end), '{}')
 from jsonb_each(case jsonb_typeof(cast($1 as jsonb)) when 'object' then cast($1 as jsonb) else '{}' end) k
 where k.key <> all (string_to_array($2, ' '))`
 
-// runbookKeys are the keys that T1, T3 and T4 write or drop. A part of the status that is no object is replaced as a whole.
+// runbookKeys are the keys that T1, T3 and T4 write or drop. Of the status, updated is replaced as a whole, and so is a
+// part that is no object.
 func runbookKeys(d device) []string {
-	status := "summary>status summary>info updated>status config>renderedVersion"
+	status := "summary>status summary>info updated config>renderedVersion"
 	var parts map[string]json.RawMessage
 	_ = json.Unmarshal([]byte(*d.Status), &parts)
-	for _, part := range []string{"summary", "updated", "config"} {
+	for _, part := range []string{"summary", "config"} {
 		if v := parts[part]; len(v) == 0 || v[0] != '{' {
 			status += " " + part
 		}
 	}
-	return []string{runbook.AnnotationAwaitingReconnect + " " + runbook.AnnotationConflictPaused + " " + runbook.AnnotationRenderedSpecHash, status}
+	return []string{
+		runbook.AnnotationAwaitingReconnect + " " + runbook.AnnotationConflictPaused + " " +
+			runbook.AnnotationRenderedSpecHash, status,
+	}
 }
 
 func anyAnnotations(t *rapid.T) string {
@@ -111,7 +125,8 @@ func anyAnnotations(t *rapid.T) string {
 		runbook.AnnotationAwaitingReconnect, runbook.AnnotationConflictPaused, runbook.AnnotationRenderedSpecHash,
 		runbook.AnnotationRenderedVersion, "fleet-controller/templateVersion",
 	}), word())
-	text, err := json.Marshal(rapid.MapOf(keys, rapid.OneOf(rapid.SampledFrom([]string{"true", "5", ""}), word())).Draw(t, "annotations"))
+	text, err := json.Marshal(rapid.MapOf(keys, rapid.OneOf(rapid.SampledFrom([]string{"true", "5", ""}), word())).Draw(t,
+		"annotations"))
 	require.NoError(t, err)
 	return string(text)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"rollcall/internal/fault"
 	"rollcall/runbook"
 )
 
@@ -18,8 +19,8 @@ type change struct {
 	RestoreID string `json:"restore_id"`
 	OrgID     string `json:"org_id"`
 	Name      string `json:"name"`
-	// FromRoll, FromDevice and Restored are the compare of compare-and-set: the state on the roll, the state by the device's
-	// annotations, and the restored version that the decision is about.
+	// FromRoll, FromDevice and Restored are the compare of compare-and-set: the state on the roll, the state by the
+	// device's annotations, and the restored version that the decision is about.
 	FromRoll   runbook.State `json:"from_roll"`
 	FromDevice runbook.State `json:"from_device"`
 	Restored   string        `json:"restored"`
@@ -32,8 +33,8 @@ type change struct {
 	// Dropped and Added are annotations, by key and whole.
 	Dropped []string          `json:"dropped"`
 	Added   map[string]string `json:"added"`
-	// Summary goes into status.summary; what else is in there stays, but for info, which told of a state that is over. Updated
-	// and Config go into status.updated and status.config; empty leaves them alone.
+	// Summary goes into status.summary; what else is in there stays, but for info, which told of a state that is over.
+	// Updated replaces status.updated, and Config goes into status.config; empty leaves them alone.
 	Summary map[string]string `json:"summary"`
 	Updated map[string]string `json:"updated,omitempty"`
 	Config  map[string]string `json:"config,omitempty"`
@@ -43,30 +44,37 @@ type change struct {
 	Reason    string `json:"reason"`
 	RequestID string `json:"request_id"`
 
+	Identity   runbook.Identity `json:"identity"`
+	Via        runbook.Via      `json:"via"`
+	DecisionID string           `json:"decision_id"`
+
 	EventReason  string `json:"event_reason"`
 	EventType    string `json:"event_type"`
 	EventActor   string `json:"event_actor"`
 	EventMessage string `json:"event_message"`
 }
 
-// applyChanges are whole transitions of some devices in one statement, and so in one round trip and one transaction. What it
-// answers for was carried out; of any other device it writes nothing.
+// applyChanges are whole transitions of some devices in one statement, and so in one round trip and one transaction.
+// What it answers for was carried out; of any other device it writes nothing.
 //
-// A device is locked first, and its newest version looked at, so that whatever got there earlier (an agent, another report, a
-// newer restore's T1) is seen. One that somebody else holds is passed over: nobody waits here, neither for one device in place
-// of another, nor in a circle. The roll's row comes next, also by its newest version, and only where it is as expected the
-// device, whose lock keeps it as it was found. What ends a restore needs no lock: a transition that began before the restore
-// ended counts as before, and a newer restore's T1 either finds its result or makes it fail here.
+// A device is locked first, and its newest version looked at, so that whatever got there earlier (an agent, another
+// report, a newer restore's T1) is seen. One that someone else holds is passed over: no one waits here, neither for one
+// device in place of another, nor in a circle. The roll's row comes next, also by its newest version, and only where it
+// is as expected the device, whose lock keeps it as it was found. What ends a restore needs no lock: a transition that
+// began before the restore ended counts as before, and a newer restore's T1 either finds its result or makes it fail
+// here.
 //
-// The limit is no more than are ever asked for; it keeps the planner from expecting so many that a whole table seems cheaper.
-// A status is stored compressed. "|| '{}'" takes it out once, for all that reads it after that; OFFSET 0 keeps the planner
-// from putting the expression back where it is used.
+// The limit is no more than are ever asked for; it keeps the planner from expecting so many that a whole table seems
+// cheaper. A status is stored compressed. "|| '{}'" takes it out once, for all that reads it after that; OFFSET 0 keeps
+// the planner from putting the expression back where it is used.
 const applyChanges = `
 with asked as materialized (
-    select * from json_to_recordset($1) as c(place int, restore_id text, org_id uuid, name text, from_roll text, from_device text, restored text,
+    select * from json_to_recordset($1) as c(place int, restore_id text, org_id uuid, name text, from_roll text,
+    from_device text, restored text,
         transition text, from_state text, to_state text, reported text, next text, dropped text[], added jsonb,
         summary jsonb, updated jsonb, config jsonb, signal text, actor text, reason text, request_id text,
-        event_reason text, event_type text, event_actor text, event_message text) limit 16
+        event_reason text, event_type text, event_actor text, event_message text,
+        identity text, via text, decision_id text) limit 16
 ), held as materialized (
     select c.* from asked c cross join lateral (
         select from devices d
@@ -86,8 +94,10 @@ with asked as materialized (
         resumed_reason = case when c.next = '' then r.resumed_reason else c.reason end,
         resumed_at = case when c.next = '' then r.resumed_at else now() end
     from held c
-    where r.org_id = c.org_id and r.name = c.name and r.restore_id = c.restore_id and r.state = c.from_roll and not r.superseded
-      and exists (select from rollcall.restores s where s.id = c.restore_id and s.state = 'Running')
+    where r.org_id = c.org_id and r.name = c.name and r.restore_id = c.restore_id and r.state = c.from_roll
+    and not r.superseded
+      and exists (select from rollcall.restores s where s.id = c.restore_id and s.state = 'Running'
+        and (c.signal <> 'reconnect' or s.mode = 'standalone'))
     returning c.*
 ), changed as (
     update devices d set
@@ -95,23 +105,27 @@ with asked as materialized (
             select (rollcall.object(was.annotations) - c.dropped) || c.added,
                 rollcall.object(was.status)
                     || jsonb_build_object('summary', (rollcall.object(was.status -> 'summary') - 'info') || c.summary)
-                    || case when c.updated is null then '{}' else jsonb_build_object('updated', rollcall.object(was.status -> 'updated') || c.updated) end
-                    || case when c.config is null then '{}' else jsonb_build_object('config', rollcall.object(was.status -> 'config') || c.config) end
+                    || case when c.updated is null then '{}' else jsonb_build_object('updated', c.updated) end
+                    || case when c.config is null then '{}' else jsonb_build_object('config',
+                    rollcall.object(was.status -> 'config') || c.config) end
             from (select d.annotations, d.status || '{}' as status offset 0) was),
         resource_version = coalesce(d.resource_version, 0) + 1,
         updated_at = now()
     from rolled c where d.org_id = c.org_id and d.name = c.name
 ), told as (
-    insert into events (org_id, name, resource_version, created_at, updated_at, reason, source_component, actor, type, message,
-        involved_object_kind, involved_object_name)
-    select c.org_id, cast(gen_random_uuid() as text), 1, now(), now(), c.event_reason, 'rollcall', c.event_actor, c.event_type,
+    insert into events (org_id, name, annotations, details, resource_version, created_at, updated_at, reason,
+    source_component, actor, type,
+        message, involved_object_kind, involved_object_name)
+    select c.org_id, cast(gen_random_uuid() as text), '{}', 'null', 1, now(), now(), c.event_reason, 'rollcall',
+    c.event_actor, c.event_type,
         c.event_message, 'Device', c.name
     from rolled c where c.event_reason <> ''
 ), kept as (
-    insert into rollcall.transitions (restore_id, org_id, name, transition, from_state, to_state, restored_version, reported_version,
-        next_version, signal, actor, reason, request_id)
+    insert into rollcall.transitions (restore_id, org_id, name, transition, from_state, to_state, restored_version,
+    reported_version,
+        next_version, signal, actor, reason, request_id, identity, via, decision_id)
     select c.restore_id, c.org_id, c.name, c.transition, c.from_state, c.to_state, c.restored, c.reported,
-        c.next, c.signal, c.actor, c.reason, nullif(c.request_id, '')
+        c.next, c.signal, c.actor, c.reason, nullif(c.request_id, ''), c.identity, c.via, c.decision_id
     from rolled c
 )
 select place, now() as at from rolled`
@@ -135,8 +149,8 @@ func marshalStrings(v any) string {
 	return string(text)
 }
 
-// apply carries out c if everything that it expects holds, and says when; ok is false where it does not, or where somebody
-// else holds the device, and then nothing was written.
+// apply carries out c if everything that it expects holds, and says when; ok is false where it does not, or where
+// someone else holds the device, and then nothing was written.
 func (s *Store) apply(ctx context.Context, c change) (at time.Time, ok bool, err error) {
 	at, ok, err = s.changes.do(ctx, c)
 	if err != nil {
@@ -158,13 +172,15 @@ func (s *Store) applyIn(ctx context.Context, tx *sqlx.Tx, c change) (at time.Tim
 	return done[0], !done[0].IsZero(), nil
 }
 
-// applyAll carries out changes of as many devices, each for itself, in one transaction; it says for each when, or the zero
-// time where it has not.
+// applyAll carries out changes of as many devices, each for itself, in one transaction; it says for each when, or the
+// zero time where it has not.
 func (s *Store) applyAll(ctx context.Context, changes []change) ([]time.Time, error) {
 	stmt, err := s.prepareApply(ctx)
 	if err != nil {
 		return nil, err
 	}
+	fault.At(fault.BeforeTransitions)
+	defer fault.At(fault.AfterTransitions)
 	return runChanges(ctx, stmt, changes)
 }
 
@@ -191,6 +207,13 @@ func runChanges(ctx context.Context, stmt *sqlx.Stmt, changes []change) ([]time.
 	return done, nil
 }
 
+// by says who made the change.
+func (c change) by(actor, reason string, who Who) change {
+	c.Actor, c.Reason = actor, reason
+	c.Identity, c.Via, c.DecisionID = who.Identity, who.Via, who.DecisionID
+	return c
+}
+
 // result is what an applied change answers.
 func (c change) result(at time.Time) Transitioned {
 	t := Transitioned{
@@ -200,5 +223,6 @@ func (c change) result(at time.Time) Transitioned {
 	if c.Actor != ActorService {
 		t.By, t.Reason = c.Actor, c.Reason
 	}
+	t.Who = Who{c.Identity, c.Via, c.DecisionID}
 	return t
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"rollcall/devenv/devtest"
+	"rollcall/internal/devenv/devtest"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
@@ -101,8 +101,8 @@ func readString(t require.TestingT, store *inventory.Store, query string, args .
 	return s
 }
 
-// While B takes over, part by part, the devices of A report without end. What B has put on its roll must never be let go
-// by A: B's devices stay AwaitingReconnect.
+// While B takes over, part by part, the devices of A report without end. What B has put on its roll must never be let
+// go by A: B's devices stay AwaitingReconnect.
 func TestASupersededRestoreReleasesNothing(t *testing.T) {
 	t.Parallel()
 	for kind, open := range databases {
@@ -120,7 +120,9 @@ func TestASupersededRestoreReleasesNothing(t *testing.T) {
 				}
 				for d := i - 1; d < n; d += 4 { // two at a time on each device
 					name := fmt.Sprint("d", d)
-					for _, message := range []any{reconnectOf(name, []string{"5", "7"}[d%2]), resumeOf(name, "bob"), withdrawOf(name, true)} {
+					for _, message := range []any{
+						reconnectOf(name, []string{"5", "7"}[d%2]), resumeOf(name, "bob"), withdrawOf(name, true),
+					} {
 						if _, err := try(t.Context(), store, message); err != nil {
 							return err
 						}
@@ -128,9 +130,14 @@ func TestASupersededRestoreReleasesNothing(t *testing.T) {
 				}
 				return nil
 			})
-			require.Equal(t, n, count(t, store, `select count(*) from devices where rollcall.device_state(annotations) = 'AwaitingReconnect'`))
-			require.Equal(t, n, count(t, store, `select count(*) from rollcall.roll where restore_id = 'r2' and state = 'AwaitingReconnect'`))
-			require.Zero(t, count(t, store, `select count(*) from rollcall.roll where restore_id = 'r1' and not superseded and state in ('AwaitingReconnect', 'ConflictPaused')`))
+			require.Equal(t, n,
+				count(t, store, `select count(*) from devices where rollcall.device_state(annotations) = 'AwaitingReconnect'`))
+			require.Equal(t, n,
+				count(t, store, `select count(*) from rollcall.roll where restore_id = 'r2' and state = 'AwaitingReconnect'`))
+			require.Zero(t,
+				count(t, store,
+					`select count(*) from rollcall.roll where restore_id = 'r1' and not superseded and state in ('AwaitingReconnect',
+						'ConflictPaused')`))
 			require.Zero(t, count(t, store, `
 				select count(*) from rollcall.transitions b join rollcall.transitions a on a.name = b.name
 				where b.restore_id = 'r2' and a.restore_id = 'r1' and a.id > b.id and a.transition not in ('T1', 'Refused')`))
@@ -162,13 +169,14 @@ func TestATransitionKeepsWhatAnAgentWritesMeanwhile(t *testing.T) {
 	requireBlocked(t, store, 1)
 	require.NoError(t, tx.Commit())
 	require.Equal(t, runbook.T3, answer().Transition)
-	requireDevice(t, store, "d", 3, `{"device-controller/renderedVersion": "5", "device-controller/renderedSpecHash": "abc", "device-controller/conflictPaused": "true"}`,
-		`{"agent": "was here", "summary": {"status": "ConflictPaused", "info": "Reported version 7 is newer than the restored version 5"},
+	requireDevice(t, store, "d", 3,
+		`{"device-controller/renderedVersion": "5", "device-controller/renderedSpecHash": "abc", "device-controller/conflictPaused": "true"}`,
+		`{"agent": "was here", "summary": {"status": "ConflictPaused", "info": "`+pausedInfo("7")+`"},
 			"updated": {"status": "OutOfDate"}, "config": {"renderedVersion": "7"}}`)
 }
 
-// A decision needs one connection, no more: where every connection was in a transaction that asked for another, all stood
-// still until they timed out.
+// A decision needs one connection, no more: where every connection was in a transaction that asked for another, all
+// stood still until they timed out.
 func TestADecisionNeedsOneConnection(t *testing.T) {
 	t.Parallel()
 	address := devtest.Database(t)

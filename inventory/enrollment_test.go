@@ -1,8 +1,11 @@
 package inventory_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -13,16 +16,38 @@ import (
 	"rollcall/runbook"
 )
 
-// enrollmentRequest is a row of the enrollment requests. Nil documents are NULL.
+// enrollmentRequest is a row of the enrollment requests. Nil documents are NULL, but that a spec without a csr gets one
+// that can be signed.
 type enrollmentRequest struct {
 	Name                      string
 	Annotations, Spec, Status *string
 }
 
 func (r enrollmentRequest) create(t *testing.T, store *inventory.Store) {
-	_, err := store.DB().Exec(`insert into enrollment_requests (org_id, name, labels, annotations, spec, status, resource_version)
+	spec := map[string]any{}
+	if r.Spec != nil {
+		require.NoError(t, json.Unmarshal([]byte(*r.Spec), &spec))
+	}
+	if _, given := spec["csr"]; !given {
+		spec["csr"] = csrOf(t, r.Name, newKey(t))
+		text, err := json.Marshal(spec)
+		require.NoError(t, err)
+		r.Spec = ptr(string(text))
+	}
+	_, err := store.DB().Exec(`insert into enrollment_requests (org_id, name, labels, annotations, spec, status,
+		resource_version)
 		values ($1, $2, '{"asked": "for"}', $3, $4, $5, 4)`, runbook.DefaultOrgID, r.Name, r.Annotations, r.Spec, r.Status)
 	require.NoError(t, err)
+}
+
+// tpmRequest is the beginning of a TPM's signing request, in base64.
+const tpmRequest = "AQABAAAAAEAAAABGAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+// rsaRequest is a signing request that Flight Control signs and our authority does not.
+func rsaRequest(t *testing.T, name string) string {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	return csrOf(t, name, key)
 }
 
 func approveOf(name, by string) inventory.ApproveInput {
@@ -33,7 +58,10 @@ func approveOf(name, by string) inventory.ApproveInput {
 }
 
 func denyOf(name, by string) inventory.DenyInput {
-	return inventory.DenyInput{OrgID: runbook.DefaultOrgID, Name: name, By: by, Reason: "unknown device", RequestID: uuid.NewString()}
+	return inventory.DenyInput{
+		OrgID: runbook.DefaultOrgID, Name: name, By: by,
+		Reason: "unknown device", RequestID: uuid.NewString(),
+	}
 }
 
 func decidedCode(d inventory.Decided) runbook.Code {
@@ -47,7 +75,11 @@ func decidedCode(d inventory.Decided) runbook.Code {
 // request "new".
 func restoredWithRequest(t *testing.T, store *inventory.Store) *inventory.Store {
 	versioned("web-1", "5").create(t, store)
-	enrollmentRequest{Name: "new", Annotations: ptr(`{"acme/ticket": "OPS-1"}`), Spec: ptr(`{"knownRenderedVersion": "8"}`), Status: ptr(`{"conditions": [{"type": "Seen", "status": "True"}], "other": 1}`)}.create(t, store)
+	enrollmentRequest{
+		Name: "new", Annotations: ptr(`{"acme/ticket": "OPS-1"}`),
+		Spec:   ptr(`{"knownRenderedVersion": "8"}`),
+		Status: ptr(`{"conditions": [{"type": "Seen", "status": "True"}], "other": 1}`),
+	}.create(t, store)
 	openRestore(t, store, "r1")
 	_, err := store.AnnotateRequests(t.Context(), inventory.RollInput{RestoreID: "r1"})
 	require.NoError(t, err)
@@ -76,10 +108,14 @@ func TestApproveWhatWasInTheBackup(t *testing.T) {
 
 			d := readDevice(t, store, runbook.DefaultOrgID, "new")
 			require.JSONEq(t, `{"device-controller/awaitingReconnect": "true"}`, *d.Annotations, "other annotations do not move")
-			require.JSONEq(t, `{"summary": {"status": "AwaitingReconnect"}, "updated": {"status": "Unknown"}, "lifecycle": {"status": "Enrolled"}}`, *d.Status)
-			require.Equal(t, 1, count(t, store, `select count(*) from device_timestamps where name = 'new' and last_seen is null`))
-			require.Equal(t, 1, count(t, store, `select count(*) from device_labels where device_name = 'new' and label_key = 'site' and label_value = 'berlin'`))
-			require.Equal(t, 1, count(t, store, `select count(*) from device_labels where device_name = 'new'`), "labels come from the approval")
+			require.JSONEq(t, `{"summary": {"status": "AwaitingReconnect", "info": "`+runbook.InfoAwaitingReconnect+
+				`"}, "updated": {"status": "Unknown"}, "lifecycle": {"status": "Enrolled"}}`, *d.Status)
+			require.Equal(t, 1, count(t, store,
+				`select count(*) from device_timestamps where name = 'new' and last_seen is null`))
+			require.Equal(t, 1, count(t, store,
+				`select count(*) from device_labels where device_name = 'new' and label_key = 'site' and label_value = 'berlin'`))
+			require.Equal(t, 1, count(t, store, `select count(*) from device_labels where device_name = 'new'`),
+				"the request asks for none")
 			require.Equal(t, 1, count(t, store, `select count(*) from devices where name = 'new' and spec = '{}'`))
 
 			var request struct {
@@ -87,7 +123,8 @@ func TestApproveWhatWasInTheBackup(t *testing.T) {
 				Status          string
 				ResourceVersion int `db:"resource_version"`
 			}
-			require.NoError(t, store.DB().Get(&request, `select annotations, status, resource_version from enrollment_requests where name = 'new'`))
+			require.NoError(t, store.DB().Get(&request,
+				`select annotations, status, resource_version from enrollment_requests where name = 'new'`))
 			require.JSONEq(t, `{"acme/ticket": "OPS-1"}`, request.Annotations)
 			require.Equal(t, 6, request.ResourceVersion, "once by the restore and once by the approval")
 			var status struct {
@@ -122,9 +159,11 @@ func TestApproveWhatWasInTheBackup(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, rows, 1)
 			require.Equal(t, runbook.T1, rows[0].Transition)
-			require.Equal(t, 1, count(t, store, `select count(*) from events where involved_object_kind = 'EnrollmentRequest' and actor = 'user:alice'`))
+			require.Equal(t, 1, count(t, store,
+				`select count(*) from events where involved_object_kind = 'EnrollmentRequest' and actor = 'user:alice'`))
 
-			_, err = store.Reconnect(t.Context(), inventory.ReconnectInput{RestoreID: "r1", OrgID: runbook.DefaultOrgID, Name: "new", Reported: "8", RequestID: "q"})
+			_, err = store.Reconnect(t.Context(),
+				inventory.ReconnectInput{RestoreID: "r1", OrgID: runbook.DefaultOrgID, Name: "new", Reported: "8", RequestID: "q"})
 			require.NoError(t, err)
 			require.Contains(t, *readDevice(t, store, runbook.DefaultOrgID, "new").Annotations, "conflictPaused")
 		})
@@ -144,7 +183,10 @@ func TestApprovalsAfterARestore(t *testing.T) {
 		{"with version zero", nil, ptr(`{"knownRenderedVersion": "0"}`), runbook.StateNormal},
 		{"without a version", nil, ptr(`{}`), runbook.StateNormal},
 		{"without a spec", nil, nil, runbook.StateNormal},
-		{"with an annotation that does not count", ptr(`{"device-controller/awaitingReconnect": "yes"}`), nil, runbook.StateNormal},
+		{
+			"with an annotation that does not count", ptr(`{"device-controller/awaitingReconnect": "yes"}`), nil,
+			runbook.StateNormal,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -203,7 +245,8 @@ func TestNoApprovalWhileTheRollIsMade(t *testing.T) {
 	openRestore(t, store, "r1")
 	_, err := store.Approve(t.Context(), approveOf("new", "alice"))
 	require.ErrorContains(t, err, "still putting devices on its roll")
-	require.Nil(t, runbook.AsRefusal(err), "it is to be tried again: the restore has not marked the requests of the backup yet")
+	require.Nil(t, runbook.AsRefusal(err),
+		"it is to be tried again: the restore has not marked the requests of the backup yet")
 	require.Zero(t, count(t, store, `select count(*) from devices`))
 }
 
@@ -211,15 +254,23 @@ func TestApprovalsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	store := restoredWithRequest(t, newStore(t))
 	enrollmentRequest{Name: "web-1"}.create(t, store)
-	enrollmentRequest{Name: "denied", Status: ptr(`{"conditions": [{"type": "Denied", "status": "True"}]}`)}.create(t, store)
+	enrollmentRequest{Name: "denied", Status: ptr(`{"conditions": [{"type": "Denied", "status": "True"}]}`)}.create(t,
+		store)
 	enrollmentRequest{Name: "odd", Spec: ptr(`{"knownRenderedVersion": "seven"}`)}.create(t, store)
+	enrollmentRequest{Name: "tpm", Spec: ptr(`{"csr": "` + tpmRequest + `"}`)}.create(t, store)
+	enrollmentRequest{
+		Name: "rsa",
+		Spec: ptr(`{"csr": "` + strings.ReplaceAll(rsaRequest(t, "rsa"), "\n", `\n`) + `"}`),
+	}.create(t, store)
 	first, err := store.Approve(t.Context(), approveOf("new", "alice"))
 	require.NoError(t, err)
 	require.True(t, first.Applied)
-	devices, total := count(t, store, `select count(*) from devices`), count(t, store, `select count(*) from rollcall.roll`)
+	devices, total := count(t, store, `select count(*) from devices`),
+		count(t, store, `select count(*) from rollcall.roll`)
 	for name, want := range map[string]runbook.Code{
 		"new": runbook.CodeAlreadyApproved, "web-1": runbook.CodeDeviceExists, "denied": runbook.CodeAlreadyDenied,
 		"nosuch": runbook.CodeNotFound, "odd": runbook.CodeInvalidVersion,
+		"tpm": runbook.CodeUnsignable, "rsa": runbook.CodeUnsignable,
 	} {
 		in := approveOf(name, "bob")
 		d, err := store.Approve(t.Context(), in)
@@ -236,6 +287,7 @@ func TestApprovalsThatAreRefused(t *testing.T) {
 	d, err := store.Approve(t.Context(), approveOf("new", "bob"))
 	require.NoError(t, err)
 	require.Equal(t, "alice", d.By, "the other is told who")
+	require.Equal(t, "r1", d.RestoreID, "and on whose roll the device is")
 	require.Contains(t, d.Refusal.Message, "by alice")
 	require.Equal(t, devices, count(t, store, `select count(*) from devices`))
 	require.Equal(t, total, count(t, store, `select count(*) from rollcall.roll`))
@@ -253,7 +305,9 @@ func TestDeny(t *testing.T) {
 	}
 	var condition struct{ Status, Reason, Message string }
 	var text string
-	require.NoError(t, store.DB().Get(&text, `select c.value from enrollment_requests e, jsonb_array_elements(e.status -> 'conditions') c where c.value ->> 'type' = 'Denied'`))
+	require.NoError(t, store.DB().Get(&text,
+		`select c.value from enrollment_requests e, jsonb_array_elements(e.status -> 'conditions') c
+			where c.value ->> 'type' = 'Denied'`))
 	require.NoError(t, json.Unmarshal([]byte(text), &condition))
 	require.Equal(t, "True", condition.Status)
 	require.Equal(t, "Denied by alice: unknown device", condition.Message)
@@ -311,7 +365,8 @@ func TestPendingRequests(t *testing.T) {
 	t.Parallel()
 	store := restoredWithRequest(t, newStore(t))
 	enrollmentRequest{Name: "approved", Status: ptr(`{"approval": {"approved": true}}`)}.create(t, store)
-	enrollmentRequest{Name: "denied", Status: ptr(`{"conditions": [{"type": "Denied", "status": "True"}]}`)}.create(t, store)
+	enrollmentRequest{Name: "denied", Status: ptr(`{"conditions": [{"type": "Denied", "status": "True"}]}`)}.create(t,
+		store)
 	enrollmentRequest{Name: "also-new", Status: ptr(`null`)}.create(t, store)
 	in := inventory.RollInput{RestoreID: "r1", Limit: 1}
 	var names []string
@@ -340,7 +395,35 @@ func TestARestoreDoesNotCompleteWhileALateJoinerWaits(t *testing.T) {
 	require.Equal(t, runbook.CodeDevicesWaiting, refusal(t, err))
 	_, err = store.Withdraw(t.Context(), withdrawOf("new", true))
 	require.NoError(t, err)
-	status, err := store.CloseRestore(t.Context(), inventory.CloseRestoreInput{RestoreID: "r1", State: runbook.RestoreCompleted})
+	status, err := store.CloseRestore(t.Context(),
+		inventory.CloseRestoreInput{RestoreID: "r1", State: runbook.RestoreCompleted})
 	require.NoError(t, err)
 	require.EqualValues(t, 2, status.Total)
+}
+
+// An approval makes the same device as Flight Control's: its labels, its alias and its osMode.
+func TestAnApprovalMakesTheDeviceThatFlightControlMakes(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	spec := `{"labels": {"alias": "kiosk", "site": "rome", "odd": 7}, "osMode": "package"}`
+	for _, name := range []string{"merged", "replaced"} {
+		enrollmentRequest{Name: name, Spec: &spec}.create(t, store)
+		in := approveOf(name, "alice")
+		in.ReplaceLabels = name == "replaced"
+		done, err := store.Approve(t.Context(), in)
+		require.NoError(t, err)
+		require.True(t, done.Applied, done.Refusal)
+	}
+	text := func(query string) (s string) {
+		require.NoError(t, store.DB().Get(&s, query))
+		return s
+	}
+	require.JSONEq(t, `{"alias": "kiosk", "site": "berlin"}`,
+		text(`select labels::text from devices where name = 'merged'`))
+	require.JSONEq(t, `{"site": "berlin"}`, text(`select labels::text from devices where name = 'replaced'`))
+	require.Equal(t, "kiosk", text(`select alias from devices where name = 'merged'`))
+	require.Equal(t, "none", text(`select coalesce(alias, 'none') from devices where name = 'replaced'`))
+	require.Equal(t, "package", text(`select status #>> '{capabilities,osMode}' from devices where name = 'merged'`))
+	require.JSONEq(t, `{"alias": "kiosk", "site": "berlin"}`,
+		text(`select status #>> '{approval,labels}' from enrollment_requests where name = 'merged'`))
 }

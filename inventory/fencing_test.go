@@ -12,17 +12,21 @@ import (
 )
 
 const (
-	waitFor = 20 * time.Second
+	waitFor = 2 * time.Minute
 	tick    = 5 * time.Millisecond
 )
 
-// A report of A that has already begun when B puts its device on the roll must fail: this holds B's T1 open in the middle,
-// lets the report run into its locks, and then lets T1 go on. B is not opened in the usual way, so that A still looks
-// Running to the report, and only the rows can stop it.
+// A report of A that has already begun when B puts its device on the roll must fail: this holds B's T1 open in the
+// middle, lets the report run into its locks, and then lets T1 go on. B is not opened in the usual way, so that A
+// still looks Running to the report, and only the rows can stop it.
 func TestAReportUnderWayIsFencedByT1(t *testing.T) {
 	t.Parallel()
-	messages := map[string]any{"reconnect": reconnectOf("d", "5"), "resume": resumeOf("d", "bob"), "withdraw": withdrawOf("d", true)}
-	gates := map[string]func(t *testing.T, store *inventory.Store) *sqlx.Tx{"before A's row is marked": holdInRoll, "after A's row is marked": holdAfterRoll}
+	messages := map[string]any{
+		"reconnect": reconnectOf("d", "5"), "resume": resumeOf("d", "bob"), "withdraw": withdrawOf("d", true),
+	}
+	gates := map[string]func(t *testing.T, store *inventory.Store) *sqlx.Tx{
+		"before A's row is marked": holdInRoll, "after A's row is marked": holdAfterRoll,
+	}
 	for what, message := range messages {
 		for when, hold := range gates {
 			t.Run(what+" "+when, func(t *testing.T) {
@@ -46,7 +50,9 @@ func TestAReportUnderWayIsFencedByT1(t *testing.T) {
 
 				require.Equal(t, runbook.CodeSuperseded, code(answer()))
 				require.Equal(t, isAwaiting, stateOf(t, store, "d"))
-				require.Zero(t, count(t, store, `select count(*) from rollcall.roll where restore_id = 'r1' and (state = 'Normal' or not superseded)`))
+				require.Zero(t,
+					count(t, store,
+						`select count(*) from rollcall.roll where restore_id = 'r1' and (state = 'Normal' or not superseded)`))
 			})
 		}
 	}
@@ -93,7 +99,8 @@ func TestWhatAnotherHandWritesMeanwhileIsKept(t *testing.T) {
 			before := count(t, store, `select resource_version from devices`)
 			gate := store.DB().MustBegin()
 			t.Cleanup(func() { _ = gate.Rollback() })
-			gate.MustExec(`update devices set status = status || '{"os": {"image": "new"}}', annotations = annotations || '{"x": "y"}', resource_version = resource_version + 1`)
+			gate.MustExec(`update devices set status = status || '{"os": {"image": "new"}}',
+				annotations = annotations || '{"x": "y"}', resource_version = resource_version + 1`)
 			done := make(chan error, 1)
 			go func() { done <- run.act(t, store) }()
 			requireBlocked(t, store, 1)
@@ -122,19 +129,22 @@ func holdAfterRoll(t *testing.T, store *inventory.Store) *sqlx.Tx {
 func holdInRoll(t *testing.T, store *inventory.Store) *sqlx.Tx {
 	gate := store.DB().MustBegin()
 	t.Cleanup(func() { _ = gate.Rollback() })
-	gate.MustExec(`insert into rollcall.roll (restore_id, org_id, name, seq, state) values ('r2', $1, 'd', 0, 'AwaitingReconnect')`, runbook.DefaultOrgID)
+	gate.MustExec(`insert into rollcall.roll (restore_id, org_id, name, seq, state) values ('r2', $1, 'd', 0,
+		'AwaitingReconnect')`, runbook.DefaultOrgID)
 	return gate
 }
 
 func requireBlocked(t *testing.T, store *inventory.Store, n int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		return count(t, store, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) == n
+		return count(t, store,
+			`select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) == n
 	}, waitFor, tick)
 }
 
 func stateOf(t *testing.T, store *inventory.Store, name string) runbook.State {
-	return runbook.State(*readString(t, store, `select rollcall.device_state(annotations) from devices where name = $1`, name))
+	return runbook.State(*readString(t, store, `select rollcall.device_state(annotations) from devices where name = $1`,
+		name))
 }
 
 func TestWhereAnotherHandChangedTheAnnotations(t *testing.T) {
@@ -147,16 +157,36 @@ func TestWhereAnotherHandChangedTheAnnotations(t *testing.T) {
 		message       any
 		want          answer
 	}{
-		"both present, awaiting wins: an equal report": {"", both, reconnectOf("d", "5"), answer{true, runbook.T2, isNormal, ""}},
-		"both present, awaiting wins: a newer report":  {"", both, reconnectOf("d", "7"), answer{true, runbook.T3, isPaused, ""}},
-		"both present, awaiting wins: a resume":        {"", both, resumeOf("d", "bob"), answer{false, runbook.Refused, isAwaiting, runbook.CodeNotPaused}},
-		"both present on one that was paused: resume":  {"7", both, resumeOf("d", "bob"), answer{false, runbook.Refused, isAwaiting, runbook.CodeNotPaused}},
-		"both present on one that was paused: report":  {"7", both, reconnectOf("d", "5"), answer{true, runbook.T2, isNormal, ""}},
-		"paused by another hand: resume":               {"", onlyPaused, resumeOf("d", "bob"), answer{true, runbook.T4, isNormal, ""}},
-		"paused by another hand: report":               {"", onlyPaused, reconnectOf("d", "5"), answer{true, runbook.Reported, isPaused, ""}},
-		"let go by another hand: a newer report":       {"", none, reconnectOf("d", "7"), answer{true, runbook.T3, isPaused, ""}},
-		"let go by another hand: an equal report":      {"", none, reconnectOf("d", "5"), answer{true, runbook.T2, isNormal, ""}},
-		"let go by another hand: resume":               {"7", none, resumeOf("d", "bob"), answer{true, runbook.T4, isNormal, ""}},
+		"both present, awaiting wins: an equal report": {
+			"", both, reconnectOf("d", "5"), answer{true, runbook.T2, isNormal, ""},
+		},
+		"both present, awaiting wins: a newer report": {
+			"", both, reconnectOf("d", "7"), answer{true, runbook.T3, isPaused, ""},
+		},
+		"both present, awaiting wins: a resume": {
+			"", both, resumeOf("d", "bob"), answer{false, runbook.Refused, isAwaiting, runbook.CodeNotPaused},
+		},
+		"both present on one that was paused: resume": {
+			"7", both, resumeOf("d", "bob"), answer{false, runbook.Refused, isAwaiting, runbook.CodeNotPaused},
+		},
+		"both present on one that was paused: report": {
+			"7", both, reconnectOf("d", "5"), answer{true, runbook.T2, isNormal, ""},
+		},
+		"paused by another hand: resume": {
+			"", onlyPaused, resumeOf("d", "bob"), answer{true, runbook.T4, isNormal, ""},
+		},
+		"paused by another hand: report": {
+			"", onlyPaused, reconnectOf("d", "5"), answer{true, runbook.Reported, isPaused, ""},
+		},
+		"let go by another hand: a newer report": {
+			"", none, reconnectOf("d", "7"), answer{true, runbook.T3, isPaused, ""},
+		},
+		"let go by another hand: an equal report": {
+			"", none, reconnectOf("d", "5"), answer{true, runbook.T2, isNormal, ""},
+		},
+		"let go by another hand: resume": {
+			"7", none, resumeOf("d", "bob"), answer{true, runbook.T4, isNormal, ""},
+		},
 	}
 	for what, c := range cases {
 		t.Run(what, func(t *testing.T) {
@@ -178,7 +208,9 @@ func TestWhereAnotherHandChangedTheAnnotations(t *testing.T) {
 
 func TestAReconnectDecidesOnTheVersionThatTheDeviceHolds(t *testing.T) {
 	t.Parallel()
-	for annotation, want := range map[string]runbook.Transition{"7": runbook.T2, "10": runbook.T2, "6": runbook.T3, "007": runbook.T3, "x": runbook.T3} {
+	for annotation, want := range map[string]runbook.Transition{
+		"7": runbook.T2, "10": runbook.T2, "6": runbook.T3, "007": runbook.T3, "x": runbook.T3,
+	} {
 		t.Run(annotation, func(t *testing.T) {
 			t.Parallel()
 			store := restored(t, newStore(t), versioned("d", annotation))

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"rollcall/devenv/devtest"
+	"rollcall/internal/devenv/devtest"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
@@ -55,7 +55,8 @@ func (d device) create(t require.TestingT, store *inventory.Store) device {
 	if d.OrgID == "" {
 		d.OrgID = runbook.DefaultOrgID
 	}
-	_, err := store.DB().NamedExec(`insert into devices (org_id, name, owner, annotations, status, resource_version, deleted_at)
+	_, err := store.DB().NamedExec(`insert into devices (org_id, name, owner, annotations, status, resource_version,
+		deleted_at)
 		values (:org_id, :name, :owner, :annotations, :status, :resource_version, :deleted_at)`, d)
 	require.NoError(t, err)
 	return d
@@ -64,9 +65,10 @@ func (d device) create(t require.TestingT, store *inventory.Store) device {
 // versioned is a device that runs a version, as far as the backup knows.
 func versioned(name, version string) device {
 	return device{
-		Name:        name,
-		Annotations: ptr(fmt.Sprintf(`{"device-controller/renderedVersion": %q, "device-controller/renderedSpecHash": "abc"}`, version)),
-		Status:      ptr(`{"summary": {"status": "Online"}}`),
+		Name: name,
+		Annotations: ptr(fmt.Sprintf(`{"device-controller/renderedVersion": %q, "device-controller/renderedSpecHash": "abc"}`,
+			version)),
+		Status: ptr(`{"summary": {"status": "Online"}}`),
 	}
 }
 
@@ -127,15 +129,24 @@ func restored(t *testing.T, store *inventory.Store, devices ...device) *inventor
 }
 
 func reconnectOf(name, version string) inventory.ReconnectInput {
-	return inventory.ReconnectInput{RestoreID: "r1", OrgID: runbook.DefaultOrgID, Name: name, Restored: "5", Reported: version, RequestID: uuid.NewString()}
+	return inventory.ReconnectInput{
+		RestoreID: "r1", OrgID: runbook.DefaultOrgID, Name: name, Restored: "5", Reported: version,
+		RequestID: uuid.NewString(),
+	}
 }
 
 func resumeOf(name, by string) inventory.ResumeInput {
-	return inventory.ResumeInput{RestoreID: "r1", OrgID: runbook.DefaultOrgID, Name: name, By: by, Reason: "checked on site", RequestID: uuid.NewString()}
+	return inventory.ResumeInput{
+		RestoreID: "r1", OrgID: runbook.DefaultOrgID, Name: name, By: by, Reason: "checked on site",
+		RequestID: uuid.NewString(),
+	}
 }
 
 func withdrawOf(name string, force bool) inventory.WithdrawInput {
-	return inventory.WithdrawInput{RestoreID: "r1", OrgID: runbook.DefaultOrgID, Name: name, By: "alice", Reason: "scrapped", Force: force, RequestID: uuid.NewString()}
+	return inventory.WithdrawInput{
+		RestoreID: "r1", OrgID: runbook.DefaultOrgID, Name: name, By: "alice", Reason: "scrapped", Force: force,
+		RequestID: uuid.NewString(),
+	}
 }
 
 func code(t inventory.Transitioned) runbook.Code {

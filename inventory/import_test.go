@@ -1,12 +1,14 @@
 package inventory_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -14,7 +16,9 @@ import (
 	"rollcall/runbook"
 )
 
-func importText(t *testing.T, store *inventory.Store, text string, opts inventory.ImportOptions) (inventory.ImportResult, error) {
+func importText(t *testing.T, store *inventory.Store, text string,
+	opts inventory.ImportOptions,
+) (inventory.ImportResult, error) {
 	t.Helper()
 	return store.Import(t.Context(), strings.NewReader(text), opts)
 }
@@ -22,7 +26,10 @@ func importText(t *testing.T, store *inventory.Store, text string, opts inventor
 // rows counts what the inventory holds.
 func rows(t *testing.T, store *inventory.Store) (n int) {
 	t.Helper()
-	require.NoError(t, store.DB().Get(&n, `select (select count(*) from devices) + (select count(*) from fleets) + (select count(*) from enrollment_requests)`))
+	require.NoError(t,
+		store.DB().Get(&n,
+			`select (select count(*) from devices) + (select count(*) from fleets) + (select count(*)
+				from enrollment_requests)`))
 	return n
 }
 
@@ -30,16 +37,30 @@ func TestImportStoresEveryKind(t *testing.T) {
 	t.Parallel()
 	store := openImported(t)
 	result, err := importText(t, store, strings.Join([]string{
-		document("Device", `name: web-1, owner: Fleet/web, labels: {site: berlin, alias: gate}, deletionTimestamp: "2026-08-01T10:00:00Z"`, "", `lastSeen: "2026-07-01T10:00:00Z"`),
-		document("Device", "name: web-2", "", ""), document("Fleet", "name: web", "", ""), document("EnrollmentRequest", "name: r1", "", ""),
+		document("Device",
+			`name: web-1, owner: Fleet/web, labels: {site: berlin, alias: gate}, deletionTimestamp: "2026-08-01T10:00:00Z"`, "",
+			`lastSeen: "2026-07-01T10:00:00Z"`),
+		document("Device", "name: web-2", "", ""), document("Fleet", "name: web", "", ""),
+		document("EnrollmentRequest", "name: r1", "", ""),
 	}, "\n---\n"), inventory.ImportOptions{})
 	require.NoError(t, err)
+	require.Len(t, result.Unsignable, 1, "r1 holds no signing request")
+	require.Equal(t, "r1", result.Unsignable[0].Name)
+	require.Equal(t, runbook.UnsignableMalformed, result.Unsignable[0].Reason)
+	result.Unsignable = nil
 	require.Equal(t, inventory.ImportResult{Devices: 2, Fleets: 1, EnrollmentRequests: 1}, result)
 	var got string
-	require.NoError(t, store.DB().Get(&got, `select concat_ws('|', d.owner, d.alias, d.labels, d.annotations, d.generation, d.resource_version, d.status, d.deleted_at at time zone 'UTC',
-		t.last_seen at time zone 'UTC', l.label_key || '=' || l.label_value, d.created_at is not null, d.updated_at is not null)
-		from devices d join device_timestamps t using (org_id, name) join device_labels l on l.device_name = d.name and l.label_key = 'site' where d.name = 'web-1'`))
-	require.Equal(t, `Fleet/web|gate|{"site": "berlin", "alias": "gate"}|1|1|{}|2026-08-01 10:00:00|2026-07-01 10:00:00|site=berlin|t|t`, got)
+	require.NoError(t,
+		store.DB().Get(&got,
+			`select concat_ws('|', d.owner, d.alias, d.labels, d.annotations, d.generation, d.resource_version, d.status,
+				d.deleted_at at time zone 'UTC',
+		t.last_seen at time zone 'UTC', l.label_key || '=' || l.label_value,
+		d.created_at is not null, d.updated_at is not null)
+		from devices d join device_timestamps t using (org_id, name) join device_labels l on l.device_name = d.name
+		and l.label_key = 'site' where d.name = 'web-1'`))
+	require.Equal(t,
+		`Fleet/web|gate|{"site": "berlin", "alias": "gate"}|1|1|{}|2026-08-01 10:00:00|2026-07-01 10:00:00|site=berlin|t|t`,
+		got)
 }
 
 func TestImportIsAllOrNothing(t *testing.T) {
@@ -50,11 +71,23 @@ func TestImportIsAllOrNothing(t *testing.T) {
 		many += document("Device", fmt.Sprintf("name: web-%d", i), "", "") + "\n---\n"
 	}
 	for name, bad := range map[string]struct{ document, message string }{
-		"a wrong field":      {document("Device", "name: bad, owner: web", "", ""), `import: document 1001 (Device "bad"): metadata.owner: "web" is not of the form KIND/NAME`},
-		"twice":              {document("Device", "name: web-3", "", ""), `import: document 1001 (Device "web-3"): metadata.name: stands twice in the input, first as document 4`},
-		"what no JSONB is":   {document("Device", "name: bad", `a: "\0"`, ""), `import: document 1001 (Device "bad"): store: pq: unsupported Unicode escape sequence`},
-		"a boundless number": {`{"apiVersion":"flightctl.io/v1beta1","kind":"Device","metadata":{"name":"bad"},"spec":{"a":1e999999}}`, `import: document 1001 (Device "bad"): store: pq: `},
-		"a broken end":       {"{", "import: document 1001: "},
+		"a wrong field": {
+			document("Device", "name: bad, owner: web", "", ""),
+			`import: document 1001 (Device "bad"): metadata.owner: "web" is not of the form KIND/NAME`,
+		},
+		"twice": {
+			document("Device", "name: web-3", "", ""),
+			`import: document 1001 (Device "web-3"): metadata.name: stands twice in the input, first as document 4`,
+		},
+		"what no JSONB is": {
+			document("Device", "name: bad", `a: "\0"`, ""),
+			`import: document 1001 (Device "bad"): spec.a: holds a NUL character (\u0000), which the database cannot store`,
+		},
+		"a boundless number": {
+			`{"apiVersion":"flightctl.io/v1beta1","kind":"Device","metadata":{"name":"bad"},"spec":{"a":1e999999}}`,
+			`import: document 1001 (Device "bad"): spec.a: the number's exponent is beyond 400`,
+		},
+		"a broken end": {"{", "import: document 1001: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			result, err := importText(t, store, many+bad.document, inventory.ImportOptions{})
@@ -71,8 +104,10 @@ func TestImportIsAllOrNothing(t *testing.T) {
 
 func TestImportRefusesWhatIsThere(t *testing.T) {
 	t.Parallel()
-	store := openImported(t, document("Device", "name: web-1", "", `summary: {status: Online}, lastSeen: "2026-07-01T10:00:00Z"`),
-		document("Device", `name: gone, deletionTimestamp: "2026-08-01T10:00:00Z"`, "", ""), document("Fleet", "name: web", "", ""))
+	store := openImported(t,
+		document("Device", "name: web-1", "", `summary: {status: Online}, lastSeen: "2026-07-01T10:00:00Z"`),
+		document("Device", `name: gone, deletionTimestamp: "2026-08-01T10:00:00Z"`, "", ""),
+		document("Fleet", "name: web", "", ""))
 	fresh := document("Device", "name: a", "", "") + "\n---\n"
 	for _, c := range []struct{ document, message string }{
 		{document("Device", "name: web-1", "", ""), `document 2 (Device "web-1"): metadata.name: exists already`},
@@ -88,7 +123,9 @@ func TestImportRefusesWhatIsThere(t *testing.T) {
 func TestImportSkipsWhatIsThereIfAsked(t *testing.T) {
 	t.Parallel()
 	store := openImported(t, document("Device", "name: web-1", "a: 1", `lastSeen: "2026-07-01T10:00:00Z"`))
-	result, err := importText(t, store, document("Device", "name: web-1", "a: 2", `lastSeen: "2026-08-01T10:00:00Z"`)+"\n---\n"+document("Device", "name: web-2", "", ""),
+	result, err := importText(t, store,
+		document("Device", "name: web-1", "a: 2", `lastSeen: "2026-08-01T10:00:00Z"`)+"\n---\n"+
+			document("Device", "name: web-2", "", ""),
 		inventory.ImportOptions{SkipExisting: true})
 	require.NoError(t, err)
 	require.Equal(t, inventory.ImportResult{Devices: 1, Skipped: 1}, result)
@@ -103,10 +140,42 @@ func TestImportNeedsAnInputAndAnOrganisation(t *testing.T) {
 	store := openImported(t)
 	_, err := importText(t, store, "# nothing\n---\n", inventory.ImportOptions{})
 	require.ErrorContains(t, err, "there is nothing to import")
-	_, err = importText(t, store, document("Device", "name: web-1", "", ""), inventory.ImportOptions{OrgID: "00000000-0000-0000-0000-000000000009"})
+	_, err = importText(t, store, document("Device", "name: web-1", "", ""),
+		inventory.ImportOptions{OrgID: "00000000-0000-0000-0000-000000000009"})
 	require.ErrorContains(t, err, `there is no organisation "00000000-0000-0000-0000-000000000009"`)
 	require.Equal(t, runbook.CodeNotFound, runbook.AsRefusal(err).Code)
-	result, err := importText(t, store, `{"apiVersion":"flightctl.io/v1beta1","kind":"DeviceList","items":[]}`, inventory.ImportOptions{})
+	result, err := importText(t, store, `{"apiVersion":"flightctl.io/v1beta1","kind":"DeviceList","items":[]}`,
+		inventory.ImportOptions{})
 	require.NoError(t, err)
 	require.Zero(t, result)
+}
+
+func TestImportEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]string{
+		"while nothing comes": "# nothing yet\n", "in the middle": document("Device", "name: web-1", "", "") + "\n---\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := openImported(t)
+			in, out := io.Pipe()
+			t.Cleanup(func() { _ = out.Close() })
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() {
+				_, err := store.Import(ctx, in, inventory.ImportOptions{})
+				ended <- err
+			}()
+			_, err := io.WriteString(out, before)
+			require.NoError(t, err)
+			cancel()
+			select {
+			case err := <-ended:
+				require.ErrorIs(t, err, context.Canceled)
+			case <-time.After(time.Second):
+				require.Fail(t, "import goes on a second after its context has ended")
+			}
+			require.Zero(t, rows(t, store))
+		})
+	}
 }

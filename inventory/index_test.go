@@ -7,31 +7,38 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"rollcall/devenv/devtest"
+	"rollcall/internal/devenv/devtest"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
-// manyRows are 20,000 devices that await their reconnect in r1, and older restores that each had a fifth of them on its roll.
-// VACUUM marks a page as one that everybody sees, which an index alone can answer for, only once the commit is on disk.
+// manyRows are 20,000 devices that await their reconnect in r1, and older restores that each had a fifth of them on its
+// roll. VACUUM marks a page as one that everybody sees, which an index alone can answer for, only once the commit is on
+// disk.
 const manyRows = `
 set synchronous_commit = on;
 insert into devices (org_id, name, owner, labels, annotations, resource_version, updated_at, status)
 select '00000000-0000-0000-0000-000000000000', md5(cast(i as text)), 'Fleet/fleet-' || i % 100,
     jsonb_build_object('site', 'site-' || i % 200, 'environment', (array['production', 'staging', 'test'])[1 + i % 3]),
     '{"device-controller/renderedVersion": "5", "device-controller/awaitingReconnect": "true"}', 1, now(),
-    jsonb_build_object('summary', jsonb_build_object('status', case when i % 100 = 0 then 'ConflictPaused' else 'AwaitingReconnect' end),
-        'updated', '{"status": "Unknown"}'::jsonb, 'config', '{"renderedVersion": "5"}'::jsonb, 'padding', (select string_agg(md5(i || '-' || n), '') from generate_series(1, 40) n))
+    jsonb_build_object('summary', jsonb_build_object('status',
+    case when i % 100 = 0 then 'ConflictPaused' else 'AwaitingReconnect' end),
+        'updated', '{"status": "Unknown"}'::jsonb, 'config', '{"renderedVersion": "5"}'::jsonb, 'padding',
+        (select string_agg(md5(i || '-' || n), '') from generate_series(1, 40) n))
 from generate_series(1, 20000) i;
 insert into rollcall.restores (id, state, rolled_at, started_at) values ('r1', 'Running', now(), now());
-insert into rollcall.restores (id, state, rolled_at, started_at) select 'old' || o, 'Superseded', now(), now() - o * interval '1 day' from generate_series(1, 9) o;
+insert into rollcall.restores (id, state, rolled_at, started_at) select 'old' || o, 'Superseded', now(),
+now() - o * interval '1 day' from generate_series(1, 9) o;
 insert into rollcall.roll (restore_id, org_id, name, seq, state, restored_version, superseded)
 select 'r1', org_id, name, row_number() over (order by name), 'AwaitingReconnect', '5', false from devices;
 insert into rollcall.roll (restore_id, org_id, name, seq, state, restored_version, superseded)
-select 'old' || o, org_id, name, seq, 'AwaitingReconnect', '5', true from rollcall.roll, generate_series(1, 9) o where seq <= 4000;
-insert into rollcall.transitions (restore_id, org_id, name, transition, to_state) select restore_id, org_id, name, 'T1', state from rollcall.roll;`
+select 'old' || o, org_id, name, seq, 'AwaitingReconnect', '5', true from rollcall.roll, generate_series(1, 9) o
+where seq <= 4000;
+insert into rollcall.transitions (restore_id, org_id, name, transition, to_state) select restore_id, org_id, name, 'T1',
+state from rollcall.roll;`
 
-// wholeReads counts for each table how often PostgreSQL has read the whole of it, and how often it has gone by an index.
+// wholeReads counts for each table how often PostgreSQL has read the whole of it, and how often it has gone by an
+// index.
 const wholeReads = `
 select relname, coalesce(seq_scan, 0) as seq, coalesce(idx_scan, 0) as idx from pg_stat_user_tables
 where relname in ('devices', 'roll', 'transitions', 'device_timestamps') order by relname`
@@ -55,8 +62,8 @@ func readsOf(t *testing.T, store *inventory.Store) map[string]tableReads {
 // planned is how often a prepared statement is carried out until PostgreSQL may keep one plan for it.
 const planned = 7
 
-// What a device or an operator asks again and again must not cost more in a larger fleet. It is PostgreSQL's own count of
-// what it did, with the plans that the statements really got.
+// What a device or an operator asks again and again must not cost more in a larger fleet. It is PostgreSQL's own count
+// of what it did, with the plans that the statements really got.
 func TestNothingReadsAWholeTable(t *testing.T) {
 	t.Parallel()
 	reads := map[string]func(t *testing.T, store *inventory.Store) error{
@@ -69,16 +76,21 @@ func TestNothingReadsAWholeTable(t *testing.T) {
 			return err
 		},
 		"get devices by status": func(t *testing.T, store *inventory.Store) error {
-			_, err := store.Devices(t.Context(), inventory.Query{Fields: mustFields(t, "devices", "status.summary.status=ConflictPaused")})
+			_, err := store.Devices(t.Context(),
+				inventory.Query{Fields: mustFields(t, "devices", "status.summary.status=ConflictPaused")})
 			return err
 		},
 		"get devices by label and owner": func(t *testing.T, store *inventory.Store) error {
-			q := inventory.Query{Labels: mustLabels(t, "site=site-7"), Fields: mustFields(t, "devices", "metadata.owner=Fleet/fleet-7")}
+			q := inventory.Query{
+				Labels: mustLabels(t, "site=site-7"),
+				Fields: mustFields(t, "devices", "metadata.owner=Fleet/fleet-7"),
+			}
 			_, err := store.Devices(t.Context(), q)
 			return err
 		},
 		"get devices by a part of the name": func(t *testing.T, store *inventory.Store) error {
-			_, err := store.Devices(t.Context(), inventory.Query{Fields: mustFields(t, "devices", "metadata.name contains c4ca42")})
+			_, err := store.Devices(t.Context(),
+				inventory.Query{Fields: mustFields(t, "devices", "metadata.name contains c4ca42")})
 			return err
 		},
 		"the first of many": func(t *testing.T, store *inventory.Store) error {
@@ -86,7 +98,7 @@ func TestNothingReadsAWholeTable(t *testing.T) {
 			return err
 		},
 		"where devices stand": func(t *testing.T, store *inventory.Store) error {
-			_, err := store.Standing(t.Context(), inventory.Query{Names: []string{benchName}})
+			_, err := store.Position(t.Context(), inventory.Query{Names: []string{benchName}})
 			return err
 		},
 		"status of an older restore": func(t *testing.T, store *inventory.Store) error {
@@ -95,6 +107,27 @@ func TestNothingReadsAWholeTable(t *testing.T) {
 		},
 		"a slice of the roll": func(t *testing.T, store *inventory.Store) error {
 			_, err := store.OpenEntries(t.Context(), "r1", runbook.Slice{From: 100, To: 600})
+			return err
+		},
+		"a wave of devices": func(t *testing.T, store *inventory.Store) error {
+			for wave := range 3 {
+				if _, err := store.Claim(t.Context(),
+					inventory.ClaimInput{RestoreID: "r1", Batch: 7, Wave: wave, Limit: 25}); err != nil {
+					return err
+				}
+			}
+			_, err := store.BatchEntries(t.Context(), "r1", 7)
+			return err
+		},
+		"many reports": func(t *testing.T, store *inventory.Store) error {
+			var reports []inventory.NoteReportInput
+			for i := range 100 {
+				reports = append(reports, inventory.NoteReportInput{
+					RestoreID: "r1",
+					Name:      fmt.Sprintf("%x", md5.Sum(fmt.Append(nil, 500+i))), Version: "5",
+				})
+			}
+			_, err := store.NoteReports(t.Context(), runbook.DefaultOrgID, reports)
 			return err
 		},
 		"a device's place on the roll": func(t *testing.T, store *inventory.Store) error {
@@ -131,7 +164,7 @@ func TestNothingReadsAWholeTable(t *testing.T) {
 		},
 		"where an agent's device stands": func(t *testing.T, store *inventory.Store) error {
 			for range planned {
-				if _, _, err := store.AgentDevice(t.Context(), runbook.DefaultOrgID, benchName); err != nil {
+				if _, _, err := store.AgentDevice(t.Context(), runbook.DefaultOrgID, benchName, runbook.Certificate{}); err != nil {
 					return err
 				}
 			}
@@ -156,7 +189,10 @@ func TestNothingReadsAWholeTable(t *testing.T) {
 			return err
 		},
 	}
-	for kind, migrated := range map[string]func(*testing.T) string{"own": func(t *testing.T) string { return devtest.Database(t) }, "flightctl": flightctlDatabase} {
+	for kind, migrated := range map[string]func(*testing.T) string{
+		"own":       func(t *testing.T) string { return devtest.Database(t) },
+		"flightctl": flightctlDatabase,
+	} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			url := migrated(t)
@@ -167,7 +203,8 @@ func TestNothingReadsAWholeTable(t *testing.T) {
 			require.NoError(t, setup.Close())
 			watching := openStore(t, url)
 			require.Eventually(t, func() bool { // else what it has read could be counted as another's
-				return count(t, watching, `select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`) == 0
+				return count(t, watching, `select count(*) from pg_stat_activity where datname = current_database()
+					and pid <> pg_backend_pid()`) == 0
 			}, waitFor, tick)
 			readsNoWholeTable := func(name string, read func(t *testing.T, store *inventory.Store) error) {
 				before := readsOf(t, watching)
@@ -188,7 +225,8 @@ func TestNothingReadsAWholeTable(t *testing.T) {
 			for name, read := range reads {
 				readsNoWholeTable(name, read)
 			}
-			for _, org := range []string{"", runbook.DefaultOrgID} { // last, as they supersede r1; by page with a sweep by name, and by name
+			// last, as they supersede r1; by page with a sweep by name, and by name
+			for _, org := range []string{"", runbook.DefaultOrgID} {
 				readsNoWholeTable("T1", func(t *testing.T, store *inventory.Store) error {
 					id := "r2" + org
 					openRestore(t, store, id, org)

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A driver that does not return, because its connection leads nowhere, must not keep later reports from being carried out.
+// A driver that does not return, because its connection leads nowhere, must not keep later reports from being carried
+// out.
 func TestAStatementThatDoesNotReturnHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	lost := make(chan struct{})
@@ -41,8 +42,8 @@ func TestAStatementThatDoesNotReturnHoldsUpNoOther(t *testing.T) {
 	require.True(t, ok)
 }
 
-// While the database stands still, reports grow old, and where more arrive than it can carry out they do as well. Those that
-// can still be carried out in time are, as many as it is able to, and are not cut off by those that cannot.
+// While the database stands still, reports grow old, and where more arrive than it can carry out they do as well.
+// Those that can still be carried out in time are, as many as it is able to, and are not cut off by those that cannot.
 func TestReportsAreNotCutOffByThoseThatAreTooLate(t *testing.T) {
 	t.Parallel()
 	const deadline, lasts = 2 * time.Second, 10 * time.Second
@@ -64,47 +65,49 @@ func TestReportsAreNotCutOffByThoseThatAreTooLate(t *testing.T) {
 		{perSecond: 200, takes: 300 * time.Millisecond},
 		{perSecond: 200, takes: 800 * time.Millisecond},
 	} {
-		t.Run(fmt.Sprintf("%d a second, %s for a statement, after %s", test.perSecond, test.takes, test.stall), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				begun := time.Now()
-				var cutOff, late, inTime atomic.Int64
-				tg := &together{all: func(ctx context.Context, changes []change) ([]time.Time, error) {
-					select {
-					case <-time.After(max(test.takes, test.stall-time.Since(begun))):
-						return slices.Repeat([]time.Time{time.Now()}, len(changes)), nil
-					case <-ctx.Done():
-						if time.Since(begun) > test.stall {
-							cutOff.Add(1)
+		t.Run(fmt.Sprintf("%d a second, %s for a statement, after %s", test.perSecond, test.takes, test.stall),
+			func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					begun := time.Now()
+					var cutOff, late, inTime atomic.Int64
+					tg := &together{all: func(ctx context.Context, changes []change) ([]time.Time, error) {
+						select {
+						case <-time.After(max(test.takes, test.stall-time.Since(begun))):
+							return slices.Repeat([]time.Time{time.Now()}, len(changes)), nil
+						case <-ctx.Done():
+							if time.Since(begun) > test.stall {
+								cutOff.Add(1)
+							}
+							return nil, ctx.Err()
 						}
-						return nil, ctx.Err()
-					}
-				}}
-				arrivals := test.perSecond * int(lasts.Seconds())
-				for i := range arrivals {
-					time.Sleep(time.Second / time.Duration(test.perSecond))
-					isLate := time.Since(begun) > test.stall
-					if isLate {
-						late.Add(1)
-					}
-					go func() {
-						ctx, stop := context.WithTimeout(t.Context(), deadline)
-						defer stop()
-						if _, ok, _ := tg.do(ctx, change{Name: fmt.Sprint("d", i)}); ok && isLate {
-							inTime.Add(1)
+					}}
+					arrivals := test.perSecond * int(lasts.Seconds())
+					for i := range arrivals {
+						time.Sleep(time.Second / time.Duration(test.perSecond))
+						isLate := time.Since(begun) > test.stall
+						if isLate {
+							late.Add(1)
 						}
-					}()
-				}
-				synctest.Wait()
-				time.Sleep(deadline)
-				synctest.Wait()
-				if able := float64(statementsAtOnce*maxChanges) / test.takes.Seconds(); float64(test.perSecond) < able {
-					require.GreaterOrEqual(t, inTime.Load(), late.Load()-1, "nobody who reports after the stall is lost")
-					require.Less(t, cutOff.Load(), int64(20))
-				} else {
-					require.GreaterOrEqual(t, float64(inTime.Load()), 0.9*able*(lasts-test.stall).Seconds(), "as many as it is able to")
-				}
+						go func() {
+							ctx, stop := context.WithTimeout(t.Context(), deadline)
+							defer stop()
+							if _, ok, _ := tg.do(ctx, change{Name: fmt.Sprint("d", i)}); ok && isLate {
+								inTime.Add(1)
+							}
+						}()
+					}
+					synctest.Wait()
+					time.Sleep(deadline)
+					synctest.Wait()
+					if able := float64(statementsAtOnce*maxChanges) / test.takes.Seconds(); float64(test.perSecond) < able {
+						require.GreaterOrEqual(t, inTime.Load(), late.Load()-1, "no one who reports after the stall is lost")
+						require.Less(t, cutOff.Load(), int64(20))
+					} else {
+						require.GreaterOrEqual(t, float64(inTime.Load()), 0.9*able*(lasts-test.stall).Seconds(),
+							"as many as it is able to")
+					}
+				})
 			})
-		})
 	}
 }

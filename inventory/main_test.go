@@ -3,7 +3,7 @@ package inventory_test
 import (
 	"testing"
 
-	"rollcall/devenv/devtest"
+	"rollcall/internal/devenv/devtest"
 )
 
 func TestMain(m *testing.M) { devtest.Main(m) }

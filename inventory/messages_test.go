@@ -31,7 +31,8 @@ var states = map[string]func(t *testing.T, store *inventory.Store, name string){
 		store.DB().MustExec(`update devices set deleted_at = now() where name = $1`, name)
 	},
 	"decommissioning": func(_ *testing.T, store *inventory.Store, name string) {
-		store.DB().MustExec(`update devices set status = status || '{"lifecycle": {"status": "Decommissioning"}}' where name = $1`, name)
+		store.DB().MustExec(`update devices set status = status || '{"lifecycle": {"status": "Decommissioning"}}'
+			where name = $1`, name)
 	},
 }
 
@@ -73,7 +74,8 @@ func under(t *testing.T, store *inventory.Store, message any) (wait func() inven
 }
 
 func cancelRestore(t *testing.T, store *inventory.Store, id string) {
-	_, err := store.CloseRestore(t.Context(), inventory.CloseRestoreInput{RestoreID: id, State: runbook.RestoreCancelled, By: "alice", Reason: "wrong backup"})
+	_, err := store.CloseRestore(t.Context(),
+		inventory.CloseRestoreInput{RestoreID: id, State: runbook.RestoreCancelled, By: "alice", Reason: "wrong backup"})
 	require.NoError(t, err)
 }
 
@@ -202,7 +204,9 @@ func snapshot(t require.TestingT, store *inventory.Store) (e everything) {
 	for table, into := range map[string]*string{
 		"devices": &e.Devices, "rollcall.roll": &e.Roll, "rollcall.transitions": &e.Transitions, "events": &e.Events,
 	} {
-		require.NoError(t, store.DB().Get(into, `select coalesce(string_agg(cast(x as text), e'\n' order by cast(x as text)), '') from `+table+` x`))
+		require.NoError(t,
+			store.DB().Get(into,
+				`select coalesce(string_agg(cast(x as text), e'\n' order by cast(x as text)), '') from `+table+` x`))
 	}
 	return e
 }

@@ -10,6 +10,9 @@ import (
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
+
+	"rollcall/inventory/pgdial"
+	"rollcall/inventory/roles"
 )
 
 //go:embed migrations/*.sql
@@ -27,24 +30,44 @@ type MigrateResult struct {
 	To   int64 `json:"to"`
 }
 
-// Migrate brings the database of url to the schema that this program needs. It creates Flight Control's tables where they
-// are missing and alters nothing of those that exist; our own are in the schema rollcall. Several at the same time wait
-// for each other, and on an up-to-date database it changes nothing.
-func Migrate(ctx context.Context, url string) (MigrateResult, error) {
-	s, err := Open(ctx, url)
+// Migrate brings the database of url to the schema that this program needs. It creates Flight Control's tables where
+// they are missing and alters nothing of those that exist; our own are in the schema rollcall. Several at the same
+// time wait for each other, and on an up-to-date database it changes nothing.
+func Migrate(ctx context.Context, url string) (result MigrateResult, err error) {
+	err = alone(ctx, url, func(db *sql.DB) error {
+		result, err = migrate(ctx, db)
+		return err
+	})
+	return result, err
+}
+
+// CreateRoles creates the roles of the package roles, and grants each what its program needs in the database of url.
+// The schema must be up to date. It may be repeated, and is to be repeated after a migration.
+func CreateRoles(ctx context.Context, url string) error {
+	return alone(ctx, url, func(db *sql.DB) error {
+		if err := roles.Create(ctx, db); err != nil {
+			return fmt.Errorf("create the roles: %w", err)
+		}
+		return nil
+	})
+}
+
+// alone runs do while no other migration of the database does.
+func alone(ctx context.Context, url string, do func(db *sql.DB) error) error {
+	s, err := open(ctx, url, pgdial.Unlimited)
 	if err != nil {
-		return MigrateResult{}, err
+		return err
 	}
 	defer func() { _ = s.Close() }()
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
-		return MigrateResult{}, fmt.Errorf("reach the database: %w", err)
+		return fmt.Errorf("reach the database: %w", err)
 	}
 	defer func() { _ = conn.Close() }() // ends the session as the pool closes, and the lock with it
 	if _, err := conn.ExecContext(ctx, `select pg_advisory_lock($1)`, migrateLock); err != nil {
-		return MigrateResult{}, fmt.Errorf("wait for another migration: %w", err)
+		return fmt.Errorf("wait for another migration: %w", err)
 	}
-	return migrate(ctx, s.db.DB)
+	return do(s.db.DB)
 }
 
 func migrate(ctx context.Context, db *sql.DB) (MigrateResult, error) {
@@ -85,8 +108,9 @@ func newProvider(db *sql.DB) (*goose.Provider, error) {
 	return provider, nil
 }
 
-// CheckSchema tells whether the database has the schema that this program needs. Otherwise the error says which it has
-// and what to do: one that is missing or older is made by `starter migrate`, one that is newer needs a newer program.
+// CheckSchema reports whether the database has the schema that this program needs. Otherwise the error says which it
+// has and what to do: one that is missing or older is made by `starter migrate`, one that is newer needs a newer
+// program.
 func (s *Store) CheckSchema(ctx context.Context) error {
 	provider, err := newProvider(s.db.DB)
 	if err != nil {
@@ -101,9 +125,11 @@ func (s *Store) CheckSchema(ctx context.Context) error {
 	case have == 0:
 		return errors.New("the database has no Rollcall schema: run `starter migrate`")
 	case have < want:
-		return fmt.Errorf("the database has version %d of the Rollcall schema and this program needs %d: run `starter migrate`", have, want)
+		return fmt.Errorf("the database has version %d of the Rollcall schema and this program needs %d: run "+
+			"`starter migrate`", have, want)
 	case have > want:
-		return fmt.Errorf("the database has version %d of the Rollcall schema and this program knows %d: use a newer program", have, want)
+		return fmt.Errorf("the database has version %d of the Rollcall schema and this program knows %d: use a newer program",
+			have, want)
 	}
 	return nil
 }
@@ -118,7 +144,8 @@ func (s *Store) schemaVersion(ctx context.Context) (int64, error) {
 		return 0, nil
 	}
 	var version int64
-	if err := s.db.GetContext(ctx, &version, `select coalesce(max(version_id), 0) from `+versionTable+` where is_applied`); err != nil {
+	if err := s.db.GetContext(ctx, &version,
+		`select coalesce(max(version_id), 0) from `+versionTable+` where is_applied`); err != nil {
 		return 0, fmt.Errorf("read the version of the Rollcall schema: %w", err)
 	}
 	return version, nil

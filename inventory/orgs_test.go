@@ -12,8 +12,10 @@ import (
 func TestOrganisationsAreFoundByWhatPeopleCallThem(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
-	const a, b, c = "aaaaaaaa-0000-4000-8000-000000000000", "bbbbbbbb-0000-4000-8000-000000000000", "cccccccc-0000-4000-8000-000000000000"
-	store.DB().MustExec(`insert into organizations (id, external_id, display_name) values ($1, 'acme', 'Twins'), ($2, '', 'acme'), ($3, '', 'Twins')`, a, b, c)
+	const a, b, c = "aaaaaaaa-0000-4000-8000-000000000000", "bbbbbbbb-0000-4000-8000-000000000000",
+		"cccccccc-0000-4000-8000-000000000000"
+	store.DB().MustExec(`insert into organizations (id, external_id, display_name) values ($1, 'acme', 'Twins'), ($2, '',
+		'acme'), ($3, '', 'Twins')`, a, b, c)
 	for ref, want := range map[string]string{
 		"": runbook.DefaultOrgID, "default": runbook.DefaultOrgID, "AAAAAAAA-0000-4000-8000-000000000000": a,
 		"acme": a, // the external id comes before the display name
@@ -22,7 +24,9 @@ func TestOrganisationsAreFoundByWhatPeopleCallThem(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
-	for ref, want := range map[string]runbook.Code{"nope": runbook.CodeNotFound, uuid.NewString(): runbook.CodeNotFound, "Twins": runbook.CodeInvalidRequest} {
+	for ref, want := range map[string]runbook.Code{
+		"nope": runbook.CodeNotFound, uuid.NewString(): runbook.CodeNotFound, "Twins": runbook.CodeInvalidRequest,
+	} {
 		_, err := store.ResolveOrg(t.Context(), ref)
 		require.Equal(t, want, refusal(t, err))
 	}

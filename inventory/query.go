@@ -3,10 +3,12 @@ package inventory
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/lib/pq"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"rollcall/inventory/selector"
 	"rollcall/runbook"
 )
 
@@ -20,12 +22,15 @@ type Query struct {
 	// Labels is a Kubernetes label selector; nil is everything.
 	Labels labels.Selector
 	// Fields is a field selector made for the kind that is read; its zero value is everything.
-	Fields FieldSelector
-	// Brief leaves out of devices what a table of them does not show: spec, annotations, and all of the status but summary,
-	// updated, applicationsSummary and lastSeen. Other kinds are read whole.
+	Fields selector.FieldSelector
+	// Brief leaves out of devices what a table of them does not show: spec, annotations, and all of the status but
+	// summary, updated, applicationsSummary and lastSeen. Other kinds are read whole.
 	Brief bool
 	// Limit is how many to read at most, the first ones of the order; 0 and less is no limit.
 	Limit int
+	// After reads on behind the resource of this name; of events it is the one made at AfterTime. Empty is from the start.
+	After     string
+	AfterTime time.Time
 }
 
 // Devices reads devices, ordered by name.
@@ -55,9 +60,9 @@ func (s *Store) Events(ctx context.Context, q Query) ([]Event, error) {
   coalesce(r.message, '') as message, r.details, coalesce(r.involved_object_kind, '') as involved_kind,
   coalesce(r.involved_object_name, '') as involved_name
 from events r
-where ` + c.where() + `
+where ` + c.Where() + `
 order by r.created_at desc, r.name` + q.limit(c)
-	if err := s.db.SelectContext(ctx, &rows, query, c.args...); err != nil {
+	if err := s.db.SelectContext(ctx, &rows, query, c.Args...); err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	return convert(rows, "events", eventRow.event)
@@ -78,9 +83,9 @@ func (s *Store) resources(ctx context.Context, kind, table string, q Query) ([]R
 		from += q.seen()
 	}
 	query := `select ` + from + `
-where ` + c.where() + `
+where ` + c.Where() + `
 order by r.name` + q.limit(c)
-	if err := s.db.SelectContext(ctx, &rows, query, c.args...); err != nil {
+	if err := s.db.SelectContext(ctx, &rows, query, c.Args...); err != nil {
 		return nil, fmt.Errorf("read %s: %w", table, err)
 	}
 	return convert(rows, table, func(r resourceRow) (Resource, error) { return r.resource(kind) })
@@ -98,7 +103,8 @@ from fleets r`,
 from enrollment_requests r`,
 }
 
-// briefDevices is what is read of devices for a table. A status is stored compressed, and is taken out once (applyChanges).
+// briefDevices is what is read of devices for a table. A status is stored compressed, and is taken out once
+// (applyChanges).
 const briefDevices = `r.org_id, r.name, coalesce(r.owner, '') as owner, r.labels,
   coalesce(r.generation, 0) as generation, coalesce(r.resource_version, 0) as resource_version, r.created_at,
   jsonb_build_object('summary', whole.status -> 'summary', 'updated', whole.status -> 'updated',
@@ -107,46 +113,55 @@ const briefDevices = `r.org_id, r.name, coalesce(r.owner, '') as owner, r.labels
 from devices r
 cross join lateral (select r.status || '{}' as status offset 0) whole`
 
-// seen adds when devices were last seen. Where some are selected it is looked up for each that is found: the planner would
-// rather read the whole of the table for a thousand of them, which takes longer. For all of them it is right.
+// seen adds when devices were last seen. Where some are selected it is looked up for each that is found: the planner
+// would rather read the whole of the table for a thousand of them, which takes longer. For all of them it is right.
 func (q Query) seen() string {
-	all := len(q.Names) == 0 && (q.Labels == nil || q.Labels.Empty()) && q.Fields.onlyOf("status.lastSeen")
+	all := len(q.Names) == 0 && (q.Labels == nil || q.Labels.Empty()) && q.Fields.Empty()
 	if all {
 		return `
 left join device_timestamps seen on seen.org_id = r.org_id and seen.name = r.name`
 	}
 	return `
-left join lateral (select t.last_seen from device_timestamps t where t.org_id = r.org_id and t.name = r.name offset 0) seen on true`
+left join lateral (select t.last_seen from device_timestamps t where t.org_id = r.org_id
+and t.name = r.name offset 0) seen on true`
 }
 
 // conditions are the terms that q asks for, on the tables of kind.
-func (q Query) conditions(kind string) (*conditions, error) {
-	if q.Fields.kind != "" && q.Fields.kind != kind {
-		return nil, fmt.Errorf("read %s: the field selector %q is one for %s", kind, q.Fields, q.Fields.kind)
+func (q Query) conditions(kind string) (*selector.Conditions, error) {
+	if q.Fields.Kind() != "" && q.Fields.Kind() != kind {
+		return nil, fmt.Errorf("read %s: the field selector %q is one for %s", kind, q.Fields, q.Fields.Kind())
 	}
-	c := &conditions{}
+	c := &selector.Conditions{}
 	orgID := q.OrgID
 	if orgID == "" {
 		orgID = runbook.DefaultOrgID
 	}
-	c.org = c.arg(orgID)
-	c.add("r.org_id = " + c.org)
-	c.add("r.deleted_at is null")
+	c.Org = c.Arg(orgID)
+	c.Add("r.org_id = " + c.Org)
+	c.Add("r.deleted_at is null")
 	if len(q.Names) > 0 {
-		c.add("r.name = any(" + c.arg(pq.Array(q.Names)) + ")")
+		c.Add("r.name = any(" + c.Arg(pq.Array(q.Names)) + ")")
 	}
-	c.addLabels("r.labels", q.Labels)
-	if err := c.addFields(q.Fields); err != nil {
+	switch {
+	case q.After == "":
+	case kind == "events":
+		at := c.Arg(q.AfterTime)
+		c.Add("(r.created_at < " + at + " or r.created_at = " + at + " and r.name > " + c.Arg(q.After) + ")")
+	default:
+		c.Add("r.name > " + c.Arg(q.After))
+	}
+	c.AddLabels("r.labels", q.Labels)
+	if err := c.AddFields(q.Fields); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-func (q Query) limit(c *conditions) string {
+func (q Query) limit(c *selector.Conditions) string {
 	if q.Limit <= 0 {
 		return ""
 	}
-	return "\nLIMIT " + c.arg(q.Limit)
+	return "\nLIMIT " + c.Arg(q.Limit)
 }
 
 // convert makes the API form of each row, which fails where the stored JSON is not of its form.

@@ -10,8 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"rollcall/devenv/devtest"
+	"rollcall/internal/devenv/devtest"
 	"rollcall/inventory"
+	"rollcall/inventory/selector"
 	"rollcall/runbook"
 )
 
@@ -30,7 +31,8 @@ func openImported(t *testing.T, documents ...string) *inventory.Store {
 
 // document is a resource whose metadata, spec and status are YAML in the flow style.
 func document(kind, metadata, spec, status string) string {
-	return fmt.Sprintf("apiVersion: flightctl.io/v1beta1\nkind: %s\nmetadata: {%s}\nspec: {%s}\nstatus: {%s}", kind, metadata, spec, status)
+	return fmt.Sprintf("apiVersion: flightctl.io/v1beta1\nkind: %s\nmetadata: {%s}\nspec: {%s}\nstatus: {%s}", kind,
+		metadata, spec, status)
 }
 
 func deviceNames(resources []inventory.Resource) []string {
@@ -41,9 +43,9 @@ func deviceNames(resources []inventory.Resource) []string {
 	return names
 }
 
-func mustFields(t testing.TB, kind, selector string) inventory.FieldSelector {
+func mustFields(t testing.TB, kind, text string) selector.FieldSelector {
 	t.Helper()
-	fields, err := inventory.ParseFieldSelector(kind, selector)
+	fields, err := selector.ParseFieldSelector(kind, text)
 	require.NoError(t, err)
 	return fields
 }
@@ -80,7 +82,8 @@ func TestAnEmptyListHasItems(t *testing.T) {
 
 func TestLastSeenIsThatOfItsTable(t *testing.T) {
 	t.Parallel()
-	store := openImported(t, document("Device", "name: none", "", ""), document("Device", "name: stale", "", ""), document("Device", "name: text", "", ""))
+	store := openImported(t, document("Device", "name: none", "", ""), document("Device", "name: stale", "", ""),
+		document("Device", "name: text", "", ""))
 	store.DB().MustExec(`update devices set status = '{"lastSeen": "2026-01-01T00:00:00Z", "a": 1}' where name = 'stale'`)
 	store.DB().MustExec(`update devices set status = '"odd"' where name = 'text'`)
 	store.DB().MustExec(`update devices set status = null where name = 'none'`)
@@ -102,7 +105,8 @@ func TestAQueryCombinesWhatItAsksFor(t *testing.T) {
 		document("Device", "name: web-3, labels: {env: test}", "", ""),
 		document("Device", `name: gone, deletionTimestamp: "2026-08-01T10:00:00Z"`, "", ""))
 	store.DB().MustExec(`insert into organizations (id, display_name) values ($1, 'other')`, otherOrg)
-	_, err := store.Import(t.Context(), strings.NewReader(document("Device", "name: web-9", "", "")), inventory.ImportOptions{OrgID: otherOrg})
+	_, err := store.Import(t.Context(), strings.NewReader(document("Device", "name: web-9", "", "")),
+		inventory.ImportOptions{OrgID: otherOrg})
 	require.NoError(t, err)
 	for name, c := range map[string]struct {
 		query inventory.Query
@@ -111,10 +115,16 @@ func TestAQueryCombinesWhatItAsksFor(t *testing.T) {
 		"everything, by name, without deleted ones": {inventory.Query{}, []string{"web-1", "web-2", "web-3"}},
 		"another organisation":                      {inventory.Query{OrgID: otherOrg}, []string{"web-9"}},
 		"a limit":                                   {inventory.Query{Limit: 2}, []string{"web-1", "web-2"}},
-		"names":                                     {inventory.Query{Names: []string{"web-3", "gone", "none"}}, []string{"web-3"}},
-		"labels":                                    {inventory.Query{Labels: mustLabels(t, "env=prod")}, []string{"web-1", "web-2"}},
-		"nothing":                                   {inventory.Query{Labels: labels.Nothing()}, []string{}},
-		"fields":                                    {inventory.Query{Fields: mustFields(t, "devices", "metadata.owner=Fleet/web")}, []string{"web-1", "web-2"}},
+		"names": {
+			inventory.Query{Names: []string{"web-3", "gone", "none"}}, []string{"web-3"},
+		},
+		"labels": {
+			inventory.Query{Labels: mustLabels(t, "env=prod")}, []string{"web-1", "web-2"},
+		},
+		"nothing": {inventory.Query{Labels: labels.Nothing()}, []string{}},
+		"fields": {
+			inventory.Query{Fields: mustFields(t, "devices", "metadata.owner=Fleet/web")}, []string{"web-1", "web-2"},
+		},
 		"all at once": {inventory.Query{
 			Names: []string{"web-1", "web-2", "web-3"}, Labels: mustLabels(t, "env in (prod,test)"),
 			Fields: mustFields(t, "devices", "status.summary.status!=Online,metadata.owner"), Limit: 5,
@@ -133,17 +143,21 @@ func TestFleetsAndEnrollmentRequestsAreRead(t *testing.T) {
 	store := openImported(t,
 		document("Fleet", "name: web", "selector: {matchLabels: {a: b}}", ""), document("Fleet", "name: edge", "", ""),
 		document("EnrollmentRequest", "name: r1", "csr: x", "approval: {approved: true}"),
-		document("EnrollmentRequest", "name: r2", "", "approval: {approved: false}"), document("EnrollmentRequest", "name: r3", "", ""))
+		document("EnrollmentRequest", "name: r2", "", "approval: {approved: false}"),
+		document("EnrollmentRequest", "name: r3", "", ""))
 	fleets, err := store.Fleets(t.Context(), inventory.Query{Fields: mustFields(t, "fleets", "metadata.name=web")})
 	require.NoError(t, err)
 	require.Equal(t, []string{"web"}, deviceNames(fleets))
 	require.Equal(t, "Fleet", fleets[0].Kind)
 	require.JSONEq(t, `{"selector":{"matchLabels":{"a":"b"}}}`, string(fleets[0].Spec))
 	for selector, want := range map[string][]string{
-		"status.approval.approved=true": {"r1"}, "status.approval.approved!=true": {"r2", "r3"}, "status.approval.approved in (true,false)": {"r1", "r2"},
-		"status.approval.approved": {"r1", "r2"}, "!status.approval.approved": {"r3"}, "metadata.name notin (r1,r2)": {"r3"},
+		"status.approval.approved=true": {"r1"}, "status.approval.approved!=true": {"r2", "r3"},
+		"status.approval.approved in (true,false)": {"r1", "r2"},
+		"status.approval.approved":                 {"r1", "r2"}, "!status.approval.approved": {"r3"},
+		"metadata.name notin (r1,r2)": {"r3"},
 	} {
-		requests, err := store.EnrollmentRequests(t.Context(), inventory.Query{Fields: mustFields(t, "enrollmentrequests", selector)})
+		requests, err := store.EnrollmentRequests(t.Context(),
+			inventory.Query{Fields: mustFields(t, "enrollmentrequests", selector)})
 		require.NoError(t, err)
 		require.Equal(t, want, deviceNames(requests), selector)
 	}
@@ -152,19 +166,25 @@ func TestFleetsAndEnrollmentRequestsAreRead(t *testing.T) {
 func TestEventsAreReadNewestFirst(t *testing.T) {
 	t.Parallel()
 	store := openImported(t)
-	store.DB().MustExec(`insert into events (org_id, name, created_at, reason, source_component, actor, type, message, details, involved_object_kind, involved_object_name)
-		select $1, 'e' || n, timestamptz '2026-08-01T10:00:00Z' + n * interval '1 s', 'DeviceConflictPaused', 'rollcall', 'user:alice', 'Warning', 'm', '{"a": 1}', 'Device', 'web-' || n
+	store.DB().MustExec(`insert into events (org_id, name, created_at, reason, source_component, actor, type, message,
+		details, involved_object_kind, involved_object_name)
+		select $1, 'e' || n, timestamptz '2026-08-01T10:00:00Z' + n * interval '1 s', 'DeviceConflictPaused', 'rollcall',
+		'user:alice', 'Warning', 'm', '{"a": 1}', 'Device', 'web-' || n
 		from generate_series(1, 3) n`, runbook.DefaultOrgID)
-	store.DB().MustExec(`insert into events (org_id, name, created_at) values ($1, 'bare', '2026-01-01T00:00:00Z')`, runbook.DefaultOrgID)
+	store.DB().MustExec(`insert into events (org_id, name, created_at) values ($1, 'bare', '2026-01-01T00:00:00Z')`,
+		runbook.DefaultOrgID)
 	events, err := store.Events(t.Context(), inventory.Query{Limit: 2})
 	require.NoError(t, err)
 	text, err := json.Marshal(events[0])
 	require.NoError(t, err)
-	require.JSONEq(t, `{"apiVersion":"flightctl.io/v1beta1","kind":"Event","metadata":{"name":"e3","creationTimestamp":"2026-08-01T10:00:03Z"},
+	require.JSONEq(t,
+		`{"apiVersion":"flightctl.io/v1beta1","kind":"Event","metadata":{"name":"e3","creationTimestamp":"2026-08-01T10:00:03Z"},
 		"involvedObject":{"kind":"Device","name":"web-3"},"reason":"DeviceConflictPaused","type":"Warning","source":{"component":"rollcall"},
 		"actor":"user:alice","message":"m","details":{"a":1}}`, string(text))
 	require.Equal(t, "e2", events[1].Metadata.Name)
-	for selector, want := range map[string]int{"involvedObject.name=web-2,involvedObject.kind=Device": 1, "type=Warning,actor contains alice": 3, "!reason": 1} {
+	for selector, want := range map[string]int{
+		"involvedObject.name=web-2,involvedObject.kind=Device": 1, "type=Warning,actor contains alice": 3, "!reason": 1,
+	} {
 		events, err := store.Events(t.Context(), inventory.Query{Fields: mustFields(t, "events", selector)})
 		require.NoError(t, err)
 		require.Len(t, events, want, selector)
@@ -210,8 +230,10 @@ func TestBriefDevicesLackOnlyWhatATableDoesNotShow(t *testing.T) {
 		}
 		parts, _ := status.(map[string]any)
 		return map[string]any{
-			"name": r.Metadata.Name, "owner": r.Metadata.Owner, "labels": r.Metadata.Labels, "version": r.Metadata.ResourceVersion,
-			"summary": parts["summary"], "updated": parts["updated"], "applications": parts["applicationsSummary"], "seen": parts["lastSeen"],
+			"name": r.Metadata.Name, "owner": r.Metadata.Owner, "labels": r.Metadata.Labels,
+			"version": r.Metadata.ResourceVersion,
+			"summary": parts["summary"], "updated": parts["updated"], "applications": parts["applicationsSummary"],
+			"seen": parts["lastSeen"],
 		}
 	}
 	for i := range whole {
@@ -221,4 +243,32 @@ func TestBriefDevicesLackOnlyWhatATableDoesNotShow(t *testing.T) {
 	}
 	require.NotContains(t, string(brief[0].Status), "image")
 	require.Equal(t, "fine", shown(brief[0])["summary"].(map[string]any)["info"])
+}
+
+func TestFleetsAndRequestsAreSelectedByTheirOwnFields(t *testing.T) {
+	t.Parallel()
+	store := openImported(t, document("Fleet", "name: old", "template: {spec: {os: {image: 'quay.io/os:1'}}}", ""),
+		document("Fleet", "name: new", "template: {spec: {os: {image: 'quay.io/os:2'}}}", ""),
+		document("Fleet", "name: none", "", ""),
+		document("EnrollmentRequest", "name: signed", "", "certificate: PEM"),
+		document("EnrollmentRequest", "name: pending", "", ""))
+	for fields, want := range map[string][]string{
+		"spec.template.spec.os.image=quay.io/os:1":      {"old"},
+		"spec.template.spec.os.image!=quay.io/os:1":     {"new", "none"},
+		"spec.template.spec.os.image contains os:":      {"new", "old"},
+		"spec.template.spec.os.image in (quay.io/os:2)": {"new"},
+		"!spec.template.spec.os.image":                  {"none"},
+	} {
+		fleets, err := store.Fleets(t.Context(), inventory.Query{Fields: mustFields(t, "fleets", fields)})
+		require.NoError(t, err)
+		require.Equal(t, want, deviceNames(fleets), fields)
+	}
+	for fields, want := range map[string]string{
+		"status.certificate": "signed", "!status.certificate": "pending", "status.certificate=PEM": "signed",
+	} {
+		requests, err := store.EnrollmentRequests(t.Context(),
+			inventory.Query{Fields: mustFields(t, "enrollmentrequests", fields)})
+		require.NoError(t, err)
+		require.Equal(t, []string{want}, deviceNames(requests), fields)
+	}
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"rollcall/devenv/devtest"
+	"rollcall/internal/devenv/devtest"
 	"rollcall/inventory"
 )
 
@@ -30,13 +30,15 @@ func manyDevices(n int) io.Reader {
 			if i == n-1 {
 				comma = ""
 			}
-			_, _ = fmt.Fprintf(w, `{"apiVersion":"flightctl.io/v1beta1","kind":"Device","metadata":{"name":"device-%06d","owner":"Fleet/fleet-%d",
+			_, _ = fmt.Fprintf(w,
+				`{"apiVersion":"flightctl.io/v1beta1","kind":"Device","metadata":{"name":"device-%06d","owner":"Fleet/fleet-%d",
 				"labels":{"site":"site-%d","environment":"%s","alias":"gate-%d"},"annotations":{"device-controller/%s":"true","device-controller/renderedVersion":"5"}},
 				"spec":{"os":{"image":"quay.io/example/os:1.%d"},"config":[{"name":"base","inline":[{"path":"/etc/motd","content":"%s"}]}]},
 				"status":{"lastSeen":"2026-08-01T10:%02d:00Z","summary":{"status":"%s","info":"Device has not reconnected since the restore"},"updated":{"status":"Unknown"},
 				"lifecycle":{"status":"Enrolled"},"applicationsSummary":{"status":"Healthy"},"config":{"renderedVersion":"5"},
 				"systemInfo":{"hostname":"host-%d","bootID":"%x","kernel":"5.14.0-427.13.1.el9_4.x86_64","distroName":"Red Hat Enterprise Linux"},"resources":{"cpu":"Healthy","memory":"Healthy","disk":"Healthy"}}}%s`,
-				i, i%30, i%200, []string{"production", "staging", "test"}[i%3], i, key, i%7, strings.Repeat("x", 400), i%60, status, i, i*7919, comma)
+				i, i%30, i%200, []string{"production", "staging", "test"}[i%3], i, key, i%7, strings.Repeat("x", 400), i%60, status,
+				i, i*7919, comma)
 		}
 		_, _ = io.WriteString(w, "]}")
 		_ = w.Close()
@@ -65,7 +67,7 @@ func BenchmarkDevices(b *testing.B) {
 		{"site in (site-1,site-2),environment!=test", "metadata.owner=Fleet/fleet-1"},
 		{"", "status.summary.status=ConflictPaused"},
 		{"", "status.summary.status=Online"},
-		{"", "status.lastSeen<2026-08-01T10:05:00Z"},
+		{"", "metadata.creationTimestamp<2026-08-01T10:05:00Z"},
 	} {
 		b.Run(c.labels+";"+c.fields, func(b *testing.B) {
 			q := inventory.Query{Limit: 100}

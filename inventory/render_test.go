@@ -9,7 +9,8 @@ import (
 	"rollcall/runbook"
 )
 
-const webFleet = `insert into fleets (org_id, name, spec) values ('00000000-0000-0000-0000-000000000000', 'web', '{"template": {"spec": {"os": {"image": "web:2"}}}}')`
+const webFleet = `insert into fleets (org_id, name, spec) values ('00000000-0000-0000-0000-000000000000', 'web',
+	'{"template": {"spec": {"os": {"image": "web:2"}}}}')`
 
 func render(t *testing.T, store *inventory.Store, d inventory.AgentDevice, known runbook.Version) bool {
 	t.Helper()
@@ -28,7 +29,8 @@ func TestRenderGivesTheNextVersion(t *testing.T) {
 			store := open(t)
 			store.DB().MustExec(webFleet)
 			full().create(t, store)
-			store.DB().MustExec(`update devices set spec = '{"os": {"image": "own:1"}}', annotations = annotations - 'device-controller/conflictPaused'`)
+			store.DB().MustExec(`update devices set spec = '{"os": {"image": "own:1"}}',
+				annotations = annotations - 'device-controller/conflictPaused'`)
 			d := agentDevice(t, store, "web-1")
 			require.True(t, d.RenderDue(), "what was rendered last was something else")
 			require.True(t, render(t, store, d, 3))
@@ -87,7 +89,7 @@ func TestRenderFailsWhereTheDeviceHasComeToWait(t *testing.T) {
 	_, err = store.Resume(t.Context(), resumeOf("web-1", "alice"))
 	require.NoError(t, err)
 	d := agentDevice(t, store, "web-1")
-	require.True(t, d.RenderDue(), "a resume renders anew")
+	require.True(t, d.RenderDue(), "a resume renders again")
 	next, err := d.NextVersion(0)
 	require.NoError(t, err)
 	require.Equal(t, runbook.Version(8), next)
@@ -104,11 +106,11 @@ func TestNothingIsRenderedFromNoSpec(t *testing.T) {
 		require.Empty(t, agentDevice(t, store, "web-1").SpecHash, "nor is it served as what was rendered before: %s", spec)
 	}
 	store.DB().MustExec(`update devices set spec = '{"os": {"image": "own:1"}}'`)
-	require.True(t, agentDevice(t, store, "web-1").RenderDue(), "once somebody has given it one")
+	require.True(t, agentDevice(t, store, "web-1").RenderDue(), "once someone has given it one")
 	store.DB().MustExec(webFleet)
 	store.DB().MustExec(`update fleets set spec = '{"template": {"spec": {}}}'`)
 	store.DB().MustExec(`update devices set owner = 'Fleet/web', spec = '{}'`)
-	require.True(t, agentDevice(t, store, "web-1").RenderDue(), "a fleet's empty template is what somebody has written")
+	require.True(t, agentDevice(t, store, "web-1").RenderDue(), "a fleet's empty template is what someone has written")
 }
 
 func TestMovesAreReadByNumber(t *testing.T) {
@@ -121,7 +123,8 @@ func TestMovesAreReadByNumber(t *testing.T) {
 	moves, err := store.Moves(t.Context(), []inventory.IDs{inventory.After(0)})
 	require.NoError(t, err)
 	require.Len(t, moves, 2)
-	moves, err = store.Moves(t.Context(), []inventory.IDs{{From: moves[0].ID, To: moves[0].ID}, inventory.After(moves[1].ID)})
+	moves, err = store.Moves(t.Context(),
+		[]inventory.IDs{{From: moves[0].ID, To: moves[0].ID}, inventory.After(moves[1].ID)})
 	require.NoError(t, err)
 	require.Len(t, moves, 1)
 	require.Equal(t, "web-1", moves[0].Name)

@@ -16,7 +16,8 @@ func TestUnapprovedRequestsAreAnnotated(t *testing.T) {
 			t.Parallel()
 			store := open(t)
 			add := func(name string, annotations, status *string) {
-				store.DB().MustExec(`insert into enrollment_requests (org_id, name, annotations, status, resource_version) values ($1, $2, $3, $4, 4)`,
+				store.DB().MustExec(`insert into enrollment_requests (org_id, name, annotations, status, resource_version)
+					values ($1, $2, $3, $4, 4)`,
 					runbook.DefaultOrgID, name, annotations, status)
 			}
 			add("approved", ptr(`{"a": "b"}`), ptr(`{"approval": {"approved": true}}`))
@@ -44,7 +45,8 @@ func TestUnapprovedRequestsAreAnnotated(t *testing.T) {
 				Version     int `db:"resource_version"`
 			}
 			var rows []row
-			require.NoError(t, store.DB().Select(&rows, `select name, coalesce(cast(annotations as text), '') as annotations, resource_version
+			require.NoError(t,
+				store.DB().Select(&rows, `select name, coalesce(cast(annotations as text), '') as annotations, resource_version
 				from enrollment_requests order by name`))
 			const mark = `"device-controller/awaitingReconnect": "true"}`
 			require.Equal(t, []row{
@@ -72,7 +74,9 @@ func TestRequestsOfOtherOrganisationsAreLeftAlone(t *testing.T) {
 	r, err := store.AnnotateRequests(t.Context(), inventory.RollInput{RestoreID: "r1"})
 	require.NoError(t, err)
 	require.Equal(t, inventory.RollResult{Put: 1, LastOrg: other, LastName: "x", Done: true}, r)
-	require.Equal(t, 1, count(t, store, `select count(*) from enrollment_requests where annotations is null and org_id = $1`, runbook.DefaultOrgID))
+	require.Equal(t, 1,
+		count(t, store, `select count(*) from enrollment_requests where annotations is null and org_id = $1`,
+			runbook.DefaultOrgID))
 }
 
 func TestRequestsThatArriveAfterTheRollAreLeftAlone(t *testing.T) {
@@ -97,7 +101,8 @@ func TestRequestsThatArriveWhileTheRollIsMadeAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
 	add := func(name, created string) {
-		store.DB().MustExec(`insert into enrollment_requests (org_id, name, created_at) values ($1, $2, `+created+`)`, runbook.DefaultOrgID, name)
+		store.DB().MustExec(`insert into enrollment_requests (org_id, name, created_at) values ($1, $2, `+created+`)`,
+			runbook.DefaultOrgID, name)
 	}
 	add("old", `now() - interval '1 day'`)
 	add("of-no-time", `null`)
@@ -106,6 +111,7 @@ func TestRequestsThatArriveWhileTheRollIsMadeAreLeftAlone(t *testing.T) {
 	result, err := store.AnnotateRequests(t.Context(), inventory.RollInput{RestoreID: "r1"})
 	require.NoError(t, err)
 	require.Equal(t, 2, result.Put)
-	require.Equal(t, 0, count(t, store, `select count(*) from enrollment_requests where name = 'late' and annotations is not null`))
+	require.Equal(t, 0,
+		count(t, store, `select count(*) from enrollment_requests where name = 'late' and annotations is not null`))
 	require.Equal(t, 2, count(t, store, `select count(*) from enrollment_requests where annotations is not null`))
 }

@@ -1,10 +1,12 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -24,6 +26,10 @@ type OpenRestoreInput struct {
 	Supersede bool `json:"supersede,omitempty"`
 	// By is who opens it.
 	By string `json:"by,omitempty"`
+	// Mode is who answers its agents; empty is runbook.ModeStandalone. A restore that was open before keeps its own.
+	Mode runbook.Mode `json:"mode,omitempty"`
+	// All puts devices on the roll, too, that came back to a live Flight Control before the restore opened.
+	All bool `json:"all,omitempty"`
 }
 
 // OpenRestoreResult is an open restore.
@@ -32,13 +38,14 @@ type OpenRestoreResult struct {
 	// Superseded are the ids of the restores that it has taken over from, the oldest first.
 	Superseded []string `json:"superseded,omitempty"`
 	// TakenUp tells that the restore was there before, running or cancelled, and goes on.
-	TakenUp bool `json:"takenUp,omitempty"`
+	TakenUp bool         `json:"takenUp,omitempty"`
+	Mode    runbook.Mode `json:"mode,omitempty"`
 }
 
-// OpenRestore opens a restore or takes it up again; repeated it returns the same. Restores of different organisations may
-// run side by side; one of all organisations meets every other. A *Refusal is CodeRestoreRunning where it meets one and
-// may not supersede, CodeScopeMismatch where it would supersede more than it restores or goes by an id of another scope,
-// CodeRestoreEnded where its id is one that has ended for good, CodeNotFound for an unknown organisation, and
+// OpenRestore opens a restore or takes it up again; repeated it returns the same. Restores of different organisations
+// may run side by side; one of all organisations meets every other. A *Refusal is CodeRestoreRunning where it meets one
+// and may not supersede, CodeScopeMismatch where it would supersede more than it restores or goes by an id of another
+// scope, CodeRestoreEnded where its id is one that has ended for good, CodeNotFound for an unknown organisation, and
 // CodeInvalidRequest for an id that cannot be used.
 func (s *Store) OpenRestore(ctx context.Context, in OpenRestoreInput) (OpenRestoreResult, error) {
 	if err := runbook.CheckRestoreID(in.ID); err != nil {
@@ -78,21 +85,43 @@ func openRestore(ctx context.Context, tx *sqlx.Tx, in OpenRestoreInput) (OpenRes
 		}
 	}
 	result := OpenRestoreResult{TakenUp: own != nil}
-	if err := tx.GetContext(ctx, &result.StartedAt, upsertRestore, in.ID, in.OrgID, in.By, runbook.RestoreRunning); err != nil {
+	err = tx.QueryRowxContext(ctx, upsertRestore, in.ID, in.OrgID, in.By, runbook.RestoreRunning,
+		cmp.Or(in.Mode, runbook.ModeStandalone), in.All).
+		Scan(&result.StartedAt, &result.Mode)
+	if err != nil {
 		return OpenRestoreResult{}, fmt.Errorf("write the restore: %w", err)
 	}
 	result.StartedAt = result.StartedAt.UTC()
-	err = tx.SelectContext(ctx, &result.Superseded, `select id from rollcall.restores where superseded_by = $1 order by started_at, id`, in.ID)
+	err = tx.SelectContext(ctx, &result.Superseded,
+		`select id from rollcall.restores where superseded_by = $1 order by started_at, id`, in.ID)
 	if err != nil {
 		return OpenRestoreResult{}, fmt.Errorf("read what it has superseded: %w", err)
 	}
 	return result, nil
 }
 
+// upsertRestore notes when flightctl-restore prepared the devices of a restore beside Flight Control. A backup may hold
+// that event of an earlier restore, so that one which is older than a day does not count.
+//
+// One that is opened claims its devices in waves from then on, also where an earlier release had begun it with slices.
 const upsertRestore = `
-insert into rollcall.restores as s (id, org_id, opened_by, state) values ($1, cast(nullif($2, '') as uuid), $3, $4)
-on conflict (id) do update set state = excluded.state, finished_at = null, closed_by = '', reason = ''
-returning started_at`
+insert into rollcall.restores as s (id, org_id, opened_by, state, by_wave, mode, prepared_at) values ($1,
+cast(nullif($2, '') as uuid), $3, $4, true, $5,
+    (select max(e.created_at) from events e
+     where $5 = 'flightctl' and not $6 and e.reason = 'SystemRestored' and coalesce(e.source_component,
+     '') <> 'rollcall'
+       and e.created_at > now() - interval '1 day'))
+on conflict (id) do update set state = excluded.state, by_wave = true, finished_at = null, closed_by = '', reason = ''
+returning started_at, mode`
+
+// RestoreMode reads the mode of a restore; empty where there is no such restore.
+func (s *Store) RestoreMode(ctx context.Context, restoreID string) (mode runbook.Mode, err error) {
+	err = s.db.GetContext(ctx, &mode, `select mode from rollcall.restores where id = $1`, restoreID)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("read the mode of restore %s: %w", restoreID, err)
+	}
+	return mode, nil
+}
 
 // restore is a row of the restores, locked.
 type restore struct {
@@ -106,7 +135,8 @@ type restore struct {
 }
 
 const selectRestore = `
-select id, coalesce(cast(org_id as text), '') as org_id, state, rolled_at, total, opened_by, coalesce(superseded_by, '') as superseded_by
+select id, coalesce(cast(org_id as text), '') as org_id, state, rolled_at, total, opened_by, coalesce(superseded_by,
+'') as superseded_by
 from rollcall.restores `
 
 // lockRestore locks a restore and reads it; nil where there is none.
@@ -149,4 +179,201 @@ func (s *Store) RestoreStateOf(ctx context.Context, restoreID string) (runbook.R
 		return "", fmt.Errorf("read restore %s: %w", restoreID, err)
 	}
 	return state, nil
+}
+
+// CloseRestoreInput ends a restore.
+type CloseRestoreInput struct {
+	RestoreID string `json:"restoreId"`
+	// State is RestoreCompleted or RestoreCancelled.
+	State  runbook.RestoreState `json:"state"`
+	By     string               `json:"by,omitempty"`
+	Reason string               `json:"reason,omitempty"`
+}
+
+// CloseRestore ends a running restore and returns its tally; of one that has ended already it returns the tally and
+// changes nothing, however that ended. It completes only once its roll is made (else a *Refusal with CodeFailed) and no
+// one on it waits (else one with CodeDevicesWaiting, until the last of those who joined late has ended). Cancelling
+// leaves the devices as they are, and the restore may be opened again.
+func (s *Store) CloseRestore(ctx context.Context, in CloseRestoreInput) (runbook.RestoreStatus, error) {
+	if in.State != runbook.RestoreCompleted && in.State != runbook.RestoreCancelled {
+		return runbook.RestoreStatus{},
+			runbook.Refuse(runbook.CodeInvalidRequest, "a restore is closed as %s or %s, not as %q", runbook.RestoreCompleted,
+				runbook.RestoreCancelled, in.State)
+	}
+	var status runbook.RestoreStatus
+	err := s.inTx(ctx, func(tx *sqlx.Tx) (err error) {
+		r, err := lockRestore(ctx, tx, in.RestoreID)
+		if err != nil {
+			return err
+		}
+		if r != nil && r.State == runbook.RestoreRunning {
+			if err := r.end(ctx, tx, in); err != nil {
+				return err
+			}
+		}
+		status, err = restoreStatus(ctx, tx, in.RestoreID)
+		return err
+	})
+	if err != nil {
+		return runbook.RestoreStatus{}, fmt.Errorf("close restore %s: %w", in.RestoreID, err)
+	}
+	return status, nil
+}
+
+func (r restore) end(ctx context.Context, tx *sqlx.Tx, in CloseRestoreInput) error {
+	if in.State == runbook.RestoreCompleted {
+		if err := r.mayComplete(ctx, tx); err != nil {
+			return err
+		}
+	}
+	_, err := tx.ExecContext(ctx, `update rollcall.restores set state = $2, finished_at = now(), closed_by = $3,
+		reason = $4 where id = $1`,
+		r.ID, in.State, in.By, in.Reason)
+	if err != nil {
+		return fmt.Errorf("write its end: %w", err)
+	}
+	return nil
+}
+
+func (r restore) mayComplete(ctx context.Context, tx *sqlx.Tx) error {
+	if r.RolledAt == nil {
+		return runbook.Refuse(runbook.CodeFailed, "restore %s has not put all its devices on the roll yet", r.ID)
+	}
+	var waiting int64
+	err := tx.GetContext(ctx, &waiting, `select count(*) from rollcall.roll where restore_id = $1 and state in ($2, $3)`,
+		r.ID, runbook.StateAwaitingReconnect, runbook.StateConflictPaused)
+	if err != nil {
+		return fmt.Errorf("count who waits: %w", err)
+	}
+	if waiting > 0 {
+		return runbook.Refuse(runbook.CodeDevicesWaiting, "%d devices of restore %s still wait", waiting, r.ID)
+	}
+	return nil
+}
+
+// mayTakeUp reports whether a restore that is there may go on under the input that asks for it.
+func (r restore) mayTakeUp(ctx context.Context, tx *sqlx.Tx, in OpenRestoreInput) error {
+	switch {
+	case r.State == runbook.RestoreCompleted:
+		return runbook.Refuse(runbook.CodeRestoreEnded, "restore %s is complete; start the next one under another id", r.ID)
+	case r.State == runbook.RestoreSuperseded:
+		return runbook.Refuse(runbook.CodeRestoreEnded,
+			"restore %s has been superseded%s; start the next one under another id", r.ID, byRestore(r.SupersededBy))
+	case !strings.EqualFold(r.OrgID, in.OrgID):
+		return runbook.Refuse(runbook.CodeScopeMismatch,
+			"restore %s is of %s, not of %s; take it up as that, or start one under another id", r.ID, scope(r.OrgID),
+			scope(in.OrgID))
+	}
+	var overtaken bool
+	err := tx.GetContext(ctx, &overtaken, `select exists (select from rollcall.roll where restore_id = $1 and superseded)`,
+		r.ID)
+	if err != nil {
+		return fmt.Errorf("look for a newer restore of its devices: %w", err)
+	}
+	if overtaken {
+		return runbook.Refuse(runbook.CodeRestoreEnded,
+			"restore %s is cancelled, and a newer restore has put its devices on a roll since; start the next one under "+
+				"another id", r.ID)
+	}
+	return nil
+}
+
+// takeOver supersedes the running restores that the input's meets (T6), or refuses to.
+func takeOver(ctx context.Context, tx *sqlx.Tx, in OpenRestoreInput) error {
+	var running []restore
+	err := tx.SelectContext(ctx, &running, selectRestore+`
+		where state = $1 and id <> $2 and ($3 = '' or org_id is null or org_id = cast(nullif($3, '') as uuid))
+		order by started_at, id for no key update`, runbook.RestoreRunning, in.ID, in.OrgID)
+	if err != nil {
+		return fmt.Errorf("look for restores that run: %w", err)
+	}
+	for _, other := range running {
+		if err := other.mayBeSuperseded(in); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `update rollcall.restores set state = $2, superseded_by = $3, finished_at = now(),
+			closed_by = $4 where id = $1`,
+			other.ID, runbook.RestoreSuperseded, in.ID, in.By)
+		if err != nil {
+			return fmt.Errorf("supersede restore %s: %w", other.ID, err)
+		}
+	}
+	return nil
+}
+
+func (r restore) mayBeSuperseded(in OpenRestoreInput) error {
+	wider := r.OrgID == "" && in.OrgID != ""
+	switch {
+	case wider && in.Supersede:
+		return runbook.Refuse(runbook.CodeScopeMismatch,
+			"restore %s of %s still runs, and a restore of %s cannot take over all of its devices; restore all organisations "+
+				"with --supersede, or cancel it first", r.ID, scope(r.OrgID), scope(in.OrgID))
+	case wider:
+		return runbook.Refuse(runbook.CodeRestoreRunning,
+			"restore %s of %s still runs; wait for it, or cancel it with `starter cancel %s --reason …`", r.ID, scope(r.OrgID),
+			r.ID)
+	case !in.Supersede:
+		return runbook.Refuse(runbook.CodeRestoreRunning,
+			"restore %s of %s still runs; wait for it, or take over from it with --supersede", r.ID, scope(r.OrgID))
+	}
+	return nil
+}
+
+func scope(orgID string) string {
+	if orgID == "" {
+		return "all organisations"
+	}
+	return "organisation " + runbook.OrgName(orgID)
+}
+
+// RestorePreview is what a restore would do if it were opened now.
+type RestorePreview struct {
+	RestoreID string `json:"restoreId"`
+	// OrgID is the organisation that it would be limited to; empty is all of them.
+	OrgID string `json:"orgId,omitempty"`
+	// Supersedes are the ids of the restores that it would take over from.
+	Supersedes []string `json:"supersedes"`
+	// Total is how many devices it would put on its roll; all of them would wait for their report.
+	Total int64 `json:"total" db:"total"`
+	// Of these, Back came back in a restore that runs and would wait again, Waiting and Paused do so now, and Withdrawn
+	// were withdrawn.
+	Back      int64 `json:"back" db:"back"`
+	Waiting   int64 `json:"waiting" db:"waiting"`
+	Paused    int64 `json:"paused" db:"paused"`
+	Withdrawn int64 `json:"withdrawn" db:"withdrawn"`
+}
+
+const selectPreview = `
+select count(*) as total,
+  count(*) filter (where l.state = 'Normal') as back, count(*) filter (where l.state = 'AwaitingReconnect') as waiting,
+  count(*) filter (where l.state = 'ConflictPaused') as paused,
+  count(*) filter (where l.state = 'Withdrawn') as withdrawn
+from devices d
+left join (rollcall.roll l join rollcall.restores s on s.id = l.restore_id and s.state = 'Running')
+  on l.org_id = d.org_id and l.name = d.name and not l.superseded
+where d.deleted_at is null and coalesce(d.status -> 'lifecycle' ->> 'status', '') <> all (cast($2 as text[]))
+  and ($1 = '' or d.org_id = cast(nullif($1, '') as uuid))`
+
+// PreviewRestore counts what opening a restore would do, and opens nothing. What opening it would refuse because of a
+// restore that runs is a *Refusal here as well. Beside Flight Control fewer devices may be put on the roll: those that
+// are back since flightctl-restore stay off it.
+func (s *Store) PreviewRestore(ctx context.Context, in OpenRestoreInput) (RestorePreview, error) {
+	p := RestorePreview{RestoreID: in.ID, OrgID: in.OrgID, Supersedes: []string{}}
+	var running []restore
+	err := s.db.SelectContext(ctx, &running, selectRestore+`
+		where state = $1 and id <> $2 and ($3 = '' or org_id is null or org_id = cast(nullif($3, '') as uuid))
+		order by started_at, id`, runbook.RestoreRunning, in.ID, in.OrgID)
+	if err != nil {
+		return p, fmt.Errorf("look for restores that run: %w", err)
+	}
+	for _, other := range running {
+		if err := other.mayBeSuperseded(in); err != nil {
+			return p, err
+		}
+		p.Supersedes = append(p.Supersedes, other.ID)
+	}
+	if err := s.db.GetContext(ctx, &p, selectPreview, in.OrgID, ineligible); err != nil {
+		return p, fmt.Errorf("count the devices of restore %s: %w", in.ID, err)
+	}
+	return p, nil
 }

@@ -22,13 +22,23 @@ func TestOpenRestoreKeepsScopesApart(t *testing.T) {
 		want       runbook.Code
 		superseded []string
 	}{
-		"none runs":                          {nil, restore{"r", all}, false, "", nil},
-		"all meets all":                      {[]restore{{"a", all}}, restore{"r", all}, false, runbook.CodeRestoreRunning, nil},
-		"all supersedes all":                 {[]restore{{"a", all}}, restore{"r", all}, true, "", []string{"a"}},
-		"all meets one":                      {[]restore{{"a", one}}, restore{"r", all}, false, runbook.CodeRestoreRunning, nil},
-		"all supersedes several":             {[]restore{{"a", one}, {"b", two}}, restore{"r", all}, true, "", []string{"a", "b"}},
-		"one meets all":                      {[]restore{{"a", all}}, restore{"r", one}, false, runbook.CodeRestoreRunning, nil},
-		"one cannot supersede all":           {[]restore{{"a", all}}, restore{"r", one}, true, runbook.CodeScopeMismatch, nil},
+		"none runs": {nil, restore{"r", all}, false, "", nil},
+		"all meets all": {
+			[]restore{{"a", all}}, restore{"r", all}, false, runbook.CodeRestoreRunning, nil,
+		},
+		"all supersedes all": {[]restore{{"a", all}}, restore{"r", all}, true, "", []string{"a"}},
+		"all meets one": {
+			[]restore{{"a", one}}, restore{"r", all}, false, runbook.CodeRestoreRunning, nil,
+		},
+		"all supersedes several": {
+			[]restore{{"a", one}, {"b", two}}, restore{"r", all}, true, "", []string{"a", "b"},
+		},
+		"one meets all": {
+			[]restore{{"a", all}}, restore{"r", one}, false, runbook.CodeRestoreRunning, nil,
+		},
+		"one cannot supersede all": {
+			[]restore{{"a", all}}, restore{"r", one}, true, runbook.CodeScopeMismatch, nil,
+		},
 		"one beside another":                 {[]restore{{"a", one}}, restore{"r", two}, false, "", nil},
 		"one supersedes its own and no more": {[]restore{{"a", one}, {"b", two}}, restore{"r", two}, true, "", []string{"b"}},
 	}
@@ -42,7 +52,8 @@ func TestOpenRestoreKeepsScopesApart(t *testing.T) {
 				if r.org == two {
 					r.org = made
 				}
-				return store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: r.id, OrgID: r.org, Supersede: supersede, By: "alice"})
+				return store.OpenRestore(t.Context(),
+					inventory.OpenRestoreInput{ID: r.id, OrgID: r.org, Supersede: supersede, By: "alice"})
 			}
 			for _, r := range c.running {
 				_, err := open(r, false)
@@ -58,7 +69,8 @@ func TestOpenRestoreKeepsScopesApart(t *testing.T) {
 			require.False(t, got.TakenUp)
 			require.Equal(t, c.superseded, got.Superseded)
 			for _, id := range c.superseded {
-				require.Equal(t, "r", *readString(t, store, `select superseded_by from rollcall.restores where id = $1 and finished_at is not null`, id))
+				require.Equal(t, "r",
+					*readString(t, store, `select superseded_by from rollcall.restores where id = $1 and finished_at is not null`, id))
 			}
 			again, err := open(c.opens, false)
 			require.NoError(t, err)
@@ -75,7 +87,8 @@ func TestARestoreIsTakenUpAgain(t *testing.T) {
 		_, err := store.OpenRestore(t.Context(), in)
 		return err
 	}
-	require.Equal(t, runbook.CodeScopeMismatch, refusal(t, open(inventory.OpenRestoreInput{ID: "r1", OrgID: runbook.DefaultOrgID})))
+	require.Equal(t, runbook.CodeScopeMismatch,
+		refusal(t, open(inventory.OpenRestoreInput{ID: "r1", OrgID: runbook.DefaultOrgID})))
 	cancelRestore(t, store, "r1")
 	require.Equal(t, runbook.CodeSuperseded, code(send(t, store, reconnectOf("d", "5"))))
 
@@ -87,9 +100,11 @@ func TestARestoreIsTakenUpAgain(t *testing.T) {
 
 	cancelRestore(t, store, "r1")
 	require.NoError(t, open(inventory.OpenRestoreInput{ID: "r2"}))
-	require.Equal(t, runbook.CodeRestoreRunning, refusal(t, open(inventory.OpenRestoreInput{ID: "r1"})), "a newer one runs")
+	require.Equal(t, runbook.CodeRestoreRunning, refusal(t, open(inventory.OpenRestoreInput{ID: "r1"})),
+		"a newer one runs")
 	putAll(t, store, "r2")
-	require.Equal(t, runbook.CodeRestoreEnded, refusal(t, open(inventory.OpenRestoreInput{ID: "r1", Supersede: true})), "a newer one has its devices")
+	require.Equal(t, runbook.CodeRestoreEnded, refusal(t, open(inventory.OpenRestoreInput{ID: "r1", Supersede: true})),
+		"a newer one has its devices")
 
 	require.NoError(t, open(inventory.OpenRestoreInput{ID: "r3", Supersede: true}))
 	require.Equal(t, runbook.CodeRestoreEnded, refusal(t, open(inventory.OpenRestoreInput{ID: "r2"})), "it was superseded")
@@ -136,7 +151,8 @@ func TestCloseRestore(t *testing.T) {
 	versioned("d", "5").create(t, store)
 	openRestore(t, store, "r1")
 	finish := func(state runbook.RestoreState) (runbook.RestoreStatus, error) {
-		return store.CloseRestore(t.Context(), inventory.CloseRestoreInput{RestoreID: "r1", State: state, By: "alice", Reason: "why"})
+		return store.CloseRestore(t.Context(),
+			inventory.CloseRestoreInput{RestoreID: "r1", State: state, By: "alice", Reason: "why"})
 	}
 	_, err := finish(runbook.RestoreCompleted)
 	require.Equal(t, runbook.CodeFailed, refusal(t, err), "its roll is not made")
@@ -164,6 +180,7 @@ func TestCloseRestore(t *testing.T) {
 
 	_, err = store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: "r1"})
 	require.Equal(t, runbook.CodeRestoreEnded, refusal(t, err))
-	_, err = store.CloseRestore(t.Context(), inventory.CloseRestoreInput{RestoreID: "nope", State: runbook.RestoreCancelled})
+	_, err = store.CloseRestore(t.Context(),
+		inventory.CloseRestoreInput{RestoreID: "nope", State: runbook.RestoreCancelled})
 	require.Equal(t, runbook.CodeNotFound, refusal(t, err))
 }

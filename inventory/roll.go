@@ -3,15 +3,16 @@ package inventory
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
 	"rollcall/runbook"
 )
 
-// MaxRollSize is how many rows one transaction of a roll changes at most, so that none holds its locks for long, on any
-// size of fleet. More at a time cost as much each; this many leave a transaction that also sorts a GIN list in (bulk) below a
-// second.
+// MaxRollSize is how many rows one transaction of a roll changes at most, so that none holds its locks for long, on
+// any size of fleet. More at a time cost as much each; this many leave a transaction that also sorts a GIN list in
+// (bulk) below a second.
 const MaxRollSize = 1250
 
 // RollInput asks for the next part of a roll, and begins where the RollResult of the part before has ended.
@@ -35,8 +36,8 @@ type RollResult struct {
 	// LastOrg and LastName are where the next part begins after.
 	LastOrg  string `json:"lastOrg,omitempty"`
 	LastName string `json:"lastName,omitempty"`
-	// FromPage and ToPage are the pages of the table that are yet to be gone through, before all that is missing is looked for
-	// by name. Both zero is a roll that is made by name from the start.
+	// FromPage and ToPage are the pages of the table that are yet to be gone through, before all that is missing is
+	// looked for by name. Both zero is a roll that is made by name from the start.
 	FromPage int64 `json:"fromPage,omitempty"`
 	ToPage   int64 `json:"toPage,omitempty"`
 	// Pages is how many pages each part goes through.
@@ -60,7 +61,8 @@ func (in RollInput) limit() int {
 	return in.Limit
 }
 
-// after is the position in the order of organisation and name; the first organisation is all zeros, and no name is empty.
+// after is the position in the order of organisation and name; the first organisation is all zeros, and no name is
+// empty.
 func (in RollInput) after() (orgID, name string) {
 	if in.AfterOrg == "" {
 		return runbook.DefaultOrgID, ""
@@ -68,9 +70,9 @@ func (in RollInput) after() (orgID, name string) {
 	return in.AfterOrg, in.AfterName
 }
 
-// PutOnRoll puts the next eligible devices on a restore's roll (T1), in one transaction. Repeated it leaves those that are
-// on the roll as they are, so that it may start over after a crash, at any point. Once FinishRoll was called there is
-// nothing left to put. A restore that no longer runs is a *Refusal.
+// PutOnRoll puts the next eligible devices on a restore's roll (T1), in one transaction. Repeated it leaves those that
+// are on the roll as they are, so that it may start over after a crash, at any point. Once FinishRoll was called there
+// is nothing left to put. A restore that no longer runs is a *Refusal.
 func (s *Store) PutOnRoll(ctx context.Context, in RollInput) (RollResult, error) {
 	var result RollResult
 	err := s.inTx(ctx, func(tx *sqlx.Tx) (err error) {
@@ -102,8 +104,9 @@ func (p page) result(limit int) RollResult {
 	return RollResult{Put: p.Size, LastOrg: p.LastOrg, LastName: p.LastName, Done: p.Size < limit}
 }
 
-// filled is what fillRoll says: how many of a window it has put on the roll, how many are in the window, and after whom to go
-// on, which is the last of the window, or the last that was put where there were more than one transaction may take.
+// filled is what fillRoll says: how many of a window it has put on the roll, how many are in the window, and after
+// which to go on, which is the last of the window, or the last that was put where there were more than one transaction
+// may take.
 type filled struct {
 	Put      int    `db:"put"`
 	Seen     int    `db:"seen"`
@@ -139,7 +142,8 @@ func (r restore) putOnRoll(ctx context.Context, tx *sqlx.Tx, in RollInput) (Roll
 // sweepSize is how many devices one transaction looks at where nearly all are on the roll already.
 const sweepSize = 10_000
 
-// onPages is how many devices one transaction expects on its pages: fewer than it may take, as no two pages hold the same.
+// onPages is how many devices one transaction expects on its pages: fewer than it may take, as no two pages hold the
+// same.
 func onPages(limit int) int { return max(1, limit*9/10) }
 
 // RollParts is about how many transactions put so many devices on a roll.
@@ -150,8 +154,8 @@ func RollParts(devices int) int {
 	return devices/onPages(MaxRollSize) + devices/sweepSize + 2
 }
 
-// putPages puts those on the roll whose rows lie on the next pages of the table. Whom it does not see, because the row has
-// been moved meanwhile or there were too many on these pages, the sweep by name finds.
+// putPages puts those on the roll whose rows lie on the next pages of the table. Those it does not see, because the row
+// has been moved meanwhile or there were too many on these pages, the sweep by name finds.
 func (r restore) putPages(ctx context.Context, tx *sqlx.Tx, in RollInput) (RollResult, error) {
 	next := min(in.FromPage+in.Pages, in.ToPage)
 	f, err := r.fill(ctx, tx, windowByPage, in.limit(), in.FromPage, next)
@@ -170,10 +174,10 @@ func (r restore) fill(ctx context.Context, tx *sqlx.Tx, window string, limit int
 	return f, nil
 }
 
-// pagesFor is how many pages of the devices' table are to be gone through in its own order, and how many of them a part of limit
-// devices goes through, as far as PostgreSQL knows. Later parts do not ask again: the table grows while the roll is made. Both
-// are 0 where the order of names is as good: a small fleet, one organisation of several, or a table of which PostgreSQL knows
-// nothing yet.
+// pagesFor is how many pages of the devices' table are to be gone through in its own order, and how many of them a
+// part of limit devices goes through, as far as PostgreSQL knows. Later parts do not ask again: the table grows while
+// the roll is made. Both are 0 where the order of names is as good: a small fleet, one organisation of several, or a
+// table of which PostgreSQL knows nothing yet.
 func (r restore) pagesFor(ctx context.Context, tx *sqlx.Tx, limit int) (all, each int64, err error) {
 	if r.OrgID != "" {
 		return 0, 0, nil
@@ -195,8 +199,8 @@ func (r restore) pagesFor(ctx context.Context, tx *sqlx.Tx, limit int) (all, eac
 	return known.Now, max(1, int64(float64(onPages(limit))*known.Pages/known.Rows)), nil
 }
 
-// FinishRoll ends the making of a restore's roll: it fixes the total and tells of it in one event. It returns the total,
-// and repeated the same total. A restore that no longer runs and whose roll is not finished is a *Refusal.
+// FinishRoll ends the making of a restore's roll: it fixes the total and tells of it in one event. It returns the
+// total, and repeated the same total. A restore that no longer runs and whose roll is not finished is a *Refusal.
 func (s *Store) FinishRoll(ctx context.Context, restoreID string) (int64, error) {
 	var total int64
 	err := s.inTx(ctx, func(tx *sqlx.Tx) error {
@@ -223,4 +227,50 @@ func (s *Store) FinishRoll(ctx context.Context, restoreID string) (int64, error)
 		return 0, fmt.Errorf("finish the roll of restore %s: %w", restoreID, err)
 	}
 	return total, nil
+}
+
+// RunningRoll is what a running restore looks like to someone who measures it.
+type RunningRoll struct {
+	RestoreID string
+	Counts    map[runbook.State]int64
+	// OldestPaused is how long the device that has been ConflictPaused longest has been so; zero where none is.
+	OldestPaused time.Duration
+	// TotalPaused is the same of all paused devices, added up.
+	TotalPaused time.Duration
+}
+
+// RunningRolls reads all restores that run, in one statement.
+func (s *Store) RunningRolls(ctx context.Context) ([]RunningRoll, error) {
+	var rows []struct {
+		ID     string        `db:"id"`
+		State  runbook.State `db:"state"`
+		Count  int64         `db:"n"`
+		Oldest float64       `db:"oldest"`
+		Sum    float64       `db:"sum"`
+	}
+	err := s.db.SelectContext(ctx, &rows, `
+		SELECT r.id, coalesce(l.state, '') AS state, count(l.state) AS n,
+		       coalesce(max(extract(epoch FROM now() - l.since)), 0) AS oldest,
+		       coalesce(sum(extract(epoch FROM now() - l.since)), 0) AS sum
+		FROM rollcall.restores r LEFT JOIN rollcall.roll l ON l.restore_id = r.id
+		WHERE r.state = $1 GROUP BY r.id, l.state ORDER BY r.id`, runbook.RestoreRunning)
+	if err != nil {
+		return nil, fmt.Errorf("read the rolls of running restores: %w", err)
+	}
+	var rolls []RunningRoll
+	for _, row := range rows {
+		if len(rolls) == 0 || rolls[len(rolls)-1].RestoreID != row.ID {
+			rolls = append(rolls, RunningRoll{RestoreID: row.ID, Counts: runbook.NewCounts()})
+		}
+		if row.State == "" {
+			continue
+		}
+		roll := &rolls[len(rolls)-1]
+		roll.Counts[row.State] = row.Count
+		if row.State == runbook.StateConflictPaused {
+			roll.OldestPaused = time.Duration(row.Oldest * float64(time.Second))
+			roll.TotalPaused = time.Duration(row.Sum * float64(time.Second))
+		}
+	}
+	return rolls, nil
 }

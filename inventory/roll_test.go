@@ -37,7 +37,7 @@ func TestTheRollIsNumberedPartByPart(t *testing.T) {
 		require.NoError(t, err)
 		require.Zero(t, again.Put)
 		again.Put = r.Put
-		require.Equal(t, r, again, "the same part again puts nobody, and ends where it ended")
+		require.Equal(t, r, again, "the same part again puts no one, and ends where it ended")
 		parts = append(parts, r)
 		in = r.Next(in)
 	}
@@ -55,13 +55,14 @@ func TestTheRollIsNumberedPartByPart(t *testing.T) {
 		require.False(t, entries[i].Since.IsZero())
 		fleet := map[string]string{"d03": "web"}[name]
 		require.Equal(t, inventory.RollEntry{
-			OrgID: runbook.DefaultOrgID, Name: name, Fleet: fleet, Seq: int64(i + 2), State: isAwaiting, Restored: "5", Since: entries[i].Since,
+			OrgID: runbook.DefaultOrgID, Name: name, Fleet: fleet, Seq: int64(i + 2), State: isAwaiting, Restored: "5",
+			Since: entries[i].Since,
 		}, entries[i])
 	}
 }
 
-// A large fleet is gone through in the order of its table. Whoever is not met there, because another hand has moved the row to
-// a page that was done, or because there were more on a page than one part takes, is found by name.
+// A large fleet is gone through in the order of its table. Whoever is not met there, because another hand has moved
+// the row to a page that was done, or because there were more on a page than one part takes, is found by name.
 func TestALargeFleetIsPutOnTheRollAsItsTableHoldsIt(t *testing.T) {
 	t.Parallel()
 	const limit = 20
@@ -69,7 +70,8 @@ func TestALargeFleetIsPutOnTheRollAsItsTableHoldsIt(t *testing.T) {
 	createLargeFleet(t, store)
 	eligible := count(t, store, `select count(*) from devices where not status ? 'lifecycle'`)
 	var names []string
-	require.NoError(t, store.DB().Select(&names, `select name from devices where status ? 'padding' order by ctid desc limit 200`))
+	require.NoError(t,
+		store.DB().Select(&names, `select name from devices where status ? 'padding' order by ctid desc limit 200`))
 	openRestore(t, store, "r1")
 
 	in := inventory.RollInput{RestoreID: "r1", Limit: limit}
@@ -93,7 +95,8 @@ func TestALargeFleetIsPutOnTheRollAsItsTableHoldsIt(t *testing.T) {
 		}
 		if last > 0 && len(names) > 0 { // the last ones move to pages that are done
 			store.DB().MustExec(`update devices set alias = name where name = any ($1)`, pq.Array(names))
-			require.NotZero(t, count(t, store, `select count(*) from devices where name = any ($1) and ctid < '(20,0)'`, pq.Array(names)))
+			require.NotZero(t,
+				count(t, store, `select count(*) from devices where name = any ($1) and ctid < '(20,0)'`, pq.Array(names)))
 			names = nil
 		}
 		in = part.Next(in)
@@ -104,12 +107,17 @@ func TestALargeFleetIsPutOnTheRollAsItsTableHoldsIt(t *testing.T) {
 	require.Greater(t, byPage, eligible/2)
 	require.NotZero(t, crowded)
 	require.NotZero(t, bySweep)
-	require.Equal(t, eligible, count(t, store, `select count(distinct seq) from rollcall.roll where seq between 0 and $1`, eligible-1))
-	require.Equal(t, eligible, count(t, store, `select count(*) from devices where rollcall.device_state(annotations) = 'AwaitingReconnect' and resource_version = 1`))
+	require.Equal(t, eligible,
+		count(t, store, `select count(distinct seq) from rollcall.roll where seq between 0 and $1`, eligible-1))
+	require.Equal(t, eligible,
+		count(t, store,
+			`select count(*) from devices where rollcall.device_state(annotations) = 'AwaitingReconnect'
+				and resource_version = 1`))
 	require.Equal(t, eligible, transitions(t, store))
 }
 
-// createLargeFleet makes devices of some pages, of which a tenth is not eligible and a fifth is small, with room on the first pages.
+// createLargeFleet makes devices of some pages, of which a tenth is not eligible and a fifth is small, with room on
+// the first pages.
 func createLargeFleet(t *testing.T, store *inventory.Store) {
 	t.Helper()
 	const n = 1000
@@ -124,7 +132,8 @@ func createLargeFleet(t *testing.T, store *inventory.Store) {
 	store.DB().MustExec(`vacuum analyze devices`)
 }
 
-// PostgreSQL learns the table's size anew while a roll doubles it, and what it knows of a very large one is no small number.
+// PostgreSQL learns the table's size again while a roll doubles it, and what it knows of a very large one is no small
+// number.
 func TestPartsStayAsLargeAsTheFirst(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
@@ -161,8 +170,8 @@ func TestARollThatKnowsNoPagesGoesOnByName(t *testing.T) {
 	require.Equal(t, count(t, store, `select count(*) from devices where not status ? 'lifecycle'`), put)
 }
 
-// A process that dies in the middle leaves whole parts; the next one starts over and puts what is missing, while devices
-// that have reported since stay as they are.
+// A process that dies in the middle leaves whole parts; the next one starts over and puts what is missing, while
+// devices that have reported since stay as they are.
 func TestARollThatWasInterruptedGoesOn(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
@@ -177,7 +186,8 @@ func TestARollThatWasInterruptedGoesOn(t *testing.T) {
 	ctx, die := context.WithCancel(t.Context())
 	died := make(chan error, 1)
 	go func() {
-		_, err := store.PutOnRoll(ctx, inventory.RollInput{RestoreID: "r1", Limit: 4, AfterOrg: first.LastOrg, AfterName: first.LastName})
+		_, err := store.PutOnRoll(ctx,
+			inventory.RollInput{RestoreID: "r1", Limit: 4, AfterOrg: first.LastOrg, AfterName: first.LastName})
 		died <- err
 	}()
 	requireBlocked(t, store, 1)
@@ -185,7 +195,8 @@ func TestARollThatWasInterruptedGoesOn(t *testing.T) {
 	require.Error(t, <-died)
 	require.NoError(t, gate.Rollback())
 	require.Equal(t, 4, transitions(t, store), "of the part that was interrupted nothing is left")
-	require.Equal(t, 4, count(t, store, `select count(*) from devices where rollcall.device_state(annotations) = 'AwaitingReconnect'`))
+	require.Equal(t, 4,
+		count(t, store, `select count(*) from devices where rollcall.device_state(annotations) = 'AwaitingReconnect'`))
 
 	send(t, store, reconnectOf("d01", "5"))
 	require.EqualValues(t, 10, putAll(t, store, "r1"))
@@ -226,15 +237,18 @@ func TestARestoreOfOneOrganisationLeavesOthersAlone(t *testing.T) {
 			require.EqualValues(t, 2, putAll(t, store, "r1"))
 			require.Equal(t, before, readDevice(t, store, runbook.DefaultOrgID, "a"))
 			require.Equal(t, 2, count(t, store, `select count(*) from rollcall.roll where org_id = $1`, other))
-			require.Equal(t, 1, count(t, store, `select count(*) from events where reason = 'SystemRestored' and org_id = $1`, other))
+			require.Equal(t, 1,
+				count(t, store, `select count(*) from events where reason = 'SystemRestored' and org_id = $1`, other))
 
 			openRestore(t, store, "r2", runbook.DefaultOrgID) // runs side by side
 			require.EqualValues(t, 2, putAll(t, store, "r2"))
 			in := reconnectOf("a", "5")
 			in.OrgID = other
 			require.Equal(t, runbook.T2, send(t, store, in).Transition)
-			require.Equal(t, 1, count(t, store, `select count(*) from devices where rollcall.device_state(annotations) = 'Normal'`))
-			require.Equal(t, runbook.CodeNoRollCall, code(send(t, store, reconnectOf("a", "5"))), "r1 is not of the default organisation")
+			require.Equal(t, 1,
+				count(t, store, `select count(*) from devices where rollcall.device_state(annotations) = 'Normal'`))
+			require.Equal(t, runbook.CodeNoRollCall, code(send(t, store, reconnectOf("a", "5"))),
+				"r1 is not of the default organisation")
 
 			openRestore(t, store, "all")
 			require.EqualValues(t, 4, putAll(t, store, "all"))
@@ -268,7 +282,9 @@ func TestARestoreThatDoesNotRunPutsNothing(t *testing.T) {
 	openRestore(t, store, "old")
 	openRestore(t, store, "r1")
 	cancelRestore(t, store, "r1")
-	for id, want := range map[string]runbook.Code{"old": runbook.CodeSuperseded, "r1": runbook.CodeRestoreEnded, uuid.NewString(): runbook.CodeNotFound} {
+	for id, want := range map[string]runbook.Code{
+		"old": runbook.CodeSuperseded, "r1": runbook.CodeRestoreEnded, uuid.NewString(): runbook.CodeNotFound,
+	} {
 		_, err := store.PutOnRoll(t.Context(), inventory.RollInput{RestoreID: id})
 		require.Equal(t, want, refusal(t, err))
 		_, err = store.AnnotateRequests(t.Context(), inventory.RollInput{RestoreID: id})
@@ -289,9 +305,13 @@ func TestWhenADeviceWasSeenSurvivesASupersede(t *testing.T) {
 		require.NoError(t, err)
 		_, err = store.PutOnRoll(t.Context(), inventory.RollInput{RestoreID: id})
 		require.NoError(t, err)
-		store.DB().MustExec(`update device_timestamps set last_seen = '2026-02-02T03:04:05Z' where name = 'b' and $1 = 'r1'`, id)
+		store.DB().MustExec(`update device_timestamps set last_seen = '2026-02-02T03:04:05Z' where name = 'b' and $1 = 'r1'`,
+			id)
 	}
 	var seen []string
-	require.NoError(t, store.DB().Select(&seen, `select to_char(last_seen_before at time zone 'UTC', 'YYYY-MM-DD') from rollcall.roll where restore_id = 'r3' order by name`))
+	require.NoError(t,
+		store.DB().Select(&seen,
+			`select to_char(last_seen_before at time zone 'UTC', 'YYYY-MM-DD') from rollcall.roll where restore_id = 'r3'
+				order by name`))
 	require.Equal(t, []string{"2026-01-02", "2026-02-02"}, seen, "stragglers can still be sorted by it")
 }

@@ -13,12 +13,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"rollcall/devenv/devtest"
+	"rollcall/internal/devenv/devtest"
 	"rollcall/inventory"
 )
 
-// countingURL leads to the same database by a proxy that counts round trips: what a client sends and then waits for, which in
-// PostgreSQL's protocol are a Sync and a simple Query.
+// countingURL leads to the same database by a proxy that counts round trips: what a client sends and then waits for,
+// which in PostgreSQL's protocol are a Sync and a simple Query.
 func countingURL(t *testing.T, address string) (counting string, trips *atomic.Int64) {
 	u, err := url.Parse(address)
 	require.NoError(t, err)
@@ -54,7 +54,8 @@ func forward(client net.Conn, server string, trips *atomic.Int64) {
 	_ = forwardMessages(to, bufio.NewReader(client), trips)
 }
 
-// forwardMessages copies a client's messages: the first has no type, any other begins with one, and each has its length.
+// forwardMessages copies a client's messages: the first has no type, any other begins with one, and each has its
+// length.
 func forwardMessages(to io.Writer, from *bufio.Reader, trips *atomic.Int64) error {
 	for kind := byte(0); ; {
 		head := []byte{}
@@ -108,7 +109,8 @@ func TestRoundTrips(t *testing.T) {
 		require.NoError(t, err)
 		in = part.Next(in)
 	}
-	require.EqualValues(t, 8, during(put), "begin, commit, and four statements, of which the driver prepares the two that have arguments")
+	require.EqualValues(t, 8, during(put),
+		"begin, commit, and four statements, of which the driver prepares the two that have arguments")
 	require.Equal(t, 20, part.Put)
 	require.EqualValues(t, 7, during(put), "what is to be known of the table is asked only once")
 	require.Equal(t, 20, part.Put)

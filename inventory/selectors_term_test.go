@@ -8,7 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"rollcall/inventory"
+	"rollcall/inventory/selector"
 )
 
 // term is a term of a field selector, told apart from its text; matches is what it means, in plain Go.
@@ -18,10 +18,19 @@ type term struct {
 	times           []time.Time
 }
 
+// statusValues are some of the values that a status may be compared with.
+var statusValues = map[string][]string{
+	"status.summary.status":             {"Online", "Error", "PoweredOff"},
+	"status.updated.status":             {"UpToDate", "Unknown"},
+	"status.lifecycle.status":           {"Enrolled", "Unknown"},
+	"status.applicationsSummary.status": {"Healthy", "Error"},
+	"status.capabilities.osMode":        {"image", "package"},
+}
+
 func anyTerm(t *rapid.T) term {
-	m := term{field: rapid.SampledFrom(inventory.SelectableFields("devices")).Draw(t, "field")}
+	m := term{field: rapid.SampledFrom(selector.SelectableFields("devices")).Draw(t, "field")}
 	operators := []string{"=", "==", "!=", "in", "notin", "exists", "!"}
-	isTime := m.field == "metadata.creationTimestamp" || m.field == "status.lastSeen"
+	isTime := m.field == "metadata.creationTimestamp"
 	if isTime {
 		operators = append(operators, ">", ">=", "<", "<=")
 	} else {
@@ -35,7 +44,11 @@ func anyTerm(t *rapid.T) term {
 	if isTime {
 		m.times = rapid.SliceOfN(rapid.SampledFrom(someTimes), 1, most).Draw(t, "times")
 	} else {
-		m.texts = rapid.SliceOfN(rapid.SampledFrom(append(slices.Clone(someTexts), "device-001")), 1, most).Draw(t, "texts")
+		texts := append(slices.Clone(someTexts), "device-001")
+		if strings.HasPrefix(m.field, "status.") && !strings.HasSuffix(m.operator, "contains") {
+			texts = statusValues[m.field]
+		}
+		m.texts = rapid.SliceOfN(rapid.SampledFrom(texts), 1, most).Draw(t, "texts")
 	}
 	return m
 }
@@ -63,10 +76,15 @@ func (m term) String() string {
 func (m term) matches(d odd) bool {
 	if m.times != nil {
 		at := &d.created
-		if m.field == "status.lastSeen" {
-			at = d.lastSeen
-		}
 		return compare(m.operator, at, m.times, time.Time.Compare, nil)
+	}
+	if m.field == "metadata.nameOrAlias" {
+		name := compare(m.operator, &d.name, m.texts, strings.Compare, strings.Contains)
+		alias := compare(m.operator, d.alias, m.texts, strings.Compare, strings.Contains)
+		if strings.HasPrefix(m.operator, "!=") || strings.HasPrefix(m.operator, "not") || m.operator == "!" {
+			return name && alias
+		}
+		return name || alias
 	}
 	return compare(m.operator, d.text(m.field), m.texts, strings.Compare, strings.Contains)
 }

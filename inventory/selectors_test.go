@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"rollcall/inventory"
+	"rollcall/inventory/selector"
 	"rollcall/runbook"
 )
 
@@ -30,12 +31,21 @@ type odd struct {
 var (
 	labelKeys   = []string{"site", "env", "example.com/zone"}
 	labelValues = []string{"a", "b", "", "5", "-7", "+3", "05", "99999999999999999999", "9223372036854775807", "x.y"}
-	someTimes   = []time.Time{time.Date(2026, 8, 1, 10, 0, 0, 0, time.UTC), time.Date(2026, 8, 1, 10, 0, 0, 1000, time.UTC), time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)}
-	someTexts   = []string{"Fleet/web", "Fleet/we", "a%_b", "axyb", "it's", "", `b\c,(d) e`, "Online", "Error", "5", "true", "null"}
+	someTimes   = []time.Time{
+		time.Date(2026, 8, 1, 10, 0, 0, 0, time.UTC), time.Date(2026, 8, 1, 10, 0, 0, 1000, time.UTC),
+		time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
+	someTexts = []string{
+		"Fleet/web", "Fleet/we", "a%_b", "axyb", "it's", "", `b\c,(d) e`, "Online", "Error", "5", "true", "null", "UpToDate",
+		"Enrolled", "Healthy", "image",
+	}
 	// The last ones are none of Flight Control's forms; what is no string counts as not set.
 	someStatuses = []string{
-		"{}", `{"summary":{}}`, `{"summary":{"status":%s}}`, `{"summary":{"status":%s,"info":"x"},"updated":{"status":%s}}`, `{"lifecycle":{"status":%s}}`,
-		`{"applicationsSummary":{"status":%s}}`, `{"summary":{"status":5}}`, `{"summary":{"status":null}}`, `{"summary":[%s]}`, `{"summary":"Online"}`, `[%s]`, `null`, `{"summary":{"status":true}}`,
+		"{}", `{"summary":{}}`, `{"summary":{"status":%s}}`, `{"summary":{"status":%s,"info":"x"},"updated":{"status":%s}}`,
+		`{"lifecycle":{"status":%s}}`,
+		`{"applicationsSummary":{"status":%s}}`, `{"capabilities":{"osMode":%s}}`, `{"summary":{"status":5}}`,
+		`{"summary":{"status":null}}`, `{"summary":[%s]}`, `{"summary":"Online"}`, `[%s]`, `null`,
+		`{"summary":{"status":true}}`,
 	}
 )
 
@@ -73,9 +83,11 @@ func openOdd(t *testing.T) (*inventory.Store, []odd) {
 			require.NoError(t, err)
 			labels = new(string(text))
 		}
-		store.DB().MustExec(`insert into devices (org_id, name, alias, owner, labels, created_at, status) values ($1, $2, $3, $4, $5, $6, $7)`,
+		store.DB().MustExec(`insert into devices (org_id, name, alias, owner, labels, created_at, status) values ($1, $2, $3,
+			$4, $5, $6, $7)`,
 			runbook.DefaultOrgID, d.name, d.alias, d.owner, labels, d.created, d.status)
-		store.DB().MustExec(`update device_timestamps set last_seen = $3 where org_id = $1 and name = $2`, runbook.DefaultOrgID, d.name, d.lastSeen)
+		store.DB().MustExec(`update device_timestamps set last_seen = $3 where org_id = $1 and name = $2`,
+			runbook.DefaultOrgID, d.name, d.lastSeen)
 	}
 	return store, devices
 }
@@ -126,7 +138,7 @@ func TestFieldSelectorsSelectWhatTheySay(t *testing.T) {
 		for i, term := range terms {
 			texts[i] = term.String()
 		}
-		fields, err := inventory.ParseFieldSelector("devices", strings.Join(texts, ","))
+		fields, err := selector.ParseFieldSelector("devices", strings.Join(texts, ","))
 		require.NoError(rt, err)
 		got, err := store.Devices(t.Context(), inventory.Query{Fields: fields})
 		require.NoError(rt, err, fields)

@@ -11,7 +11,8 @@ import (
 
 func TestTheTallyAlwaysAddsUp(t *testing.T) {
 	t.Parallel()
-	store := restored(t, newStore(t), versioned("a", "5"), versioned("b", "5"), versioned("c", "5"), versioned("d", "5"), versioned("e", "5"))
+	store := restored(t, newStore(t), versioned("a", "5"), versioned("b", "5"), versioned("c", "5"), versioned("d", "5"),
+		versioned("e", "5"))
 	send(t, store, reconnectOf("b", "7"))
 	send(t, store, reconnectOf("c", "5"))
 	send(t, store, reconnectOf("d", "7"))
@@ -22,8 +23,9 @@ func TestTheTallyAlwaysAddsUp(t *testing.T) {
 	got, err := store.RestoreStatus(t.Context(), "")
 	require.NoError(t, err)
 	require.Equal(t, runbook.RestoreStatus{
-		RestoreID: "r1", State: runbook.RestoreRunning, StartedAt: got.StartedAt, Total: 5,
-		Counts: map[runbook.State]int64{isAwaiting: 1, isPaused: 1, isNormal: 2, isWithdrawn: 1},
+		RestoreID: "r1", State: runbook.RestoreRunning, Mode: runbook.ModeStandalone, StartedAt: got.StartedAt, Total: 5,
+		OpenedBy: "alice",
+		Counts:   map[runbook.State]int64{isAwaiting: 1, isPaused: 1, isNormal: 2, isWithdrawn: 1},
 	}, got)
 	require.True(t, got.AddsUp())
 
@@ -78,7 +80,10 @@ func TestWhichRestoreIsTheCurrentOne(t *testing.T) {
 func TestLongestWaitingComesFirst(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
-	seen := map[string]string{"a": "2026-01-03T00:00:00Z", "b": "2026-01-01T00:00:00Z", "d": "2025-01-01T00:00:00Z", "e": "2024-01-01T00:00:00Z", "f": "2020-01-01T00:00:00Z"}
+	seen := map[string]string{
+		"a": "2026-01-03T00:00:00Z", "b": "2026-01-01T00:00:00Z", "d": "2025-01-01T00:00:00Z", "e": "2024-01-01T00:00:00Z",
+		"f": "2020-01-01T00:00:00Z",
+	}
 	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
 		versioned(name, "5").create(t, store)
 		if at, ok := seen[name]; ok {
@@ -104,6 +109,16 @@ func TestLongestWaitingComesFirst(t *testing.T) {
 	two, err := store.LongestWaiting(t.Context(), "r1", 2)
 	require.NoError(t, err)
 	require.Equal(t, waiting[:2], two)
+
+	// A device that joins late has waited less than one that has been paused for long.
+	store.DB().MustExec(`update rollcall.roll set since = since + interval '1 hour' where name in ('a', 'c')`)
+	waiting, err = store.LongestWaiting(t.Context(), "r1", 0)
+	require.NoError(t, err)
+	names = nil
+	for _, w := range waiting {
+		names = append(names, w.Name)
+	}
+	require.Equal(t, []string{"b", "d", "e", "c", "a"}, names)
 }
 
 func TestATallyThatLostADeviceDoesNotAddUp(t *testing.T) {

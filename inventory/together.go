@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// statementsAtOnce is how many statements of a together run at a time. More of them are not quicker: they wait for the same
-// pages and the same disk.
+// statementsAtOnce is how many statements of a together run at a time. More of them are not quicker: they wait for the
+// same pages and the same disk.
 const statementsAtOnce = 2
 
-// hurry is the least time left that a change needs to share a statement with others: a statement ends at the first deadline
-// of any that it carries out, so that one in a hurry takes the others' chance away. Where statements take long it is a
-// quarter more than what the last one took: with much more, those that have waited for one or two are passed over until they
-// are late.
-const hurry = 250 * time.Millisecond
+// sharedStatementMargin is the least time left that a change needs to share a statement with others. A statement ends
+// at the first deadline of its changes, so a change with less time would fail the others. Where statements take long
+// it is a quarter more than what the last one took: with much more, those that have waited for one or two are passed
+// over until they are late.
+const sharedStatementMargin = 250 * time.Millisecond
 
-// together carries out changes that arrive at the same time with few statements. A change that comes while a statement may
-// begin is not kept waiting: it begins one. Those that come while none may are carried out by the next, together.
+// together carries out changes that arrive at the same time with few statements. A change that comes while a statement
+// may begin is not kept waiting: it begins one. Those that come while none may are carried out by the next, together.
 type together struct {
 	// all carries out changes of different devices, and says for each when, or the zero time where it has not.
 	all func(context.Context, []change) ([]time.Time, error)
@@ -35,7 +35,7 @@ type together struct {
 type asked struct {
 	change
 	ctx    context.Context
-	answer chan answer // holds one, so that nobody waits for who has gone
+	answer chan answer // holds one, so that no one waits for who has gone
 }
 
 type answer struct {
@@ -44,9 +44,10 @@ type answer struct {
 	err error
 }
 
-// do carries out c and says when; ok is false where nothing was written. When ctx ends, c may or may not have been carried out;
-// after its deadline no statement is sent for it, and one that runs is told to end. (PostgreSQL hears of that over another
-// connection. Where the network fails at that moment, what was sent before may still be carried out.)
+// do carries out c and says when; ok is false where nothing was written. When ctx ends, c may or may not have been
+// carried out; after its deadline no statement is sent for it, and one that runs is told to end. (PostgreSQL hears of
+// that over another connection. Where the network fails at that moment, what was sent before may still be carried
+// out.)
 func (t *together) do(ctx context.Context, c change) (at time.Time, ok bool, err error) {
 	a := &asked{change: c, ctx: ctx, answer: make(chan answer, 1)}
 	t.mu.Lock()
@@ -71,12 +72,12 @@ func (t *together) run() {
 	}
 }
 
-// next takes the next changes, of different devices: the oldest that are in no hurry. Where all are, as after the database
-// has stood still, those with the most time left, as the oldest are lost in any case. None ends the run.
+// next takes the next changes, of different devices: the oldest that are in no hurry. Where all are, as after the
+// database has stood still, those with the most time left, as the oldest are lost in any case. None ends the run.
 func (t *together) next() []*asked {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now, needs := time.Now(), max(hurry, t.took*5/4)
+	now, needs := time.Now(), max(sharedStatementMargin, t.took*5/4)
 	t.waiting = slices.DeleteFunc(t.waiting, func(a *asked) bool { return a.hasGone(now) })
 	next := t.take(func(a *asked) bool { return a.timeLeft(now) >= needs })
 	if len(next) == 0 {
@@ -114,8 +115,9 @@ func (t *together) first(some []*asked) {
 	t.waiting = append(some, t.waiting...)
 }
 
-// carryOut carries out some changes and answers those who wait. Where several fail together each is tried by itself, so that
-// what is wrong with one is that one's alone; where they were only given up, who still waits is carried out with the next.
+// carryOut carries out some changes and answers those who wait. Where several fail together each is tried by itself,
+// so that what is wrong with one is that one's alone; where they were only given up, who still waits is carried out
+// with the next.
 func (t *together) carryOut(some []*asked) {
 	ctx, done := while(some)
 	defer done()
@@ -152,8 +154,8 @@ func (t *together) learn(took time.Duration, cutOff bool) {
 	t.took = took
 }
 
-// statement is all for some changes. When ctx ends it does not wait for the driver, which may go on reading from a server
-// that is no longer there.
+// statement is all for some changes. When ctx ends it does not wait for the driver, which may go on reading from a
+// server that is no longer there.
 func (t *together) statement(ctx context.Context, some []*asked) ([]time.Time, error) {
 	changes := make([]change, len(some))
 	for i, a := range some {
@@ -176,8 +178,8 @@ func (t *together) statement(ctx context.Context, some []*asked) ([]time.Time, e
 	}
 }
 
-// hasGone tells whether nobody waits for the change any more. Its deadline counts from its moment on, though its context may
-// hear of it a little later.
+// hasGone reports whether no one waits for the change any more. Its deadline counts from its moment on, though its
+// context may hear of it a little later.
 func (a *asked) hasGone(now time.Time) bool {
 	return a.ctx.Err() != nil || a.timeLeft(now) <= 0
 }
@@ -189,8 +191,8 @@ func (a *asked) timeLeft(now time.Time) time.Duration {
 	return math.MaxInt64
 }
 
-// while is a context that lasts as long as anybody waits, and ends at the first deadline of any: nothing is written for
-// anybody after that.
+// while is a context that lasts as long as anyone waits, and ends at the first deadline of any: nothing is written for
+// anyone after that.
 func while(some []*asked) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(some[0].ctx))
 	var gone atomic.Int64

@@ -22,6 +22,13 @@ func full() device {
 // The rest of the status of full, in every state.
 const rest = `"lifecycle": {"status": "Enrolled"}, "big": 123456789012345678901234567890, "null": null, "": {"": 0.10}`
 
+// pausedInfo is Flight Control's text on a device that was restored at version 5.
+func pausedInfo(reported string) string {
+	return "Device reconciliation is paused due to a state conflict between the service and the device's agent; manual " +
+		"intervention is required." +
+		" (device reported version " + reported + " > device version known to service 5)"
+}
+
 func requireDevice(t *testing.T, store *inventory.Store, name string, version int64, annotations, status string) {
 	t.Helper()
 	d := readDevice(t, store, runbook.DefaultOrgID, name)
@@ -52,29 +59,37 @@ func TestTransitionsWriteExactlyThis(t *testing.T) {
 			putAll(t, store, "r1")
 			requireDevice(t, store, before.Name, 42,
 				`{"device-controller/renderedVersion": "5", "device-controller/renderedSpecHash": "abc", "device-controller/awaitingReconnect": "true", "example.com/kept": "yes"}`,
-				`{"summary": {"status": "AwaitingReconnect", "info": "old", "more": [1, 2]}, "updated": {"status": "Unknown", "info": "kept"}, "config": {"renderedVersion": "5", "hash": "h"}, `+rest+`}`)
+				`{"summary": {"status": "AwaitingReconnect", "info": "Device has not reconnected since restore to confirm its current state.", "more": [1, 2]}, "updated": {"status": "Unknown"}, "config": {"renderedVersion": "5", "hash": "h"}, `+rest+`}`)
 			require.Equal(t, 1, count(t, store, `select count(*) from device_timestamps where last_seen is null`))
-			require.Equal(t, 1, count(t, store, `select count(*) from rollcall.roll where last_seen_before = '2026-01-02T03:04:05Z'`))
+			require.Equal(t, 1,
+				count(t, store, `select count(*) from rollcall.roll where last_seen_before = '2026-01-02T03:04:05Z'`))
 
 			_, err := store.Reconnect(t.Context(), reconnectOf(before.Name, "7"))
 			require.NoError(t, err)
 			requireDevice(t, store, before.Name, 43,
 				`{"device-controller/renderedVersion": "5", "device-controller/renderedSpecHash": "abc", "device-controller/conflictPaused": "true", "example.com/kept": "yes"}`,
-				`{"summary": {"status": "ConflictPaused", "info": "Reported version 7 is newer than the restored version 5", "more": [1, 2]},
-					"updated": {"status": "OutOfDate", "info": "kept"}, "config": {"renderedVersion": "7", "hash": "h"}, `+rest+`}`)
+				`{"summary": {"status": "ConflictPaused", "info": "`+pausedInfo("7")+`", "more": [1, 2]},
+					"updated": {"status": "OutOfDate"}, "config": {"renderedVersion": "7", "hash": "h"}, `+rest+`}`)
 
 			_, err = store.Reconnect(t.Context(), reconnectOf(before.Name, "8"))
 			require.NoError(t, err)
 			requireDevice(t, store, before.Name, 44,
 				`{"device-controller/renderedVersion": "5", "device-controller/renderedSpecHash": "abc", "device-controller/conflictPaused": "true", "example.com/kept": "yes"}`,
-				`{"summary": {"status": "ConflictPaused", "info": "Reported version 8 is newer than the restored version 5", "more": [1, 2]},
-					"updated": {"status": "OutOfDate", "info": "kept"}, "config": {"renderedVersion": "8", "hash": "h"}, `+rest+`}`)
+				`{"summary": {"status": "ConflictPaused", "info": "`+pausedInfo("8")+`", "more": [1, 2]},
+					"updated": {"status": "OutOfDate"}, "config": {"renderedVersion": "8", "hash": "h"}, `+rest+`}`)
 
 			_, err = store.Resume(t.Context(), resumeOf(before.Name, "bob"))
 			require.NoError(t, err)
 			requireDevice(t, store, before.Name, 45,
 				`{"device-controller/renderedVersion": "5", "example.com/kept": "yes"}`,
-				`{"summary": {"status": "Online", "more": [1, 2]}, "updated": {"status": "OutOfDate", "info": "kept"}, "config": {"renderedVersion": "8", "hash": "h"}, `+rest+`}`)
+				`{"summary": {"status": "Online", "more": [1, 2]}, "updated": {"status": "OutOfDate"}, "config": {"renderedVersion": "8", "hash": "h"}, `+rest+`}`)
+			require.Equal(t, 3, count(t, store, `select count(*) from events`)) // of T3, of T4 and of the restore
+			require.Zero(t,
+				count(t, store,
+					`select count(*) from events where annotations is distinct from '{}' or details is distinct from 'null'`))
+			events, err := store.Events(t.Context(), inventory.Query{})
+			require.NoError(t, err)
+			require.Nil(t, events[0].Details)
 		})
 	}
 }
@@ -92,11 +107,13 @@ func TestAReconnectThatFitsWritesExactlyThis(t *testing.T) {
 				stored = "0"
 			}
 			require.Equal(t, inventory.Transitioned{
-				Applied: true, Transition: runbook.T2, State: runbook.StateNormal, Restored: "5", Reported: stored, Updated: updated, At: got.At,
+				Applied: true, Transition: runbook.T2, State: runbook.StateNormal, Restored: "5", Reported: stored,
+				Updated: updated, At: got.At,
 			}, got)
 			requireDevice(t, store, "web-1", 43,
 				`{"device-controller/renderedVersion": "5", "device-controller/renderedSpecHash": "abc", "example.com/kept": "yes"}`,
-				`{"summary": {"status": "Online", "more": [1, 2]}, "updated": {"status": "`+updated+`", "info": "kept"}, "config": {"renderedVersion": "`+stored+`", "hash": "h"}, `+rest+`}`)
+				`{"summary": {"status": "Online", "info": "Device is up to date", "more": [1, 2]}, "updated": {"status": "`+updated+
+					`"}, "config": {"renderedVersion": "`+stored+`", "hash": "h"}, `+rest+`}`)
 		})
 	}
 }
@@ -105,11 +122,14 @@ func TestAReconnectThatFitsWritesExactlyThis(t *testing.T) {
 func TestTransitionsOnOddDocuments(t *testing.T) {
 	t.Parallel()
 	odd := map[string]device{
-		"null":    {},
-		"json":    {Annotations: ptr(`null`), Status: ptr(`null`)},
-		"array":   {Annotations: ptr(`["device-controller/awaitingReconnect"]`), Status: ptr(`[1]`)},
-		"scalar":  {Annotations: ptr(`"x"`), Status: ptr(`7`)},
-		"summary": {Annotations: ptr(`{}`), Status: ptr(`{"summary": "Online", "updated": [], "config": 3, "lifecycle": ["Decommissioned"]}`)},
+		"null":   {},
+		"json":   {Annotations: ptr(`null`), Status: ptr(`null`)},
+		"array":  {Annotations: ptr(`["device-controller/awaitingReconnect"]`), Status: ptr(`[1]`)},
+		"scalar": {Annotations: ptr(`"x"`), Status: ptr(`7`)},
+		"summary": {
+			Annotations: ptr(`{}`),
+			Status:      ptr(`{"summary": "Online", "updated": [], "config": 3, "lifecycle": ["Decommissioned"]}`),
+		},
 	}
 	store := newStore(t)
 	for name, d := range odd {
@@ -119,9 +139,11 @@ func TestTransitionsOnOddDocuments(t *testing.T) {
 	restored(t, store)
 	for name, d := range odd {
 		d.Name = name // and once more, as an agent or another hand may spoil them while the device waits
-		_, err := store.DB().NamedExec(`update devices set annotations = :annotations, status = :status where name = :name`, d)
+		_, err := store.DB().NamedExec(`update devices set annotations = :annotations, status = :status where name = :name`,
+			d)
 		require.NoError(t, err)
-		t3, err := store.Reconnect(t.Context(), inventory.ReconnectInput{RestoreID: "r1", OrgID: runbook.DefaultOrgID, Name: name, Reported: "1"})
+		t3, err := store.Reconnect(t.Context(),
+			inventory.ReconnectInput{RestoreID: "r1", OrgID: runbook.DefaultOrgID, Name: name, Reported: "1"})
 		require.NoError(t, err, name)
 		require.Equal(t, runbook.StateConflictPaused, t3.State, name)
 		t4, err := store.Resume(t.Context(), resumeOf(name, "bob"))
@@ -131,6 +153,8 @@ func TestTransitionsOnOddDocuments(t *testing.T) {
 		if name == "summary" {
 			lifecycle = `, "lifecycle": ["Decommissioned"]`
 		}
-		requireDevice(t, store, name, 3, `{}`, `{"summary": {"status": "Online"}, "updated": {"status": "OutOfDate"}, "config": {"renderedVersion": "1"}`+lifecycle+`}`)
+		requireDevice(t, store, name, 3, `{}`,
+			`{"summary": {"status": "Online"}, "updated": {"status": "OutOfDate"}, "config": {"renderedVersion": "1"}`+lifecycle+
+				`}`)
 	}
 }

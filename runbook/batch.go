@@ -11,17 +11,17 @@ const (
 	MaxBatchSize = 1500
 )
 
-// How many batches of a restore call their devices at a time. The fewer they are, the more of a batch's devices start in one
-// of its workflow tasks; the more they are, the more of a large cluster is used (docs/performance.md). With MaxBatchesAtOnce
-// of DefaultBatchSize the first of them has called its devices within minutes on a small server as well: a gateway takes a
-// restore that calls nobody for longer for one that stands still.
+// How many batches of a restore call their devices at a time. The fewer they are, the more of a batch's devices start
+// in one of its workflow tasks; the more they are, the more of a large cluster is used (docs/performance.md). With
+// MaxBatchesAtOnce of DefaultBatchSize the first of them has called its devices within minutes on a small server as
+// well: a gateway takes a restore that calls no one for longer for one that stands still.
 const (
 	DefaultBatchesAtOnce = 2
 	MaxBatchesAtOnce     = 32
 )
 
-// BatchesAtOnce is how many batches begin together where a restore's input says asked: as many, up to MaxBatchesAtOnce, or
-// DefaultBatchesAtOnce for 0 or less.
+// BatchesAtOnce is how many batches begin together where a restore's input says asked: as many, up to
+// MaxBatchesAtOnce, or DefaultBatchesAtOnce for 0 or less.
 func BatchesAtOnce(asked int) int {
 	if asked <= 0 {
 		return DefaultBatchesAtOnce
@@ -35,9 +35,9 @@ type Slice struct {
 	To   int64 `json:"to"`
 }
 
-// PlanBatches divides a roll of total entries, numbered from 0, into slices of at most size entries. A size of 0 or less
-// is DefaultBatchSize; a fleet so large that this makes more than MaxBatches gets larger slices, up to MaxBatchSize. More
-// than MaxBatches*MaxBatchSize devices are a *Refusal: restore one organisation at a time.
+// PlanBatches divides a roll of total entries, numbered from 0, into slices of at most size entries. A size of 0 or
+// less is DefaultBatchSize; a fleet so large that this makes more than MaxBatches gets larger slices, up to
+// MaxBatchSize. More than MaxBatches*MaxBatchSize devices are a *Refusal: restore one organisation at a time.
 func PlanBatches(total int64, size int) ([]Slice, error) {
 	if size <= 0 {
 		size = DefaultBatchSize
@@ -46,7 +46,8 @@ func PlanBatches(total int64, size int) ([]Slice, error) {
 		size = MaxBatchSize
 	}
 	if most := int64(MaxBatches) * MaxBatchSize; total > most {
-		return nil, Refuse(CodeInvalidRequest, "%d devices are more than one restore can hold (%d); restore one organisation at a time", total, most)
+		return nil, Refuse(CodeInvalidRequest,
+			"%d devices are more than one restore can hold (%d); restore one organisation at a time", total, most)
 	}
 	if needed := int((total + MaxBatches - 1) / MaxBatches); needed > size {
 		size = needed

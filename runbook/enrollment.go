@@ -1,6 +1,7 @@
 package runbook
 
 import (
+	"maps"
 	"strings"
 	"time"
 )
@@ -8,7 +9,8 @@ import (
 // EnrollmentWorkflowName is the type of the workflow of one enrollment request.
 const EnrollmentWorkflowName = "EnrollmentWorkflow"
 
-// Names of the signals and updates of an EnrollmentWorkflow; the query is QueryState and is answered with EnrollmentStatus.
+// Names of the signals and updates of an EnrollmentWorkflow; the query is QueryState and is answered with
+// EnrollmentStatus.
 const (
 	SignalApprove = "approve" // a human's decision (ApproveRequest), without an answer
 	UpdateApprove = "approve" // the same with an answer (EnrollmentDecision)
@@ -30,7 +32,7 @@ func EnrollmentWorkflowID(orgID, name string) string {
 
 const enrollmentPrefix = "enrollment/"
 
-// IsEnrollmentWorkflowID tells whether an id is that of an enrollment request's workflow.
+// IsEnrollmentWorkflowID reports whether an id is that of an enrollment request's workflow.
 func IsEnrollmentWorkflowID(id string) bool { return strings.HasPrefix(id, enrollmentPrefix) }
 
 // EnrollmentState is where an enrollment request stands.
@@ -38,7 +40,7 @@ type EnrollmentState string
 
 // The states of an enrollment request, and outcomes of its workflow.
 const (
-	EnrollmentPending  EnrollmentState = "Pending"  // nobody has decided
+	EnrollmentPending  EnrollmentState = "Pending"  // no one has decided
 	EnrollmentApproved EnrollmentState = "Approved" // the device is in the inventory
 	EnrollmentDenied   EnrollmentState = "Denied"   // a human said no
 	EnrollmentGone     EnrollmentState = "Gone"     // the request is no longer in the inventory
@@ -60,16 +62,29 @@ type ApproveRequest struct {
 	// By is who decides; it must not be empty.
 	By     string `json:"by"`
 	Reason string `json:"reason,omitempty"`
-	// Labels are all the labels that the device gets.
+	// Labels are what the device gets beside the labels of its request, and in place of those of the same name.
 	Labels map[string]string `json:"labels,omitempty"`
-	// ExpectKey is the fingerprint of the key that the human was shown; empty is no expectation. A request can be posted again
-	// with another key while somebody decides.
+	// ReplaceLabels makes Labels all the labels that the device gets.
+	ReplaceLabels bool `json:"replaceLabels,omitempty"`
+	// ExpectKey is the fingerprint of the key that the human was shown; empty is no expectation. A request can be posted
+	// again with another key while someone decides.
 	ExpectKey string `json:"expectKey,omitempty"`
+	Origin
 }
 
-// Check tells whether the request can be read at all. Otherwise a *Refusal with CodeInvalidRequest.
+// Check reports whether the request can be read at all. Otherwise a *Refusal with CodeInvalidRequest.
 func (r ApproveRequest) Check() error {
 	if err := checkBy(SignalApprove, r.By); err != nil {
+		return err
+	}
+	if err := r.Origin.check(); err != nil {
+		return err
+	}
+	texts := []string{r.By, r.Reason, r.ExpectKey}
+	for name, value := range r.Labels {
+		texts = append(texts, name, value)
+	}
+	if err := checkTexts(texts...); err != nil {
 		return err
 	}
 	if _, nameless := r.Labels[""]; nameless {
@@ -83,14 +98,26 @@ type DenyRequest struct {
 	// By is who decides; it must not be empty.
 	By     string `json:"by"`
 	Reason string `json:"reason,omitempty"`
+	// Delete has Flight Control delete the request, whose API has no denial. It counts only beside Flight Control.
+	Delete bool `json:"delete,omitempty"`
+	Origin
 }
 
-// Check tells whether the request can be read at all. Otherwise a *Refusal with CodeInvalidRequest.
-func (r DenyRequest) Check() error { return checkBy(SignalDeny, r.By) }
+// Check reports whether the request can be read at all. Otherwise a *Refusal with CodeInvalidRequest.
+func (r DenyRequest) Check() error {
+	if err := checkBy(SignalDeny, r.By); err != nil {
+		return err
+	}
+	if err := r.Origin.check(); err != nil {
+		return err
+	}
+	return checkTexts(r.By, r.Reason)
+}
 
 func checkBy(message, by string) error {
 	if strings.TrimSpace(by) == "" {
-		return Refuse(CodeInvalidRequest, "the message %q does not say who decides: set \"by\", as in %s", message, examples[message])
+		return Refuse(CodeInvalidRequest, "the message %q does not say who decides: set \"by\", as in %s", message,
+			examples[message])
 	}
 	return nil
 }
@@ -105,7 +132,7 @@ type EnrollmentDecision struct {
 	Device State `json:"deviceState,omitempty"`
 	// RestoreID is the restore on whose roll the device is; empty where it is on none.
 	RestoreID string `json:"restoreId,omitempty"`
-	// By, Reason and At are those of the decision that stands, which may be somebody else's.
+	// By, Reason and At are those of the decision that stands, which may be someone else's.
 	By     string     `json:"by,omitempty"`
 	Reason string     `json:"reason,omitempty"`
 	At     *time.Time `json:"at,omitempty"`
@@ -151,22 +178,48 @@ type Enrollment struct {
 	State        EnrollmentState
 	// DecidedBy is who approved or denied it, where that is known.
 	DecidedBy string
+	// Unsignable is why no certificate can ever be signed of it; nil where one can, or where that is not known.
+	Unsignable *Unsignable
 }
 
-// MayApprove tells whether a request may be approved: it is there, nobody has decided about it, and there is no device of
-// its name. Otherwise a *Refusal: CodeNotFound, CodeAlreadyApproved, CodeAlreadyDenied or CodeDeviceExists. A denial stands,
-// because its agent has been told and has given up: a new request is a new decision.
+// MayApprove reports whether a request may be approved: it is there, no one has decided about it, there is no device of
+// its name, and a certificate can be signed of it. Otherwise a *Refusal: CodeNotFound, CodeAlreadyApproved,
+// CodeAlreadyDenied, CodeDeviceExists or CodeUnsignable.
+// A denial stands, because its agent has been told and has given up: a new request is a new decision.
 func MayApprove(e Enrollment, name string) error {
 	if err := e.open(name); err != nil {
 		return err
 	}
 	if e.DeviceExists {
-		return Refuse(CodeDeviceExists, "there is a device %s already; nothing was changed: delete it first if the request is to replace it", name)
+		return Refuse(CodeDeviceExists,
+			"there is a device %s already; nothing was changed: delete it first if the request is to replace it", name)
 	}
-	return nil
+	return e.Unsignable.refusal(name)
 }
 
-// MayDeny tells whether a request may be denied: it is there, and nobody has decided about it. Otherwise a *Refusal:
+// HalfApproved is the refusal of a request whose device Flight Control has made and whose approval it has not stored.
+func HalfApproved(name string) *Refusal {
+	return Refuse(CodeDeviceExists,
+		"Flight Control made the device %s and did not finish the approval, so that the device has no certificate: delete "+
+			"it "+
+			"there (`flightctl delete device/%s`), then approve the request again", name, name)
+}
+
+// EnrolledLabels are the labels of a device that is approved, as Flight Control's approval makes them: those that its
+// request asks for under those of the approval, or the approval's alone where they replace the others.
+func EnrolledLabels(asked, given map[string]string, replace bool) map[string]string {
+	labels := map[string]string{}
+	if !replace {
+		maps.Copy(labels, asked)
+	}
+	maps.Copy(labels, given)
+	return labels
+}
+
+// LabelAlias is the label that gives a device its alias.
+const LabelAlias = "alias"
+
+// MayDeny reports whether a request may be denied: it is there, and no one has decided about it. Otherwise a *Refusal:
 // CodeNotFound, CodeAlreadyApproved or CodeAlreadyDenied.
 func MayDeny(e Enrollment, name string) error { return e.open(name) }
 
@@ -175,9 +228,12 @@ func (e Enrollment) open(name string) error {
 	case !e.Exists:
 		return Refuse(CodeNotFound, "there is no enrollment request %s", name)
 	case e.State == EnrollmentApproved:
-		return Refuse(CodeAlreadyApproved, "enrollment request %s has been approved already%s; nothing was changed", name, byWhom(e.DecidedBy))
+		return Refuse(CodeAlreadyApproved, "enrollment request %s has been approved already%s; nothing was changed", name,
+			byWhom(e.DecidedBy))
 	case e.State == EnrollmentDenied:
-		return Refuse(CodeAlreadyDenied, "enrollment request %s has been denied already%s; nothing was changed: delete the request and let the device enroll anew to decide again", name, byWhom(e.DecidedBy))
+		return Refuse(CodeAlreadyDenied,
+			"enrollment request %s has been denied already%s; nothing was changed: delete the request and let the device "+
+				"enroll again to decide again", name, byWhom(e.DecidedBy))
 	}
 	return nil
 }

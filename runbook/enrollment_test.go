@@ -15,17 +15,27 @@ func TestMayApproveAndDeny(t *testing.T) {
 		is            runbook.Enrollment
 		approve, deny runbook.Code
 	}{
-		"pending":       {pending, "", ""},
-		"no request":    {runbook.Enrollment{}, runbook.CodeNotFound, runbook.CodeNotFound},
-		"device exists": {runbook.Enrollment{Exists: true, DeviceExists: true, State: runbook.EnrollmentPending}, runbook.CodeDeviceExists, ""},
-		"approved, so that its device exists": {
-			runbook.Enrollment{Exists: true, DeviceExists: true, State: runbook.EnrollmentApproved}, runbook.CodeAlreadyApproved, runbook.CodeAlreadyApproved,
+		"pending":    {pending, "", ""},
+		"no request": {runbook.Enrollment{}, runbook.CodeNotFound, runbook.CodeNotFound},
+		"device exists": {
+			runbook.Enrollment{Exists: true, DeviceExists: true, State: runbook.EnrollmentPending}, runbook.CodeDeviceExists, "",
 		},
-		"denied": {runbook.Enrollment{Exists: true, State: runbook.EnrollmentDenied}, runbook.CodeAlreadyDenied, runbook.CodeAlreadyDenied},
+		"approved, so that its device exists": {
+			runbook.Enrollment{Exists: true, DeviceExists: true, State: runbook.EnrollmentApproved},
+			runbook.CodeAlreadyApproved,
+			runbook.CodeAlreadyApproved,
+		},
+		"denied": {
+			runbook.Enrollment{Exists: true, State: runbook.EnrollmentDenied},
+			runbook.CodeAlreadyDenied,
+			runbook.CodeAlreadyDenied,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for want, err := range map[*runbook.Code]error{&tc.approve: runbook.MayApprove(tc.is, "er-1"), &tc.deny: runbook.MayDeny(tc.is, "er-1")} {
+			for want, err := range map[*runbook.Code]error{
+				&tc.approve: runbook.MayApprove(tc.is, "er-1"), &tc.deny: runbook.MayDeny(tc.is, "er-1"),
+			} {
 				if *want == "" {
 					require.NoError(t, err)
 					continue

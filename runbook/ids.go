@@ -49,11 +49,13 @@ func ParseDeviceWorkflowID(id string) (orgID, name string, ok bool) {
 
 var restoreID = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
 
-// CheckRestoreID tells whether an operator's id for a restore can be used: 1 to 63 letters, digits, '-', '_' and '.',
+// CheckRestoreID reports whether an operator's id for a restore can be used: 1 to 63 letters, digits, '-', '_' and '.',
 // beginning and ending with a letter or digit, as in a Kubernetes label value. Otherwise a *Refusal.
 func CheckRestoreID(id string) error {
 	if !restoreID.MatchString(id) {
-		return Refuse(CodeInvalidRequest, "restore id %q cannot be used: take 1 to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit", id)
+		return Refuse(CodeInvalidRequest,
+			"restore id %q cannot be used: take 1 to 63 letters, digits, '-', '_' and '.', beginning and ending with a "+
+				"letter or digit", id)
 	}
 	return nil
 }

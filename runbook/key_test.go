@@ -3,6 +3,7 @@ package runbook_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -17,7 +18,7 @@ func TestCompareKey(t *testing.T) {
 		request string
 		key     runbook.Key
 		known   string
-		want    runbook.KeyStanding
+		want    runbook.KeyMatch
 	}{
 		"the first of its name":                   {"web-1", own, "", runbook.KeyNew},
 		"the one known":                           {"web-1", own, "aa", runbook.KeySame},
@@ -39,5 +40,46 @@ func TestCompareKey(t *testing.T) {
 			require.Equal(t, got != runbook.KeyDifferent, got.InBulk())
 			require.Equal(t, got.InBulk(), runbook.KeyWarning(got) == "")
 		})
+	}
+}
+
+func TestKnownKeyReplaces(t *testing.T) {
+	t.Parallel()
+	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	known := runbook.KnownKey{Fingerprint: "a", Since: since}
+	for name, tc := range map[string]struct {
+		known   runbook.KnownKey
+		by      runbook.Certificate
+		replace bool
+	}{
+		"the known key":       {known, runbook.Certificate{Key: "a", Issued: since.Add(-time.Hour)}, false},
+		"an older one":        {known, runbook.Certificate{Key: "b", Issued: since.Add(-time.Hour)}, true},
+		"a newer one":         {known, runbook.Certificate{Key: "b", Issued: since.Add(time.Hour)}, false},
+		"none is known":       {runbook.KnownKey{Since: since}, runbook.Certificate{Key: "b"}, false},
+		"without certificate": {known, runbook.Certificate{}, false},
+		"an unknown time":     {runbook.KnownKey{Fingerprint: "a"}, runbook.Certificate{Key: "b", Issued: since}, false},
+	} {
+		require.Equal(t, tc.replace, tc.known.Replaces(tc.by), name)
+	}
+}
+
+func TestParseSerialAndFingerprint(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"3f2a", "3F2A", "00:3F:2A", "serial=3F2A\n", "0x3f2a"} {
+		serial, err := runbook.ParseSerial(text)
+		require.NoError(t, err)
+		require.Equal(t, "3f2a", serial)
+	}
+	for _, text := range []string{"", "0", "-1", "+1", "1_0", "g", strings.Repeat("1", 41)} {
+		_, err := runbook.ParseSerial(text)
+		require.NotNil(t, runbook.AsRefusal(err), text)
+	}
+	key := strings.Repeat("0a", 32)
+	got, err := runbook.ParseFingerprint("SHA256:" + strings.ToUpper(key))
+	require.NoError(t, err)
+	require.Equal(t, key, got)
+	for _, text := range []string{"", key[2:], key + "00", strings.Repeat("g", 64)} {
+		_, err := runbook.ParseFingerprint(text)
+		require.NotNil(t, runbook.AsRefusal(err), text)
 	}
 }

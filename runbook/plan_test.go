@@ -98,7 +98,9 @@ func TestDecodeMessage(t *testing.T) {
 	require.NoError(t, runbook.DecodeMessage(runbook.SignalReconnect, []byte(`{"renderedVersion":"7"}`), &m))
 	require.Equal(t, "7", m.RenderedVersion)
 	require.NoError(t, runbook.DecodeMessage(runbook.SignalWithdraw, nil, &runbook.WithdrawSignal{}))
-	for _, bad := range []string{"", "null", "[]", `{"version":"7"}`, `{"renderedVersion":"7"} {}`, `{"renderedVersion":7}`, `"7"`, `7`, `[`, "\x00"} {
+	for _, bad := range []string{
+		"", "null", "[]", `{"version":"7"}`, `{"renderedVersion":"7"} {}`, `{"renderedVersion":7}`, `"7"`, `7`, `[`, "\x00",
+	} {
 		err := runbook.DecodeMessage(runbook.SignalReconnect, []byte(bad), &m)
 		require.Equal(t, runbook.CodeInvalidRequest, runbook.AsRefusal(err).Code, bad)
 		require.ErrorContains(t, err, `{"renderedVersion":"7"}`, bad)
@@ -110,7 +112,9 @@ func TestResumeRequestIsReadStrictly(t *testing.T) {
 	var r runbook.ResumeRequest
 	require.NoError(t, json.Unmarshal([]byte(`{"by":"alice","expectVersion":"7"}`), &r))
 	require.Equal(t, runbook.ResumeRequest{By: "alice", ExpectVersion: "7"}, r)
-	for _, bad := range []string{`{"by":"alice","exepctVersion":"7"}`, `null`, `"alice"`, `{"by":"alice","expectVersion":7}`} {
+	for _, bad := range []string{
+		`{"by":"alice","exepctVersion":"7"}`, `null`, `"alice"`, `{"by":"alice","expectVersion":7}`,
+	} {
 		require.Error(t, json.Unmarshal([]byte(bad), &r), bad)
 	}
 }

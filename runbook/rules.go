@@ -2,8 +2,8 @@ package runbook
 
 import "slices"
 
-// Eligible tells whether a restore puts a device on its roll (T1): it is not deleted and not on its way out. lifecycle is
-// status.lifecycle.status, or empty.
+// Eligible reports whether a restore puts a device on its roll (T1): it is not deleted and not on its way out.
+// lifecycle is status.lifecycle.status, or empty.
 func Eligible(deleted bool, lifecycle string) bool {
 	return !deleted && !slices.Contains(IneligibleLifecycles, lifecycle)
 }
@@ -18,13 +18,13 @@ type ReconnectDecision struct {
 	Updated string
 	// Reported is the version in its stored form.
 	Reported string
-	// Info is the text for status.summary.info, with both versions; empty for T2.
+	// Info says in a sentence why the device is paused, with both versions; empty for T2.
 	Info string
 }
 
-// DecideReconnect compares what a device reports with what was restored (T2, T3). A restored version that cannot be read
-// is a conflict. A reported one that cannot be read is a *Refusal with CodeInvalidVersion, and the device stays where it
-// is.
+// DecideReconnect compares what a device reports with what was restored (T2, T3). A restored version that cannot be
+// read is a conflict. A reported one that cannot be read is a *Refusal with CodeInvalidVersion, and the device stays
+// where it is.
 func DecideReconnect(restored, reported string) (ReconnectDecision, error) {
 	rep, err := ParseVersion(reported)
 	if err != nil {
@@ -44,17 +44,20 @@ func DecideReconnect(restored, reported string) (ReconnectDecision, error) {
 	}
 }
 
-// ConflictInfo is the text for status.summary.info of a paused device: both versions, and which is the newer (T3). It
+// ConflictInfo says in a sentence why a device is paused: both versions, and which is the newer (T3). It
 // holds also when a paused device reports again, whatever it reports.
 func ConflictInfo(restored, reported string) string {
 	if d, err := DecideReconnect(restored, reported); err == nil && d.Info != "" {
 		return d.Info
 	}
-	return "Reported version " + quoteShort(reported) + " after a conflict with the restored version " + quoteShort(restored)
+	return "Reported version " + quoteShort(reported) + " after a conflict with the restored version " +
+		quoteShort(restored)
 }
 
 func conflict(reported Version, info string) ReconnectDecision {
-	return ReconnectDecision{Transition: T3, To: StateConflictPaused, Updated: UpdatedOutOfDate, Reported: reported.String(), Info: info}
+	return ReconnectDecision{
+		Transition: T3, To: StateConflictPaused, Updated: UpdatedOutOfDate, Reported: reported.String(), Info: info,
+	}
 }
 
 // Conflict is what a resume decides about: the device's state and versions as they are when the resume is read.
@@ -66,14 +69,16 @@ type Conflict struct {
 	ResumedBy string
 }
 
-// MayResume tells whether a resume counts (T4), and returns the version that it renders. It counts only while the device
-// is ConflictPaused, and, where the human named the version that they looked at, only while the device has reported no
-// other since. Otherwise the error is a *Refusal: CodeNotPaused, CodeAlreadyResumed, CodeNotWaiting, CodeVersionChanged,
-// CodeInvalidVersion or CodeVersionExhausted.
+// MayResume reports whether a resume counts (T4), and returns the version that it renders. It counts only while the
+// device is ConflictPaused, and, where the human named the version that they looked at, only while the device has
+// reported no other since. Otherwise the error is a *Refusal: CodeNotPaused, CodeAlreadyResumed, CodeNotWaiting,
+// CodeVersionChanged, CodeInvalidVersion or CodeVersionExhausted.
 func MayResume(c Conflict, expectVersion string) (Version, error) {
 	switch {
 	case c.State == StateAwaitingReconnect:
-		return 0, Refuse(CodeNotPaused, "the device has not reconnected yet, so there is no conflict to decide; a resume is not kept for later: resume it again once it is ConflictPaused")
+		return 0, Refuse(CodeNotPaused,
+			"the device has not reconnected yet, so there is no conflict to decide; a resume is not kept for later: resume it "+
+				"again once it is ConflictPaused")
 	case c.ResumedBy != "":
 		return 0, Refuse(CodeAlreadyResumed, "%s has resumed the device already; nothing was changed", c.ResumedBy)
 	case c.State != StateConflictPaused:
@@ -85,19 +90,23 @@ func MayResume(c Conflict, expectVersion string) (Version, error) {
 			return 0, err
 		}
 		if expected.String() != OrZero(c.Reported) {
-			return 0, Refuse(CodeVersionChanged, "the device has reported version %s, not %s, since you looked; look again, then resume with the version that you saw", OrZero(c.Reported), expected)
+			return 0, Refuse(CodeVersionChanged,
+				"the device has reported version %s, not %s, since you looked; look again, then resume with the version "+
+					"that you saw", OrZero(c.Reported), expected)
 		}
 	}
 	return NextVersion(c.Restored, c.Reported)
 }
 
-// MayWithdraw tells whether a device may leave the roll call (T5): it is gone from the inventory, deleted, or on its way
-// out. force is a human's word that the device will never come back. Otherwise a *Refusal with CodeStillManaged.
+// MayWithdraw reports whether a device may leave the roll call (T5): it is gone from the inventory, deleted, or on its
+// way out. force is a human's word that the device will never come back. Otherwise a *Refusal with CodeStillManaged.
 func MayWithdraw(exists, deleted bool, lifecycle string, force bool) error {
 	if force || !exists || !Eligible(deleted, lifecycle) {
 		return nil
 	}
-	return Refuse(CodeStillManaged, "the device is neither deleted nor decommissioned; delete or decommission it first, or withdraw it with force if it will never come back")
+	return Refuse(CodeStillManaged,
+		"the device is neither deleted nor decommissioned; delete or decommission it first, or withdraw it with force if "+
+			"it will never come back")
 }
 
 // EnrolledState is the state in which a newly approved device begins. annotations are those of its enrollment request,

@@ -71,14 +71,22 @@ func TestMayResume(t *testing.T) {
 	}{
 		{name: "paused", c: paused, next: "8"},
 		{name: "paused, as seen", c: paused, expect: "7", next: "8"},
-		{name: "paused at nothing reported", c: runbook.Conflict{State: runbook.StateConflictPaused, Restored: "x"}, expect: "0", next: "1"},
+		{name: "paused at nothing reported", c: runbook.Conflict{
+			State: runbook.StateConflictPaused, Restored: "x",
+		}, expect: "0", next: "1"},
 		{name: "another version since", c: paused, expect: "6", code: runbook.CodeVersionChanged},
 		{name: "expects nonsense", c: paused, expect: "latest", code: runbook.CodeInvalidVersion},
-		{name: "still waiting", c: runbook.Conflict{State: runbook.StateAwaitingReconnect, Restored: "5"}, code: runbook.CodeNotPaused},
-		{name: "resumed by another", c: runbook.Conflict{State: runbook.StateNormal, ResumedBy: "bob"}, code: runbook.CodeAlreadyResumed},
+		{name: "still waiting", c: runbook.Conflict{
+			State: runbook.StateAwaitingReconnect, Restored: "5",
+		}, code: runbook.CodeNotPaused},
+		{name: "resumed by another", c: runbook.Conflict{
+			State: runbook.StateNormal, ResumedBy: "bob",
+		}, code: runbook.CodeAlreadyResumed},
 		{name: "back by itself", c: runbook.Conflict{State: runbook.StateNormal}, code: runbook.CodeNotWaiting},
 		{name: "withdrawn", c: runbook.Conflict{State: runbook.StateWithdrawn}, code: runbook.CodeNotWaiting},
-		{name: "nothing left above", c: runbook.Conflict{State: runbook.StateConflictPaused, Reported: runbook.MaxVersion.String()}, code: runbook.CodeVersionExhausted},
+		{name: "nothing left above", c: runbook.Conflict{
+			State: runbook.StateConflictPaused, Reported: runbook.MaxVersion.String(),
+		}, code: runbook.CodeVersionExhausted},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -148,9 +156,12 @@ func TestEnrolledState(t *testing.T) {
 		{"in the backup", annotated, "", runbook.StateAwaitingReconnect},
 		{"in the backup, with a version", annotated, "7", runbook.StateAwaitingReconnect},
 		{"after the restore, deployed", nil, "7", runbook.StateAwaitingReconnect},
+		{"after the restore, deployed once", nil, "1", runbook.StateAwaitingReconnect},
 		{"after the restore, version zero", nil, "0", runbook.StateNormal},
 		{"after the restore, no version", nil, "", runbook.StateNormal},
-		{"annotated with another value", map[string]string{runbook.AnnotationAwaitingReconnect: "yes"}, "", runbook.StateNormal},
+		{"annotated with another value", map[string]string{
+			runbook.AnnotationAwaitingReconnect: "yes",
+		}, "", runbook.StateNormal},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -161,4 +172,17 @@ func TestEnrolledState(t *testing.T) {
 	}
 	_, err := runbook.EnrolledState(nil, "seven")
 	require.Equal(t, runbook.CodeInvalidVersion, runbook.AsRefusal(err).Code)
+}
+
+func TestTheTextOfAPausedDeviceIsFlightControls(t *testing.T) {
+	t.Parallel()
+	const start = "Device reconciliation is paused due to a state conflict between the service and the device's agent; " +
+		"manual intervention is required. "
+	require.Equal(t, start+"(device reported version 7 > device version known to service 5)",
+		runbook.ConflictPausedInfo("5", "7"))
+	require.Equal(t, start+"(device reported version 1 > device version known to service 0)",
+		runbook.ConflictPausedInfo("", "1"))
+	require.Equal(t, start+`(device reported version "4", device version known to service 5)`,
+		runbook.ConflictPausedInfo("5", "4"))
+	require.Contains(t, runbook.ConflictPausedInfo("x", "7"), `known to service, "x", cannot be read)`)
 }

@@ -19,7 +19,7 @@ const (
 // States lists every state in the order in which they are shown.
 var States = []State{StateAwaitingReconnect, StateConflictPaused, StateNormal, StateWithdrawn}
 
-// Open tells whether a device in this state still holds its restore open.
+// Open reports whether a device in this state still holds its restore open.
 func (s State) Open() bool { return s == StateAwaitingReconnect || s == StateConflictPaused }
 
 // Outcome is how a device's part in a roll call ended.
@@ -55,8 +55,8 @@ const (
 	UpdatedOutOfDate = "OutOfDate"
 )
 
-// IneligibleLifecycles are the values of status.lifecycle.status that keep a device off the roll (T1) and that let it be
-// withdrawn (T5).
+// IneligibleLifecycles are the values of status.lifecycle.status that keep a device off the roll (T1) and that let it
+// be withdrawn (T5).
 var IneligibleLifecycles = []string{"Decommissioning", "Decommissioned"}
 
 // StateOf reads a device's state from its annotations. Where both are present, AwaitingReconnect wins.

@@ -5,12 +5,25 @@ import "time"
 // RestoreStatus is the tally of a restore: what `starter status -o json` prints, and the result of a RestoreWorkflow.
 // The counts always add up to Total, the number of devices that the restore put on its roll.
 type RestoreStatus struct {
-	RestoreID  string          `json:"restoreId"`
-	State      RestoreState    `json:"state"`
+	RestoreID string       `json:"restoreId"`
+	State     RestoreState `json:"state"`
+	// Mode is who answers its agents.
+	Mode       Mode            `json:"mode,omitempty"`
 	StartedAt  time.Time       `json:"startedAt"`
 	FinishedAt *time.Time      `json:"finishedAt"`
 	Total      int64           `json:"total"`
 	Counts     map[State]int64 `json:"counts"`
+	// OrgID is the organisation that the restore is limited to; empty is all of them.
+	OrgID string `json:"orgId,omitempty"`
+	// OpenedBy is who started the restore. ClosedBy and Reason are who ended it and why, where a person did.
+	OpenedBy string `json:"openedBy,omitempty"`
+	ClosedBy string `json:"closedBy,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	// SupersededBy is the newer restore that took over.
+	SupersededBy string `json:"supersededBy,omitempty"`
+	// Lost counts what was acknowledged before the database was put back to an earlier moment, and was found again in the
+	// workflows alone. The audit names each.
+	Lost int64 `json:"lost,omitempty"`
 }
 
 // NewCounts is a tally with every state at zero, so that none is missing where it is printed.
@@ -33,7 +46,7 @@ func (r RestoreStatus) Waiting() int64 {
 	return n
 }
 
-// AddsUp tells whether every device on the roll is accounted for.
+// AddsUp reports whether every device on the roll is accounted for.
 func (r RestoreStatus) AddsUp() bool {
 	var n int64
 	for _, c := range r.Counts {

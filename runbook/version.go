@@ -39,15 +39,16 @@ func invalidVersion(s, why string) *Refusal {
 	if len(s) > 60 {
 		s = s[:60] + "…"
 	}
-	return Refuse(CodeInvalidVersion, "rendered version %q is not a version: %s; report the number the device runs, such as \"7\"", s, why)
+	return Refuse(CodeInvalidVersion,
+		"rendered version %q is not a version: %s; report the number the device runs, such as \"7\"", s, why)
 }
 
 // String is the version in decimal, the form in which it is stored and sent.
 func (v Version) String() string { return strconv.FormatInt(int64(v), 10) }
 
 // NextVersion is the version that a resume renders (T4): one past the newer of what the service restored and what the
-// device runs, so that the device accepts it. An unreadable restored version counts as 0. An unreadable reported version, or
-// no version left above, is a *Refusal (CodeInvalidVersion, CodeVersionExhausted).
+// device runs, so that the device accepts it. An unreadable restored version counts as 0. An unreadable reported
+// version, or no version left above, is a *Refusal (CodeInvalidVersion, CodeVersionExhausted).
 func NextVersion(restored, reported string) (Version, error) {
 	rep, err := ParseVersion(reported)
 	if err != nil {
@@ -57,7 +58,8 @@ func NextVersion(restored, reported string) (Version, error) {
 		rep = res
 	}
 	if rep == MaxVersion {
-		return 0, Refuse(CodeVersionExhausted, "version %s is the highest there is, none can be rendered past it; re-enroll the device", rep)
+		return 0, Refuse(CodeVersionExhausted,
+			"version %s is the highest there is, none can be rendered past it; re-enroll the device", rep)
 	}
 	return rep + 1, nil
 }

@@ -91,7 +91,9 @@ func TestNextVersionIsAlwaysAccepted(t *testing.T) {
 }
 
 func FuzzParseVersion(f *testing.F) {
-	for _, seed := range []string{"", "0", "7", "007", "+7", "-1", " 7", "٧", "9223372036854775807", "9223372036854775808", "abc"} {
+	for _, seed := range []string{
+		"", "0", "7", "007", "+7", "-1", " 7", "٧", "9223372036854775807", "9223372036854775808", "abc",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -12,7 +12,8 @@ import (
 func TestParseWatchInterval(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]time.Duration{
-		"": runbook.DefaultWatchInterval, "0": 0, "0s": 0, "100ms": 100 * time.Millisecond, "30s": 30 * time.Second, "1m30s": 90 * time.Second,
+		"": runbook.DefaultWatchInterval, "0": 0, "0s": 0, "100ms": 100 * time.Millisecond, "30s": 30 * time.Second,
+		"1m30s": 90 * time.Second,
 	} {
 		got, err := runbook.ParseWatchInterval(in)
 		require.NoError(t, err, in)

@@ -3,19 +3,21 @@ package simulator
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 )
 
-// agent is one device's. It does one thing at a time, so that nothing in it needs a lock.
+// agent is one device's. It does one thing at a time, so that nothing in it needs a lock. Where Flight Control's agents
+// poll, apply and put their status side by side, this one does them in turn.
 type agent struct {
 	fleet *Fleet
 	plan  Plan
-	// name is the device's as the service knows it; key is what it enrolls with, and http what shows its certificate, nil while
-	// it has none.
+	// name is the device's as the service knows it; key is what it enrolls with, and http what shows its certificate, nil
+	// while it has none.
 	name string
 	key  *ecdsa.PrivateKey
 	http *http.Client
@@ -26,22 +28,38 @@ type agent struct {
 	since time.Time
 	next  int
 
-	// version is what it reports that it runs.
-	version string
-	mood    mood
-	// unsaid tells that its status is to be reported; saidAt is when that was done last.
-	unsaid bool
-	saidAt time.Time
-	// polledAt is when the last poll began, and notBefore when the next one may.
-	polledAt, notBefore time.Time
+	// version is what it runs, and known what its polls name: the version that it was served last. pending is that
+	// version where it does not run yet, and applyAt when it is tried again.
+	version, known string
+	pending        *pending
+	applyAt        time.Time
+	mood           mood
+	// told is what the status said that was put last; nil is none, or one that is to be put again. sayAt is the
+	// earliest time of the next, and sayTries how often one was tried in a row.
+	told     *telling
+	sayAt    time.Time
+	sayTries int64
+	// held and transition are of the condition in the status: its value, and since when it has it.
+	held       string
+	transition time.Time
+	// pollAt is when the next poll may begin.
+	pollAt time.Time
 	// outageAt is when its connection will be lost; zero is never.
 	outageAt time.Time
-	// asked tells that its request to be enrolled is with the service.
+	// asked reports whether its request to be enrolled is with the service, looks how often it has looked since, and
+	// askAt when it does the next step.
 	asked bool
-	// heard tells that it has had an answer.
-	heard bool
+	looks int64
+	askAt time.Time
+	// renewal is the one under way; its zero value is none.
+	renewal renewal
+	// leaf is the certificate that http shows.
+	leaf *x509.Certificate
+	// heard reports whether the service has ever heard it, and unheard whether it has not heard yet what the agent
+	// reports now. A poll that was sent is heard, also while it is held.
+	heard, unheard atomic.Bool
 
-	boots, outages, retries, failures, wiped int64
+	boots, outages, retries, pollFailures, wiped, conflicts, renewals int64
 	// failedAt is the version at which it has failed so many times.
 	failedAt    uint64
 	failedTimes int
@@ -55,7 +73,9 @@ func (a *agent) live(ctx context.Context) {
 	}
 	for ctx.Err() == nil && a.state != StateDenied {
 		if err := a.step(ctx); err != nil && ctx.Err() == nil {
-			a.endure(ctx, err)
+			a.fleet.counts.fail(err)
+			a.fleet.counts.retries.Add(1)
+			a.retries++
 		}
 	}
 }
@@ -91,7 +111,7 @@ func (a *agent) leave() {
 // step does one thing.
 func (a *agent) step(ctx context.Context) error {
 	now := time.Now()
-	if at := a.reportAt(); !at.IsZero() && !a.unsaid && !now.Before(at) {
+	if at := a.reportAt(); !at.IsZero() && !a.unheard.Load() && !now.Before(at) {
 		a.nextReport()
 	}
 	switch {
@@ -100,9 +120,14 @@ func (a *agent) step(ctx context.Context) error {
 		return nil
 	case a.http == nil:
 		return a.enroll(ctx)
-	case a.unsaid || now.Sub(a.saidAt) >= a.fleet.cfg.StatusEvery:
+	case a.untold() && !now.Before(a.sayAt):
 		a.enter(StateConnecting)
 		return a.report(ctx)
+	case !now.Before(a.renewAt()):
+		return a.renew(ctx)
+	case a.pending != nil && !now.Before(a.applyAt):
+		a.apply(ctx)
+		return nil
 	}
 	return a.poll(ctx)
 }
@@ -115,21 +140,39 @@ func (a *agent) reportAt() time.Time {
 	return a.since.Add(a.fleet.paced(a.plan.Reports[a.next].AfterSeconds))
 }
 
-// nextReport makes the device run what the plan says, however that came about. A report that is the one before says again
-// what it runs.
+// nextReport makes the device run what the plan says, however that came about. A report that is the one before says
+// again what it runs.
 func (a *agent) nextReport() {
 	version := a.plan.Reports[a.next].RenderedVersion
 	if a.next == 0 || version != a.plan.Reports[a.next-1].RenderedVersion {
-		a.version = version
+		a.version, a.known, a.pending = version, version, nil
+	}
+	a.mood = online
+	if a.next == 0 && a.http != nil {
+		// It has run through the restore, and has put this status before it.
+		told := a.telling()
+		a.told = &told
 	}
 	a.next++
-	a.mood = online
-	a.unsaid = true
+	a.unheard.Store(true)
+	a.pollAt, a.sayAt = time.Time{}, time.Time{}
 	a.decide("reports", "version", a.version)
 }
 
-// interruption is when something else is due than what the agent does; zero is never.
-func (a *agent) interruption() time.Time { return earliest(a.reportAt(), a.outageAt) }
+// interruption is when something else is due than a poll; zero is never.
+func (a *agent) interruption() time.Time {
+	at := earliest(a.outageAt, a.renewAt())
+	if next := a.reportAt(); !a.unheard.Load() || time.Now().Before(next) {
+		at = earliest(at, next)
+	}
+	if a.untold() {
+		at = earliest(at, a.sayAt)
+	}
+	if a.pending != nil {
+		at = earliest(at, a.applyAt)
+	}
+	return at
+}
 
 // planOutage draws when a flaky agent loses its connection next.
 func (a *agent) planOutage() {
@@ -153,32 +196,6 @@ func (a *agent) away(ctx context.Context, state State, seconds float64) {
 	a.enter(state)
 	a.http.CloseIdleConnections()
 	sleep(ctx, a.fleet.paced(seconds))
-	a.unsaid = true
-}
-
-// endure waits after a failure: as long as the service has said and a bit more, so that not all come at once; else ever
-// longer, and no longer than until something else is due.
-func (a *agent) endure(ctx context.Context, err error) {
-	a.fleet.counts.fail(err)
-	a.fleet.counts.retries.Add(1)
-	d := a.throw("retry", a.retries)
-	a.retries++
-	var told *failure
-	wait := backoff(a.failures, d.Float64())
-	a.failures++
-	if errors.As(err, &told) && told.after > 0 {
-		wait = told.after + time.Duration(d.Float64()*float64(told.after)/2)
-	} else if at := a.interruption(); !at.IsZero() && !a.unsaid && a.http != nil {
-		wait = min(wait, time.Until(at))
-	}
-	a.enter(StateRetrying)
-	sleep(ctx, wait)
-}
-
-// backoff doubles with each failure; chance takes up to half of it away.
-func backoff(failures int64, chance float64) time.Duration {
-	wait := min(firstRetry<<min(failures, 10), lastRetry)
-	return wait - time.Duration(chance*float64(wait)/2)
 }
 
 // call makes a request of the device; what is below its address.
@@ -195,9 +212,17 @@ func (a *agent) enter(state State) {
 
 // answered notes that the service has heard the agent.
 func (a *agent) answered() {
-	if !a.heard {
-		a.heard = true
+	a.unheard.Store(false)
+	if a.heard.CompareAndSwap(false, true) {
 		a.fleet.counts.back.Add(1)
+	}
+}
+
+// turnedAway takes back that the service has heard a poll, where it has heard nothing before.
+func (a *agent) turnedAway(heard, unheard bool) {
+	a.unheard.Store(unheard)
+	if !heard && a.heard.CompareAndSwap(true, false) {
+		a.fleet.counts.back.Add(-1)
 	}
 }
 
@@ -206,7 +231,7 @@ func (a *agent) decide(what string, args ...any) {
 	a.fleet.cfg.Logger.Debug(what, append([]any{"device", a.plan.Name}, args...)...)
 }
 
-// sleep waits, and tells whether the agent may go on.
+// sleep waits, and reports whether the agent may go on.
 func sleep(ctx context.Context, wait time.Duration) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

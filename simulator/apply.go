@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// apply makes the device run a version: it takes its time, fails where the agent is one of those, and reboots where it is
-// one of these.
-func (a *agent) apply(ctx context.Context, version uint64, image string) {
+// apply makes the device run the version that was served: it takes its time, fails where the agent is one of those, and
+// reboots where it is one of these. After a failure the agent tries again by itself.
+func (a *agent) apply(ctx context.Context) {
+	version, image := a.pending.version, a.pending.image
 	scenario := a.fleet.cfg.Scenario
 	takes := scenario.ApplySeconds
 	if a.plan.Slow {
@@ -19,9 +20,9 @@ func (a *agent) apply(ctx context.Context, version uint64, image string) {
 		return
 	}
 	if a.fails(version) {
-		a.mood = failing(version)
-		a.unsaid = true
-		a.notBefore = time.Now().Add(backoff(int64(a.failedTimes), a.throw("failed", int64(version)).Float64()))
+		a.mood, a.sayAt = failing(version), time.Time{}
+		wait := grown(firstApply, lastApply, 2, int64(a.failedTimes))
+		a.applyAt = time.Now().Add(jittered(wait, 0.2, a.throw("failed", int64(version)).Float64()))
 		return
 	}
 	if a.plan.Rebooting {
@@ -33,17 +34,17 @@ func (a *agent) apply(ctx context.Context, version uint64, image string) {
 		a.fleet.counts.reboots.Add(1)
 		a.boots++
 		a.away(ctx, StateRebooting, away)
-		if ctx.Err() != nil {
+		if a.told = nil; ctx.Err() != nil {
 			return
 		}
 	}
-	a.version, a.mood, a.unsaid = format(version), online, true
+	a.version, a.mood, a.pending, a.sayAt = format(version), online, nil, time.Time{}
 	a.mood.image = image
 	a.fleet.counts.applied.Add(1)
 	a.decide("runs", "version", version)
 }
 
-// fails tells whether the agent fails at a version this time, and counts it.
+// fails reports whether the agent fails at a version this time, and counts it.
 func (a *agent) fails(version uint64) bool {
 	if version != a.failedAt {
 		a.failedAt, a.failedTimes = version, 0
@@ -58,8 +59,8 @@ func (a *agent) fails(version uint64) bool {
 	return true
 }
 
-// tell reports what the agent is about to do, and tells whether it may. That the report is lost stops nothing: there will
-// be another.
+// tell reports what the agent is about to do, and reports whether it may. That the report is lost stops nothing: there
+// will be another.
 func (a *agent) tell(ctx context.Context, state State, m mood) bool {
 	a.enter(state)
 	m.image = a.mood.image

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,7 +16,8 @@ import (
 const maxAnswer = 4 << 20
 
 // client makes an HTTP client that shows this certificate. TLS sessions are remembered for it alone: a session that is
-// taken up again brings the certificate of whoever began it, so that agents that shared them would speak for each other.
+// taken up again brings the certificate of whoever began it, so that agents that shared them would speak for each
+// other.
 func (f *Fleet) client(certificate tls.Certificate) *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DialContext: f.cfg.Dial,
@@ -28,14 +30,16 @@ func (f *Fleet) client(certificate tls.Certificate) *http.Client {
 		ReadBufferSize:      2 << 10,
 		WriteBufferSize:     1 << 10,
 		IdleConnTimeout:     2 * time.Minute,
-		TLSHandshakeTimeout: callLimit,
+		TLSHandshakeTimeout: dialLimit,
 		DisableCompression:  true,
 	}}
 }
 
 // answer is what the gateway said.
 type answer struct {
-	code       int
+	code int
+	// json reports whether it says of itself that it is JSON. Agents take no other for an object.
+	json       bool
 	retryAfter time.Duration
 	body       []byte
 }
@@ -51,12 +55,15 @@ func (f *Fleet) call(ctx context.Context, client *http.Client, method, path stri
 	} else {
 		r.Header.Set("Content-Type", "application/json")
 	}
+	r.Header.Set("Flightctl-API-Version", apiVersion)
 	response, err := client.Do(r)
 	if err != nil {
 		return answer{}, err
 	}
 	defer response.Body.Close()
-	a := answer{code: response.StatusCode}
+	a := answer{
+		code: response.StatusCode, json: strings.Contains(response.Header.Get("Content-Type"), "json"),
+	}
 	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil && seconds > 0 {
 		a.retryAfter = time.Duration(seconds) * time.Second
 	}
@@ -66,11 +73,9 @@ func (f *Fleet) call(ctx context.Context, client *http.Client, method, path stri
 	return a, nil
 }
 
-// failure is a request that did not do what it was to do. The agent tries again after a while: after what it was told, or
-// ever later.
+// failure is a request that did not do what it was to do. The agent tries again after a while.
 type failure struct {
-	after time.Duration
-	err   error
+	err error
 }
 
 // Error is why.
@@ -88,7 +93,7 @@ func (f *Fleet) failed(what string, a answer) error {
 	default:
 		f.counts.errors.Add(1)
 	}
-	return &failure{after: a.retryAfter, err: fmt.Errorf("%s: %d %s: %s", what, a.code, http.StatusText(a.code), firstOf(a.body))}
+	return &failure{err: fmt.Errorf("%s: %d %s: %s", what, a.code, http.StatusText(a.code), firstOf(a.body))}
 }
 
 // unreachable is the failure of a request that had no answer.

@@ -12,7 +12,7 @@ import (
 	"net/url"
 	"time"
 
-	"rollcall/authority"
+	"rollcall/internal/authority"
 )
 
 // Device is a device that the service knows, as the simulator needs it.
@@ -20,7 +20,7 @@ type Device struct {
 	Name string
 	// Restored is the rendered version that the service believes in; one that cannot be read counts as none.
 	Restored string
-	// Status is the device's last one, a JSON object: what an agent does not say anew it repeats. It may be nil.
+	// Status is the device's last one, a JSON object: what an agent does not say again it repeats. It may be nil.
 	Status json.RawMessage
 }
 
@@ -28,9 +28,12 @@ type Device struct {
 type Config struct {
 	// Gateway is where agents are served, as https://host:port.
 	Gateway string
-	// CA signs the agents' certificates, and is trusted for the gateway's; Roots is trusted in its place where it is not nil.
+	// CA signs the agents' certificates, and is trusted for the gateway's; Roots is trusted in its place where it is not
+	// nil.
 	CA    *authority.CA
 	Roots *x509.CertPool
+	// Organisation is the UUID of the one whose devices they are; empty is the default one.
+	Organisation string
 	// Devices are those that the service knows, in any order.
 	Devices []Device
 	// Extra is how many agents beside them enroll, on top of the scenario's Unknown.
@@ -39,11 +42,13 @@ type Config struct {
 	Seed     uint64
 	// Pace stretches the scenario's times; 0 leaves them as they are, as 1 does.
 	Pace float64
-	// StatusEvery is how often an agent reports its status where nothing has changed, between two polls: 1 minute.
-	StatusEvery time.Duration
-	// Logger gets what agents decide, on the level Debug. Nil is nobody.
+	// Timing is how long agents wait of themselves; its zero value is AgentTiming.
+	Timing Timing
+	// CertificateLifetime is that of the certificates that agents begin with: 30 days.
+	CertificateLifetime time.Duration
+	// Logger gets what agents decide, on the level Debug. Nil is no one.
 	Logger *slog.Logger
-	// Progress is called every ProgressEvery (1 second) while the fleet runs. Nil is nobody.
+	// Progress is called every ProgressEvery (1 second) while the fleet runs. Nil is no one.
 	Progress      func(Summary)
 	ProgressEvery time.Duration
 	// Dial connects to the gateway in place of the network.
@@ -51,31 +56,25 @@ type Config struct {
 }
 
 const (
-	// pollLimit is when an agent gives up a poll by itself.
-	pollLimit = 4 * time.Minute
-	// pollGap is how far apart the beginnings of two polls are at least, so that an answer which comes at once makes no busy
-	// loop.
-	pollGap = time.Second
-	// callLimit bounds every other request.
-	callLimit = 30 * time.Second
-	// enrollEvery is how often an agent asks whether it was let in.
-	enrollEvery = 2 * time.Second
-	// firstRetry and lastRetry are what the wait after a failure grows from and to, where the service does not say.
-	firstRetry = time.Second
-	lastRetry  = time.Minute
-	// certificateLifetime is that of the certificates that agents begin with.
-	certificateLifetime = 30 * 24 * time.Hour
+	// callLimit bounds every request but polls.
+	callLimit = time.Minute
+	// dialLimit bounds how long a connection takes to come about.
+	dialLimit = 30 * time.Second
+	// firstApply and lastApply are what the wait grows from and to after which an agent tries again to apply a version.
+	firstApply = time.Second
+	lastApply  = time.Minute
 )
 
 func (c Config) withDefaults() Config {
 	c.Pace = cmp.Or(c.Pace, 1)
-	c.StatusEvery = cmp.Or(c.StatusEvery, time.Minute)
+	c.Timing = c.Timing.withDefaults()
+	c.CertificateLifetime = cmp.Or(c.CertificateLifetime, 30*24*time.Hour)
 	c.ProgressEvery = cmp.Or(c.ProgressEvery, time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Dial == nil {
-		c.Dial = (&net.Dialer{Timeout: callLimit}).DialContext
+		c.Dial = (&net.Dialer{Timeout: dialLimit}).DialContext
 	}
 	if c.Roots == nil && c.CA != nil {
 		c.Roots = c.CA.Pool()
@@ -92,7 +91,7 @@ func (c Config) check() error {
 	if c.CA == nil {
 		errs = append(errs, errors.New("no certificate authority is given"))
 	}
-	if min(c.StatusEvery, c.ProgressEvery) < 0 || c.Pace < 0 || c.Extra < 0 {
+	if min(c.Timing.shortest(), c.ProgressEvery, c.CertificateLifetime) < 0 || c.Pace < 0 || c.Extra < 0 {
 		errs = append(errs, errors.New("a duration or a number is below zero"))
 	}
 	return errors.Join(append(errs, c.Scenario.Check())...)

@@ -24,7 +24,8 @@ const (
 )
 
 var states = []State{
-	StateAway, StateConnecting, StatePolling, StateApplying, StateRebooting, StateDisconnected, StateRetrying, StateEnrolling, StateDenied, StateEnded,
+	StateAway, StateConnecting, StatePolling, StateApplying, StateRebooting, StateDisconnected, StateRetrying,
+	StateEnrolling, StateDenied, StateEnded,
 }
 
 // Summary is how a fleet stands.
@@ -36,7 +37,7 @@ type Summary struct {
 	Agents int             `json:"agents"`
 	Fates  map[Fate]int    `json:"fates"`
 	States map[State]int64 `json:"states"`
-	// Back is how many have come back and had an answer.
+	// Back is how many the service has heard: they have sent a request and were not turned away.
 	Back int64 `json:"back"`
 	// Polls were begun, and Served those that brought a newer version; Nothing were answered 204 or 409.
 	Polls   int64 `json:"polls"`
@@ -46,16 +47,19 @@ type Summary struct {
 	Reports int64 `json:"reports"`
 	Applied int64 `json:"applied"`
 	Failed  int64 `json:"failed"`
-	// Refused are requests that were answered 400, as those with a version that is none are. Conflicts are devices that were
-	// served with the annotation of a pause.
+	// Refused are requests that were answered 400, as those with a version that is none are. Conflicts are devices that
+	// were served with the annotation of a pause.
 	Refused   int64 `json:"refused"`
 	Conflicts int64 `json:"conflicts"`
 	// Wiped are certificates thrown away after a 404, and Enrolled agents that were let in.
-	Wiped    int64 `json:"wiped"`
+	Wiped int64 `json:"wiped"`
+	// Renewed are certificates that agents had renewed.
+	Renewed  int64 `json:"renewed"`
 	Enrolled int64 `json:"enrolled"`
 	Outages  int64 `json:"outages"`
 	Reboots  int64 `json:"reboots"`
-	// Retries were made after a failure; Errors are failures that are no 400, 429 or 503. LastError is the last of all failures.
+	// Retries were made after a failure; Errors are failures that are no 400, 429 or 503. LastError is the last of all
+	// failures.
 	Retries   int64  `json:"retries"`
 	Errors    int64  `json:"errors"`
 	LastError string `json:"lastError,omitempty"`
@@ -63,7 +67,7 @@ type Summary struct {
 
 type counts struct {
 	back, polls, served, nothing, reports, applied, failed, refused, conflicts atomic.Int64
-	wiped, enrolled, outages, reboots, retries, errors                         atomic.Int64
+	wiped, renewed, enrolled, outages, reboots, retries, errors                atomic.Int64
 
 	mu        sync.Mutex
 	states    map[State]int64
@@ -93,7 +97,8 @@ func (f *Fleet) Summary() Summary {
 		Gateway: f.base, Seed: f.cfg.Seed, Agents: len(f.plans), Fates: map[Fate]int{}, States: map[State]int64{},
 		Back: c.back.Load(), Polls: c.polls.Load(), Served: c.served.Load(), Nothing: c.nothing.Load(),
 		Reports: c.reports.Load(), Applied: c.applied.Load(), Failed: c.failed.Load(),
-		Refused: c.refused.Load(), Conflicts: c.conflicts.Load(), Wiped: c.wiped.Load(), Enrolled: c.enrolled.Load(),
+		Refused: c.refused.Load(), Conflicts: c.conflicts.Load(), Wiped: c.wiped.Load(),
+		Renewed: c.renewed.Load(), Enrolled: c.enrolled.Load(),
 		Outages: c.outages.Load(), Reboots: c.reboots.Load(), Retries: c.retries.Load(), Errors: c.errors.Load(),
 	}
 	for _, p := range f.plans {

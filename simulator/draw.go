@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// dice are the random numbers of one decision. Each decision has dice of its own, so that it does not depend on how many
-// others were made before it.
+// dice are the random numbers of one decision. Each decision has dice of its own, so that it does not depend on how
+// many others were made before it.
 func dice(seed uint64, decision ...string) *rand.Rand {
 	h := fnv.New64a()
 	for _, word := range decision {

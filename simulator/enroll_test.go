@@ -32,7 +32,7 @@ func TestAnAgentWhoseDeviceIsNotThereEnrollsAnew(t *testing.T) {
 		var name string
 		f := w.fleet()
 		s := w.run(f, time.Minute, func() {
-			require.Equal(t, []string{"status 5 Online UpToDate"}, w.gateway.story("web-7"))
+			require.Equal(t, []string{"poll 5"}, w.gateway.story("web-7"))
 			require.Equal(t, int64(1), f.Summary().States[simulator.StateEnrolling])
 			// when its request is approved,
 			name = w.gateway.enrolling(1)[0]
@@ -109,6 +109,7 @@ func TestARequestWithoutConditionsIsAnError(t *testing.T) {
 		w.cfg.Extra = 1
 		w.gateway.answer = func(c call, to http.ResponseWriter) bool {
 			if c.what == "look" {
+				to.Header().Set("Content-Type", "application/json")
 				_, _ = to.Write([]byte(`{"status":{}}`))
 			}
 			return c.what == "look"

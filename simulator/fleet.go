@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"rollcall/authority"
+	"rollcall/internal/authority"
 )
 
 // Fleet is the agents of one run.
@@ -28,8 +28,8 @@ type Fleet struct {
 	called chan struct{}
 }
 
-// New draws what each agent will do and makes the certificates that they begin with. An error says what is wrong with the
-// configuration, or that the scenario does not fit the devices.
+// New draws what each agent will do and makes the certificates that they begin with. An error says what is wrong with
+// the configuration, or that the scenario does not fit the devices.
 func New(ctx context.Context, cfg Config) (*Fleet, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
@@ -43,7 +43,7 @@ func New(ctx context.Context, cfg Config) (*Fleet, error) {
 	if f.plans, err = cfg.Scenario.Plans(cfg.Seed, cfg.Devices, cfg.Extra); err != nil {
 		return nil, err
 	}
-	pair, err := cfg.CA.Enrollment("", certificateLifetime)
+	pair, err := cfg.CA.EnrollmentOf(cfg.Organisation, "", cfg.CertificateLifetime)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,8 @@ func (a *agent) equip() (err error) {
 			return nil
 		}
 	}
-	pair, err := a.fleet.cfg.CA.Device(a.name, certificateLifetime)
+	pair, err := a.fleet.cfg.CA.DeviceOf(authority.Subject{Device: a.name, Organisation: a.fleet.cfg.Organisation},
+		a.fleet.cfg.CertificateLifetime)
 	if err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func (a *agent) equip() (err error) {
 	if err != nil {
 		return err
 	}
-	a.http = a.fleet.client(certificate)
+	a.show(certificate)
 	if a.key == nil {
 		a.key, err = signer(certificate)
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"rollcall/authority"
+	"rollcall/internal/authority"
 )
 
 func text(version uint64) string { return strconv.FormatUint(version, 10) }
@@ -43,7 +43,7 @@ type gateway struct {
 	heard    []call
 	// answer replies in place of the gateway where it writes anything; nil is never.
 	answer func(c call, w http.ResponseWriter) bool
-	// wrong are certificates of somebody else.
+	// wrong are certificates of someone else.
 	wrong []string
 }
 
@@ -55,7 +55,10 @@ type call struct {
 }
 
 func newGateway(w *world) *gateway {
-	g := &gateway{w: w, mux: http.NewServeMux(), rendered: map[string]uint64{}, requests: map[string]map[string]any{}, moved: make(chan struct{})}
+	g := &gateway{
+		w: w, mux: http.NewServeMux(), rendered: map[string]uint64{}, requests: map[string]map[string]any{},
+		moved: make(chan struct{}),
+	}
 	g.mux.HandleFunc("GET /api/v1/devices/{name}/rendered", g.poll)
 	g.mux.HandleFunc("PUT /api/v1/devices/{name}/status", g.putStatus)
 	g.mux.HandleFunc("POST /api/v1/enrollmentrequests", g.enroll)
@@ -67,7 +70,10 @@ func newGateway(w *world) *gateway {
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, name := splitDevice(r.URL.Path)
 	want := authority.DeviceCN + name
-	if name == "" {
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/api/v1/certificatesigningrequests"):
+		want = authority.DeviceCN + "web-7"
+	case name == "":
 		want = authority.EnrollmentCN
 	}
 	if cn := r.TLS.PeerCertificates[0].Subject.CommonName; cn != want {
@@ -163,7 +169,7 @@ func (g *gateway) poll(w http.ResponseWriter, r *http.Request) {
 		g.mu.Unlock()
 		switch {
 		case !there:
-			w.WriteHeader(http.StatusNotFound)
+			noDevice(w, name)
 			return
 		case rendered > known:
 			serve(w, name, map[string]string{"device-controller/renderedVersion": text(rendered)})
@@ -180,7 +186,14 @@ func (g *gateway) poll(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// noDevice says of a device that it is not there, in the words that count.
+func noDevice(w http.ResponseWriter, name string) {
+	w.WriteHeader(http.StatusNotFound)
+	_, _ = fmt.Fprintf(w, `{"kind":"Status","message":"Device of name \"%s\" not found"}`, name)
+}
+
 func serve(w http.ResponseWriter, name string, annotations map[string]string) {
+	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{
 		"kind": "Device", "metadata": map[string]any{"name": name, "annotations": annotations},
 		"spec": map[string]any{"os": map[string]string{"image": "registry.example.com/os:2"}},
@@ -189,7 +202,8 @@ func serve(w http.ResponseWriter, name string, annotations map[string]string) {
 
 func (g *gateway) putStatus(w http.ResponseWriter, r *http.Request) {
 	var device map[string]any
-	if json.NewDecoder(r.Body).Decode(&device) != nil || device["kind"] != "Device" || at(device, "metadata", "name") != r.PathValue("name") {
+	if json.NewDecoder(r.Body).Decode(&device) != nil || device["kind"] != "Device" ||
+		at(device, "metadata", "name") != r.PathValue("name") {
 		w.WriteHeader(http.StatusTeapot)
 		return
 	}
@@ -201,7 +215,7 @@ func (g *gateway) putStatus(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if _, ok := g.rendered[r.PathValue("name")]; !ok {
-		w.WriteHeader(http.StatusNotFound)
+		noDevice(w, r.PathValue("name"))
 		return
 	}
 	if _, ok := read(version); !ok {
@@ -223,6 +237,11 @@ func (g *gateway) enroll(w http.ResponseWriter, r *http.Request) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	if _, there := g.requests[name]; there {
+		w.WriteHeader(http.StatusConflict)
+		return
+	}
 	request["status"] = map[string]any{"conditions": []any{}}
 	g.requests[name] = request
 	w.WriteHeader(http.StatusCreated)
@@ -240,6 +259,7 @@ func (g *gateway) request(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
+	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(request)
 }
 
@@ -258,13 +278,17 @@ func (g *gateway) approve(name string) {
 	require.NoError(g.w.t, err)
 	require.Equal(g.w.t, name, key)
 	g.render(name, 1)
-	g.decide(name, "Approved", map[string]any{"certificate": g.w.sign(csr.PublicKey.(*ecdsa.PublicKey), authority.DeviceCN+name)})
+	g.decide(name, "Approved", map[string]any{"certificate": g.w.sign(csr.PublicKey.(*ecdsa.PublicKey),
+		authority.DeviceCN+name)})
 }
 
 func (g *gateway) decide(name, condition string, more map[string]any) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	status := map[string]any{"conditions": []any{map[string]any{"type": condition, "status": "True", "reason": "Manually"}}}
+	status := map[string]any{"conditions": []any{map[string]any{
+		"type": condition, "status": "True",
+		"reason": "Manually",
+	}}}
 	for k, v := range more {
 		status[k] = v
 	}
@@ -279,7 +303,8 @@ func (w *world) sign(public *ecdsa.PublicKey, commonName string) string {
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	require.NoError(w.t, err)
 	cert, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(99), Subject: pkix.Name{CommonName: commonName}, NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(99), Subject: pkix.Name{CommonName: commonName}, NotBefore: time.Now().Add(-time.Minute),
+		NotAfter: time.Now().Add(24 * time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}, w.ca.Certificate(), public, key)
 	require.NoError(w.t, err)

@@ -18,12 +18,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"rollcall/authority"
+	"rollcall/internal/authority"
 	"rollcall/simulator"
 )
 
-// world is one test's gateway and its fleet, in a bubble where time is free: minutes pass as soon as nobody has anything
-// to do, and a goroutine that is left over fails the test.
+// world is one test's gateway and its fleet, in a bubble where time is free: minutes pass as soon as no one has
+// anything to do, and a goroutine that is left over fails the test.
 type world struct {
 	t       *testing.T
 	ca      *authority.CA
@@ -44,7 +44,10 @@ func inWorld(t *testing.T, test func(*world)) {
 		w.ca, err = authority.LoadOrMake(filepath.Join(dir, "ca.crt"), w.caKey)
 		require.NoError(t, err)
 		w.gateway = newGateway(w)
-		w.cfg = simulator.Config{Gateway: "https://gateway.test:7443", CA: w.ca, Seed: 7, Dial: w.pipes.dial}
+		w.cfg = simulator.Config{
+			Gateway: "https://gateway.test:7443", CA: w.ca, Seed: 7, Dial: w.pipes.dial,
+			Timing: simulator.BriskTiming(),
+		}
 		defer w.serve()()
 		test(w)
 	})
@@ -58,7 +61,9 @@ func (w *world) serve() (stop func()) {
 	require.NoError(w.t, err)
 	server := &http.Server{
 		Handler: w.gateway, ErrorLog: log.New(io.Discard, "", 0),
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: w.ca.Pool()},
+		TLSConfig: &tls.Config{
+			Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: w.ca.Pool(),
+		},
 	}
 	done := make(chan error, 1)
 	go func() { done <- server.ServeTLS(w.pipes, "", "") }()
@@ -71,7 +76,10 @@ func (w *world) serve() (stop func()) {
 // device adds a device that the service knows and has rendered at this version.
 func (w *world) device(name string, version uint64) {
 	w.gateway.render(name, version)
-	w.cfg.Devices = append(w.cfg.Devices, simulator.Device{Name: name, Restored: text(version), Status: []byte(`{"acme":{"kept":true},"systemInfo":{"bootID":"first"}}`)})
+	w.cfg.Devices = append(w.cfg.Devices,
+		simulator.Device{
+			Name: name, Restored: text(version), Status: []byte(`{"acme":{"kept":true},"systemInfo":{"bootID":"first"}}`),
+		})
 }
 
 // fleet makes the agents.
@@ -98,7 +106,8 @@ func (w *world) run(f *simulator.Fleet, lasts time.Duration, meanwhile ...func()
 	last := <-ended
 	synctest.Wait()
 	require.Zero(w.t, w.pipes.open.Load(), "no connection is left")
-	require.Equal(w.t, last.Agents, int(last.States[simulator.StateEnded]+last.States[simulator.StateDenied])+last.Fates[simulator.NeverBack])
+	require.Equal(w.t, last.Agents,
+		int(last.States[simulator.StateEnded]+last.States[simulator.StateDenied])+last.Fates[simulator.NeverBack])
 	return alive
 }
 
@@ -173,7 +182,7 @@ func (b *buffered) Write(text []byte) (int, error) {
 	}
 	select {
 	case b.queue <- bytes.Clone(text):
-	default: // nobody reads any more
+	default: // no one reads any more
 	}
 	return len(text), nil
 }
@@ -184,7 +193,7 @@ func (b *buffered) Close() error {
 	if !b.closed {
 		b.closed = true
 		_ = b.SetReadDeadline(time.Unix(1, 0))              // it hears nothing more, from now on
-		_ = b.SetWriteDeadline(time.Now().Add(time.Second)) // what is under way arrives where somebody reads
+		_ = b.SetWriteDeadline(time.Now().Add(time.Second)) // what is under way arrives where someone reads
 		close(b.queue)
 		if b.ended != nil {
 			b.ended()

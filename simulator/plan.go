@@ -26,14 +26,14 @@ const (
 // Plan is what one agent is going to do, as far as that does not depend on what it is answered.
 type Plan struct {
 	// Name is the device's. An Unknown one is named by its key once it asks to be enrolled, and has a number here.
-	Name string `json:"name"`
-	Fate Fate   `json:"fate"`
+	Name string
+	Fate Fate
 	// Reports are what it reports, in the order of time; the first is how it comes back.
-	Reports   []Report `json:"reports,omitempty"`
-	Slow      bool     `json:"slow,omitempty"`
-	Failing   bool     `json:"failing,omitempty"`
-	Rebooting bool     `json:"rebooting,omitempty"`
-	Flaky     bool     `json:"flaky,omitempty"`
+	Reports   []Report
+	Slow      bool
+	Failing   bool
+	Rebooting bool
+	Flaky     bool
 }
 
 // Plans draws what each agent is going to do: those of the devices, and extra more that the service does not know. The
@@ -96,10 +96,14 @@ func (s Scenario) drawn(seed uint64, devices []Device, named bool, extra int) ([
 	for _, f := range []struct {
 		fate   Fate
 		amount Amount
-	}{{Ahead, fates.Ahead}, {Behind, fates.Behind}, {NeverDeployed, fates.NeverDeployed}, {NeverBack, fates.NeverBack}, {Equal, fates.Equal}} {
+	}{{Ahead, fates.Ahead}, {Behind, fates.Behind}, {NeverDeployed, fates.NeverDeployed}, {NeverBack, fates.NeverBack}, {
+		Equal, fates.Equal,
+	}} {
 		many := f.amount.of(n)
 		if over := taken + many - n; over > rounding || over > 0 && f.amount.Share == 0 {
-			return nil, fmt.Errorf("the scenario has fates for more devices than the %d that it does not name: %d are left for the %d that are %s", n, n-taken, many, f.fate)
+			return nil,
+				fmt.Errorf("the scenario has fates for more devices than the %d that it does not name: %d are left for the "+
+					"%d that are %s", n, n-taken, many, f.fate)
 		}
 		for range min(many, n-taken) { // shares are rounded
 			plans[order[taken]].Fate = f.fate

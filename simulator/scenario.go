@@ -11,11 +11,11 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Scenario says what the agents of a fleet do after a restore. Times are in seconds from the start of the fleet; shares are
-// of the devices that are not named.
+// Scenario says what the agents of a fleet do after a restore. Times are in seconds from the start of the fleet;
+// shares are of the devices that are not named.
 type Scenario struct {
-	// Fleet says what becomes of the devices that Reports and Stragglers do not name. Without it these stay away where others
-	// are named, and are all Equal where none is.
+	// Fleet says what becomes of the devices that Reports and Stragglers do not name. Without it these stay away where
+	// others are named, and are all Equal where none is.
 	Fleet *Fates `json:"fleet,omitempty"`
 	// BackWithinSeconds is the time over which they come back.
 	BackWithinSeconds float64 `json:"backWithinSeconds,omitempty"`
@@ -30,6 +30,18 @@ type Scenario struct {
 	Reports []Report `json:"reports,omitempty"`
 	// Stragglers come back only when they are called, and their times count from then.
 	Stragglers []Report `json:"stragglers,omitempty"`
+	// Decommissioned are devices that the service takes out of service meanwhile. No agent does that: whoever plays the
+	// scenario's service does.
+	Decommissioned []Decommission `json:"decommissioned,omitempty"`
+}
+
+// Decommission is a device that is taken out of service while the roll call waits for it.
+type Decommission struct {
+	// AfterSeconds counts from the moment at which the whole fleet is on the roll.
+	AfterSeconds float64 `json:"afterSeconds"`
+	Device       string  `json:"device"`
+	By           string  `json:"by"`
+	Reason       string  `json:"reason"`
 }
 
 // Fates are how many devices come back in which way. Those that no amount takes are Equal.
@@ -41,8 +53,8 @@ type Fates struct {
 	// NeverDeployed run nothing, and NeverBack do not come back.
 	NeverDeployed Amount `json:"neverDeployed,omitzero"`
 	NeverBack     Amount `json:"neverBack,omitzero"`
-	// Unknown are agents beside the fleet's, which the service does not know: half of them run something and have a certificate,
-	// as they were approved after the backup was taken; half are new.
+	// Unknown are agents beside the fleet's, which the service does not know: half of them run something and have a
+	// certificate, as they were approved after the backup was taken; half are new.
 	Unknown Amount `json:"unknown,omitzero"`
 }
 
@@ -82,7 +94,8 @@ type Report struct {
 func DefaultScenario() Scenario {
 	return Scenario{
 		Fleet: &Fates{
-			Ahead: Amount{Share: 0.15}, Behind: Amount{Share: 0.1}, NeverDeployed: Amount{Share: 0.02}, NeverBack: Amount{Share: 0.03},
+			Ahead: Amount{Share: 0.15}, Behind: Amount{Share: 0.1}, NeverDeployed: Amount{Share: 0.02},
+			NeverBack: Amount{Share: 0.03},
 		},
 		BackWithinSeconds: 30,
 		ApplySeconds:      Range{1, 4},
@@ -93,20 +106,21 @@ func DefaultScenario() Scenario {
 	}
 }
 
-// ReadScenario reads a scenario, or what has one embedded, from a YAML file. A field that does not belong there is an
-// error, and so is what its Check complains of; the error names the file.
-func ReadScenario(path string, into interface{ Check() error }) error {
+// ReadScenario reads a scenario from a YAML file. A field that does not belong there is an error, and so is what Check
+// complains of; the error names the file.
+func ReadScenario(path string) (Scenario, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("read the scenario: %w", err)
+		return Scenario{}, fmt.Errorf("read the scenario: %w", err)
 	}
-	if err := yaml.UnmarshalStrict(text, into); err != nil {
-		return fmt.Errorf("read scenario %s: %w", path, err)
+	var s Scenario
+	if err := yaml.UnmarshalStrict(text, &s); err != nil {
+		return Scenario{}, fmt.Errorf("read scenario %s: %w", path, err)
 	}
-	if err := into.Check(); err != nil {
-		return fmt.Errorf("read scenario %s: %w", path, err)
+	if err := s.Check(); err != nil {
+		return Scenario{}, fmt.Errorf("read scenario %s: %w", path, err)
 	}
-	return nil
+	return s, nil
 }
 
 // Check joins everything that is wrong.
@@ -121,7 +135,8 @@ func (s Scenario) Check() error {
 	if !s.Flaky.Share.IsZero() && s.Flaky.EverySeconds.From <= 0 {
 		errs = append(errs, errors.New("flaky.everySeconds: say how often, in seconds above zero"))
 	}
-	return errors.Join(append(errs, checkReports("reports", s.Reports), checkReports("stragglers", s.Stragglers))...)
+	return errors.Join(append(errs, checkReports("reports", s.Reports), checkReports("stragglers", s.Stragglers),
+		checkDecommissions(s.Decommissioned))...)
 }
 
 // maxSeconds is how late anything in a scenario may be.
@@ -130,12 +145,27 @@ var maxSeconds = time.Hour.Seconds()
 func checkReports(list string, reports []Report) error {
 	var errs []error
 	for i, r := range reports {
-		if r.Device == "" {
-			errs = append(errs, fmt.Errorf("%s[%d]: it names no device", list, i))
-		}
-		if r.AfterSeconds < 0 || r.AfterSeconds > maxSeconds {
-			errs = append(errs, fmt.Errorf("%s[%d]: afterSeconds %v is not between 0 and %v", list, i, r.AfterSeconds, maxSeconds))
-		}
+		errs = append(errs, checkTimed(list, i, r.Device, r.AfterSeconds))
+	}
+	return errors.Join(errs...)
+}
+
+func checkDecommissions(decommissions []Decommission) error {
+	var errs []error
+	for i, d := range decommissions {
+		errs = append(errs, checkTimed("decommissioned", i, d.Device, d.AfterSeconds))
+	}
+	return errors.Join(errs...)
+}
+
+// checkTimed checks an entry of a list: it names a device, and its time can be.
+func checkTimed(list string, i int, device string, after float64) error {
+	var errs []error
+	if device == "" {
+		errs = append(errs, fmt.Errorf("%s[%d]: it names no device", list, i))
+	}
+	if after < 0 || after > maxSeconds {
+		errs = append(errs, fmt.Errorf("%s[%d]: afterSeconds %v is not between 0 and %v", list, i, after, maxSeconds))
 	}
 	return errors.Join(errs...)
 }

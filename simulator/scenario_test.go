@@ -17,8 +17,7 @@ func scenario(t *testing.T, text string) (simulator.Scenario, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "scenario.yaml")
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-	var s simulator.Scenario
-	err := simulator.ReadScenario(path, &s)
+	s, err := simulator.ReadScenario(path)
 	if err != nil {
 		require.ErrorContains(t, err, path)
 	}
@@ -28,7 +27,7 @@ func scenario(t *testing.T, text string) (simulator.Scenario, error) {
 func TestAScenarioIsReadStrictly(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ text, complaint string }{
-		"a field that nobody knows": {"fleet: {ahed: 3}", "ahed"},
+		"a field that no one knows": {"fleet: {ahed: 3}", "ahed"},
 		"no YAML":                   {"fleet: [", "yaml"},
 		"twice the same":            {"fleet: {ahead: 1, ahead: 2}", "ahead"},
 		"more than all":             {"fleet: {ahead: 101%}", `"101%" is not an amount`},
@@ -45,9 +44,14 @@ func TestAScenarioIsReadStrictly(t *testing.T) {
 		"back too early":            {"backWithinSeconds: -1", "backWithinSeconds -1"},
 		"failing too rarely":        {"failing: {share: 1, times: -1}", "failing.times -1"},
 		"flaky all the time":        {"flaky: {share: 10%}", "flaky.everySeconds"},
-		"a report of nobody":        {"reports: [{renderedVersion: '7'}]", "reports[0]: it names no device"},
+		"a report of no one":        {"reports: [{renderedVersion: '7'}]", "reports[0]: it names no device"},
 		"a report too early":        {"reports: [{device: a, afterSeconds: -1}]", "reports[0]: afterSeconds -1"},
-		"a straggler of nobody":     {"stragglers: [{renderedVersion: '7'}]", "stragglers[0]: it names no device"},
+		"a straggler of no one":     {"stragglers: [{renderedVersion: '7'}]", "stragglers[0]: it names no device"},
+		"out of service, no one":    {"decommissioned: [{by: alice}]", "decommissioned[0]: it names no device"},
+		"out of service too early": {
+			"decommissioned: [{device: a, afterSeconds: -1}]",
+			"decommissioned[0]: afterSeconds -1",
+		},
 		"a version that is no text": {"reports: [{device: a, renderedVersion: {a: 1}}]", "renderedVersion"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -56,7 +60,7 @@ func TestAScenarioIsReadStrictly(t *testing.T) {
 			require.ErrorContains(t, err, c.complaint)
 		})
 	}
-	err := simulator.ReadScenario(filepath.Join(t.TempDir(), "none.yaml"), &simulator.Scenario{})
+	_, err := simulator.ReadScenario(filepath.Join(t.TempDir(), "none.yaml"))
 	require.ErrorContains(t, err, "none.yaml")
 }
 
@@ -96,10 +100,12 @@ func TestFatesAreDealtAsTheScenarioSays(t *testing.T) {
 	plans, err := s.Plans(1, devices(101, "8"), 2)
 	require.NoError(t, err)
 	require.Equal(t, map[simulator.Fate]int{
-		simulator.Ahead: 20, simulator.Behind: 10, simulator.NeverDeployed: 5, simulator.NeverBack: 3, simulator.Equal: 62, simulator.Unknown: 6, simulator.Named: 1,
+		simulator.Ahead: 20, simulator.Behind: 10, simulator.NeverDeployed: 5, simulator.NeverBack: 3, simulator.Equal: 62,
+		simulator.Unknown: 6, simulator.Named: 1,
 	}, fates(plans))
 	allowed := map[simulator.Fate][]string{
-		simulator.Ahead: {"9", "10", "11"}, simulator.Equal: {"8"}, simulator.Behind: {"5", "6", "7"}, simulator.NeverDeployed: {"", "0"}, simulator.Named: {"x"},
+		simulator.Ahead: {"9", "10", "11"}, simulator.Equal: {"8"}, simulator.Behind: {"5", "6", "7"},
+		simulator.NeverDeployed: {"", "0"}, simulator.Named: {"x"},
 	}
 	slow, rebooting, last := 0, 0, 0.0
 	for _, p := range plans {
@@ -166,9 +172,13 @@ func TestVersionsAtTheEdges(t *testing.T) {
 	}{
 		"nothing is older than nothing": {simulator.Fates{Behind: all}, "", []string{"0"}},
 		"behind the first":              {simulator.Fates{Behind: all}, "1", []string{"0"}},
-		"ahead of the last":             {simulator.Fates{Ahead: all}, "9223372036854775806", []string{"9223372036854775807"}},
-		"ahead of an unreadable one":    {simulator.Fates{Ahead: all}, "v14", []string{"1", "2", "3"}},
-		"equal to none":                 {simulator.Fates{}, "", []string{"0"}},
+		"ahead of the last": {
+			simulator.Fates{Ahead: all},
+			"9223372036854775806",
+			[]string{"9223372036854775807"},
+		},
+		"ahead of an unreadable one": {simulator.Fates{Ahead: all}, "v14", []string{"1", "2", "3"}},
+		"equal to none":              {simulator.Fates{}, "", []string{"0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -195,19 +205,29 @@ func TestAScenarioThatDoesNotFitIsRefused(t *testing.T) {
 			require.ErrorContains(t, err, "more devices than the 10")
 		})
 	}
-	plans, err := simulator.Scenario{Fleet: &simulator.Fates{Ahead: simulator.Amount{Share: 0.5}, Behind: simulator.Amount{Share: 0.5}}}.Plans(1, devices(11, "5"), 0)
+	plans, err := simulator.Scenario{Fleet: &simulator.Fates{
+		Ahead:  simulator.Amount{Share: 0.5},
+		Behind: simulator.Amount{Share: 0.5},
+	}}.Plans(1, devices(11, "5"), 0)
 	require.NoError(t, err, "shares are rounded")
 	require.Len(t, plans, 11)
 }
 
 func TestAConfigurationIsCheckedBeforeAnythingIsMade(t *testing.T) {
 	t.Parallel()
-	_, err := simulator.New(t.Context(), simulator.Config{Gateway: "http://127.0.0.1:7443", StatusEvery: -time.Second, Scenario: simulator.Scenario{BackWithinSeconds: -1}})
+	_, err := simulator.New(t.Context(),
+		simulator.Config{
+			Gateway: "http://127.0.0.1:7443", Timing: simulator.Timing{StatusEvery: -time.Second},
+			Scenario: simulator.Scenario{BackWithinSeconds: -1},
+		})
 	require.ErrorContains(t, err, "https://host:port")
 	require.ErrorContains(t, err, "no certificate authority")
 	require.ErrorContains(t, err, "below zero")
 	require.ErrorContains(t, err, "backWithinSeconds")
-	for _, address := range []string{"", "127.0.0.1:7443", "https://", "https://a/b", "https://a?b", "ftp://a", "https://[::1"} {
+	for _, address := range []string{
+		"", "127.0.0.1:7443", "https://", "https://a/b", "https://a?b", "ftp://a",
+		"https://[::1",
+	} {
 		_, err := simulator.CheckGateway(address)
 		require.Error(t, err, address)
 	}

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// Amount is a number of devices, or a share of them where Share is not 0. In a file it is a number or a percentage: 12, or
-// 15%.
+// Amount is a number of devices, or a share of them where Share is not 0. In a file it is a number or a percentage:
+// 12, or 15%.
 type Amount struct {
 	Count int
 	Share float64
 }
 
-// IsZero tells whether it is none.
+// IsZero reports whether it is none.
 func (a Amount) IsZero() bool { return a == Amount{} }
 
 // of is how many of n it is.
@@ -33,14 +33,16 @@ func (a *Amount) UnmarshalJSON(text []byte) error {
 		number, ok := strings.CutSuffix(percent, "%")
 		share, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
 		if !ok || err != nil || !(share >= 0 && share <= 100) {
-			return fmt.Errorf("%q is not an amount: write a number of devices, such as 12, or a share of them, such as 15%%", percent)
+			return fmt.Errorf("%q is not an amount: write a number of devices, such as 12, or a share of them, such as 15%%",
+				percent)
 		}
 		*a = Amount{Share: share / 100}
 		return nil
 	}
 	var count int
 	if err := json.Unmarshal(text, &count); err != nil || count < 0 {
-		return fmt.Errorf("%s is not an amount: write a number of devices, such as 12, or a share of them, such as 15%%", text)
+		return fmt.Errorf("%s is not an amount: write a number of devices, such as 12, or a share of them, such as 15%%",
+			text)
 	}
 	*a = Amount{Count: count}
 	return nil
@@ -80,5 +82,6 @@ func (r *Range) UnmarshalJSON(text []byte) error {
 func (r Range) MarshalJSON() ([]byte, error) { return json.Marshal([]float64{r.From, r.To}) }
 
 func notARange(text []byte) error {
-	return fmt.Errorf("%s is not a range of seconds: write [1, 4], or 3 where it is always the same; %v at most", text, maxSeconds)
+	return fmt.Errorf("%s is not a range of seconds: write [1, 4], or 3 where it is always the same; %v at most", text,
+		maxSeconds)
 }

@@ -11,6 +11,8 @@ import (
 
 	"rollcall/inventory"
 	"rollcall/runbook"
+	"rollcall/starter/ask"
+	"rollcall/starter/printer"
 )
 
 type cancelOptions struct {
@@ -24,8 +26,9 @@ func newCancelCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cancel RESTORE --reason REASON",
 		Short: "End a roll call before every device is accounted for",
-		Long: `Ends a roll call before every device is accounted for. Its waits end; devices that still wait or are paused stay as they are,
-and nothing is rendered for them until the roll call is taken up again with "starter restore --id RESTORE", or a new restore
+		Long: `Ends a roll call before every device is accounted for. Its waits end; devices that still wait or are paused
+stay as they are, and nothing is rendered for them until the roll call is taken up again with
+"starter restore --id RESTORE", or a new restore
 supersedes it.`,
 		Example: `  starter cancel after-outage --reason "wrong backup"`,
 		Args:    cobra.ExactArgs(1),
@@ -53,42 +56,85 @@ func (o *cancelOptions) run(ctx context.Context, id string) error {
 		return err
 	}
 	defer store.Close()
-	status, err := readStatus(ctx, store, id)
+	orgID, err := o.scope(ctx, store)
+	if err != nil {
+		return err
+	}
+	status, err := readStatus(ctx, store, id, "")
 	switch refusal := runbook.AsRefusal(err); {
 	case refusal != nil && refusal.Code == runbook.CodeNotFound:
 		// A workflow may have been started that no worker has taken up yet.
 	case err != nil:
 		return err
+	case orgID != "" && status.OrgID != orgID:
+		return notOfOrg(status, orgID)
 	case status.State != runbook.RestoreRunning:
-		return runbook.Refuse(runbook.CodeRestoreEnded, "restore %s has ended already (%s)", id, status.State)
+		return runbook.Refuse(runbook.CodeRestoreEnded, "restore %s has ended already (%s)%s", id, status.State,
+			endedBy(status))
+	}
+	if orgID != "" && status.RestoreID == "" {
+		return runbook.Refuse(runbook.CodeNotFound,
+			"restore %s is not in the database, so that it is not known to be of organisation %s: leave --org out, or wait "+
+				"for a worker to open it", id, runbook.OrgName(orgID))
 	}
 	c, err := o.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	noWorker := ask.Reach(ctx, c, o.queue())
+	if noWorker != nil && !ask.IsNoWorker(noWorker) {
+		return noWorker
+	}
 	if err := o.send(ctx, c, id, status); err != nil {
 		return err
 	}
-	return o.outcome(ctx, store, id)
+	return o.outcome(ctx, store, id, noWorker)
 }
 
-// send says who cancels and why, on which the workflow ends its waits. A cancellation of the workflow beside it could be
-// read first, and the restore then be closed without a name; and once the signal is read, there is nothing left to cancel.
+// notOfOrg refuses to end what other organisations wait for, too.
+func notOfOrg(status runbook.RestoreStatus, orgID string) error {
+	if status.OrgID == "" {
+		return runbook.Refuse(runbook.CodeInvalidRequest,
+			"restore %s is of all organisations, not of %s alone: leave --org out to cancel it for all", status.RestoreID,
+			runbook.OrgName(orgID))
+	}
+	return runbook.Refuse(runbook.CodeNotFound, "restore %s is of organisation %s, not of %s", status.RestoreID,
+		runbook.OrgName(status.OrgID), runbook.OrgName(orgID))
+}
+
+func endedBy(status runbook.RestoreStatus) string {
+	if status.ClosedBy == "" {
+		return ""
+	}
+	return ", by " + status.ClosedBy
+}
+
+// send says who cancels and why, on which the workflow ends its waits. A cancellation of the workflow beside it could
+// be read first, and the restore then be closed without a name; and once the signal is read, there is nothing left to
+// cancel.
 func (o *cancelOptions) send(ctx context.Context, c client.Client, id string, status runbook.RestoreStatus) error {
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	ctx, cancel := context.WithTimeout(ctx, ask.SendTimeout)
 	defer cancel()
 	workflowID := runbook.RestoreWorkflowID(id)
 	message := runbook.CancelSignal{By: o.as, Reason: o.reason}
 	if err := message.Check(); err != nil {
 		return err // the workflow would only log it
 	}
-	err := c.SignalWorkflow(ctx, workflowID, "", runbook.SignalCancel, message)
-	if isNotFound(err) && status.RestoreID == "" {
+	decided, err := o.operator.decide(ctx, o.globals, c, runbook.DecisionInput{
+		Act: runbook.ActCancel, OrgID: status.OrgID, Targets: []runbook.DecisionTarget{{Name: id}},
+	})
+	if err != nil {
+		return err
+	}
+	message.By, message.Origin = decided.By, decided.Origin(id)
+	err = c.SignalWorkflow(ctx, workflowID, "", runbook.SignalCancel, message)
+	if ask.IsNotFound(err) && status.RestoreID == "" {
 		return runbook.Refuse(runbook.CodeNotFound, "there is no restore %s", id)
 	}
-	if isNotFound(err) {
-		return fmt.Errorf("restore %s is open, but no workflow runs it: take it up again with `%s`, then cancel it", id, takeUp(id))
+	if ask.IsNotFound(err) {
+		return fmt.Errorf("restore %s is open, but no workflow runs it: take it up again with `%s`, then cancel it", id,
+			ask.TakeUp(id))
 	}
 	if err != nil {
 		return fmt.Errorf("cancel restore %s: %w", id, err)
@@ -96,8 +142,11 @@ func (o *cancelOptions) send(ctx context.Context, c client.Client, id string, st
 	return nil
 }
 
-// outcome waits until the restore has ended.
-func (o *cancelOptions) outcome(ctx context.Context, store *inventory.Store, id string) error {
+// outcome waits until the restore has ended, where a worker runs that could end it.
+func (o *cancelOptions) outcome(ctx context.Context, store *inventory.Store, id string, noWorker error) error {
+	if noWorker != nil {
+		return fmt.Errorf("outcome unknown: restore %s was told, and ends when a worker reads it: %w", id, noWorker)
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	for {
@@ -107,20 +156,22 @@ func (o *cancelOptions) outcome(ctx context.Context, store *inventory.Store, id 
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("outcome unknown: restore %s was told, and ends when a worker reads it (is one running?); see `%s`", id, command("", "status", id))
-		case <-time.After(watchInterval):
+			return fmt.Errorf("outcome unknown: restore %s was told, and ends when a worker reads it (is one running?); see "+
+				"`%s`", id, printer.Command("", "status", id))
+		case <-time.After(ask.WatchInterval):
 		}
 	}
 }
 
 func (o *cancelOptions) print(status runbook.RestoreStatus) error {
 	if status.State != runbook.RestoreCancelled {
-		return fmt.Errorf("restore %s was %s before it could be cancelled", status.RestoreID, lower(status.State))
+		return fmt.Errorf("restore %s was %s before it could be cancelled", status.RestoreID, printer.Lower(status.State))
 	}
 	fmt.Fprintf(o.io.Stdout, "restore %s is cancelled\n", status.RestoreID)
 	if n := status.Waiting(); n > 0 {
-		fmt.Fprintf(o.io.Stderr, "warning: %s still wait or are paused, and nothing is rendered for them; `%s` takes the roll call up again\n",
-			count(n, "device"), takeUp(status.RestoreID))
+		fmt.Fprintf(o.io.Stderr, "warning: %s still wait or are paused, and nothing is rendered for them; `%s` takes the "+
+			"roll call up again\n",
+			printer.Count(n, "device"), ask.TakeUp(status.RestoreID))
 	}
 	return nil
 }

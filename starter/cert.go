@@ -3,21 +3,21 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"rollcall/authority"
-)
-
-const (
-	envGatewayURL = "ROLLCALL_GATEWAY_URL"
-	envCACert     = "ROLLCALL_CA_CERT"
-	envCAKey      = "ROLLCALL_CA_KEY"
+	"rollcall/internal/authority"
+	"rollcall/inventory/credentials"
+	"rollcall/runbook"
+	"rollcall/starter/devstack"
+	"rollcall/starter/printer"
 )
 
 type certOptions struct {
@@ -31,9 +31,11 @@ func newCertCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cert (device NAME | enrollment)",
 		Short: "Make a client certificate for a device's agent, or one to enroll with",
-		Long: `Makes a key and a client certificate with which an agent, or curl, speaks to the gateway, and writes both to files. That of a
-device (NAME.crt, NAME.key) speaks as this device. That for enrollment (client-enrollment.crt, client-enrollment.key) is a
-bootstrap certificate: agents that have none of their own share it, to ask for one and for nothing else. Files that exist are
+		Long: `Makes a key and a client certificate with which an agent, or curl, speaks to the gateway, and writes both to
+files. That of a device (NAME.crt, NAME.key) speaks as this device. That for enrollment (client-enrollment.crt,
+client-enrollment.key) is a
+bootstrap certificate: agents that have none of their own share it, to ask for one
+and for nothing else. Files that exist are
 not overwritten. In the folder of a running "starter dev" its certificate authority is found; elsewhere name yours.`,
 		Example: `  starter cert device web-7
   starter cert device web-7 --dir certs --days 365
@@ -44,15 +46,125 @@ not overwritten. In the folder of a running "starter dev" its certificate author
 		RunE:              run(o.run),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.caCert, "ca-cert", "", "PEM `file` of the authority's certificate (default $"+envCACert+")")
-	flags.StringVar(&o.caKey, "ca-key", "", "PEM `file` of its key (default $"+envCAKey+")")
+	flags.StringVar(&o.caCert, "ca-cert", "", "PEM `file` of the authority's certificate (default $"+devstack.EnvCACert+
+		")")
+	flags.StringVar(&o.caKey, "ca-key", "", "PEM `file` of its key (default $"+devstack.EnvCAKey+")")
 	flags.StringVar(&o.dir, "dir", ".", "`directory` to write to")
-	flags.StringVar(&o.suffix, "suffix", "", "`word` that tells a certificate to enroll with from others, as in client-enrollment-berlin")
+	flags.StringVar(&o.suffix, "suffix", "",
+		"`word` that tells a certificate to enroll with from others, as in client-enrollment-berlin")
 	flags.IntVar(&o.days, "days", 30, "how many `days` it is valid")
+	cmd.AddCommand(newCertRevokeCommand(g))
 	return cmd
 }
 
-func (o *certOptions) run(_ context.Context, args []string) error {
+type revokeOptions struct {
+	*globals
+	operator
+	serial, key string
+	undo, list  bool
+	output      *printer.Format
+}
+
+func newCertRevokeCommand(g *globals) *cobra.Command {
+	o := &revokeOptions{globals: g}
+	cmd := &cobra.Command{
+		Use:   "revoke (--serial HEX | --key SHA256 | --list)",
+		Short: "Make gateways refuse a client certificate, or all certificates of a key",
+		Long: `Makes every gateway of the organisation refuse a client certificate from its next call on: one certificate by
+its serial number, or all certificates of a key by the
+key's fingerprint, as "starter describe enrollmentrequest" shows it. It is for
+certificates of devices and for those to enroll with. The agent keeps its certificate, is answered 403, and tries again.
+A revocation is stored in the database with your name and reason. --undo takes it back.`,
+		Example: `  starter cert revoke --serial $(openssl x509 -noout -serial -in web-7.crt | cut -d= -f2) --reason "stolen"
+  starter cert revoke --serial 3F2A09C1 --reason "laptop stolen"
+  starter cert revoke --key 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --reason "device stolen"
+  starter cert revoke --serial 3F2A09C1 --undo --reason "found again"
+  starter cert revoke --list`,
+		Args: cobra.NoArgs,
+	}
+	cmd.RunE = run(func(ctx context.Context, _ []string) error {
+		if err := o.operator.complete(o.io, cmd); err != nil {
+			return err
+		}
+		return o.run(ctx)
+	})
+	flags := cmd.Flags()
+	flags.StringVar(&o.serial, "serial", "", "serial number of a certificate, in `hex`")
+	flags.StringVar(&o.key, "key", "", "fingerprint of a key: the `SHA-256` of its SubjectPublicKeyInfo, in hex")
+	flags.BoolVar(&o.undo, "undo", false, "take the revocation back")
+	flags.BoolVar(&o.list, "list", false, "list what is revoked")
+	cmd.MarkFlagsMutuallyExclusive("serial", "key", "list")
+	cmd.MarkFlagsOneRequired("serial", "key", "list")
+	cmd.MarkFlagsMutuallyExclusive("undo", "list")
+	o.output = printer.BindFormat(cmd, printer.FormatJSON, printer.FormatYAML)
+	o.operator.bind(cmd)
+	return cmd
+}
+
+func (o *revokeOptions) run(ctx context.Context) error {
+	r := credentials.Revocation{Revoked: !o.undo, By: o.as, Reason: o.reason}
+	if !o.list {
+		if err := o.read(&r); err != nil {
+			return err
+		}
+	}
+	store, orgID, err := o.openOrg(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if o.list {
+		revoked, err := credentials.List(ctx, store.DB(), orgID)
+		if err != nil {
+			return err
+		}
+		return o.output.Print(o.io.Stdout, revoked, func(w io.Writer) error { return printRevoked(w, revoked) })
+	}
+	r.OrgID = orgID
+	changed, err := credentials.Store(ctx, store.DB(), r)
+	if err != nil {
+		return err
+	}
+	did := map[bool]string{true: "revoked", false: "no longer revoked"}[r.Revoked]
+	if !changed {
+		did += " already"
+	}
+	report := struct {
+		credentials.Revocation
+		Changed bool `json:"changed"`
+	}{r, changed}
+	return o.output.Print(o.io.Stdout, report, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s %s: %s\n", r.Kind, r.Value, did)
+		return err
+	})
+}
+
+// read reads what is to be revoked.
+func (o *revokeOptions) read(r *credentials.Revocation) (err error) {
+	if o.serial != "" {
+		r.Kind = credentials.Serial
+		r.Value, err = runbook.ParseSerial(o.serial)
+	} else {
+		r.Kind = credentials.Key
+		r.Value, err = runbook.ParseFingerprint(o.key)
+	}
+	if err != nil {
+		return usagef("--%s: %w", r.Kind, err)
+	}
+	return nil
+}
+
+func printRevoked(w io.Writer, revoked []credentials.Revocation) error {
+	for _, r := range revoked {
+		if _, err := fmt.Fprintf(w, "%s %s: revoked by %q on %s: %q\n", r.Kind, r.Value, r.By,
+			r.At.UTC().Format(time.RFC3339), r.Reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *certOptions) run(ctx context.Context, args []string) error {
 	enrolls := slices.Equal(args, []string{"enrollment"})
 	name := ""
 	var err error
@@ -71,14 +183,19 @@ func (o *certOptions) run(_ context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	issue, what, usage := ca.Device, "device/"+name, o.usage
-	if enrolls {
-		issue = func(_ string, lifetime time.Duration) (authority.Pair, error) {
-			return ca.Enrollment(o.suffix, lifetime)
-		}
-		what, usage = name, o.enrollmentUsage
+	organisation, err := o.organisation(ctx)
+	if err != nil {
+		return err
 	}
-	pair, err := issue(name, time.Duration(o.days)*24*time.Hour)
+	lifetime := time.Duration(o.days) * 24 * time.Hour
+	what, usage := "device/"+name, o.usage
+	var pair authority.Pair
+	if enrolls {
+		what, usage = name, o.enrollmentUsage
+		pair, err = ca.EnrollmentOf(organisation, o.suffix, lifetime)
+	} else {
+		pair, err = ca.DeviceOf(authority.Subject{Device: name, Organisation: organisation}, lifetime)
+	}
 	if err != nil {
 		return err
 	}
@@ -86,8 +203,23 @@ func (o *certOptions) run(_ context.Context, args []string) error {
 	if err := pair.Write(o.here(base+".crt"), o.here(base+".key")); err != nil {
 		return fmt.Errorf("write the certificate of %q: %w", name, err)
 	}
-	_, err = fmt.Fprintf(o.io.Stdout, "%s: wrote %s.crt and %s.key, valid for %d days%s\n", what, base, base, o.days, usage(name, base))
+	_, err = fmt.Fprintf(o.io.Stdout, "%s: wrote %s.crt and %s.key, valid for %d days%s\n", what, base, base, o.days,
+		usage(name, base))
 	return err
+}
+
+// organisation is the UUID that the certificate carries. The database is asked only for an organisation that was named
+// otherwise.
+func (o *certOptions) organisation(ctx context.Context) (string, error) {
+	if o.org == "" || uuid.Validate(o.org) == nil {
+		return o.org, nil
+	}
+	store, err := o.openStore(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer store.Close()
+	return o.orgID(ctx, store)
 }
 
 func (o *certOptions) deviceName(args []string) (string, error) {
@@ -119,12 +251,13 @@ func (o *certOptions) authority() (*authority.CA, error) {
 	if err := o.findDev(); err != nil {
 		return nil, err
 	}
-	for value, env := range map[*string]string{&o.caCert: envCACert, &o.caKey: envCAKey} {
+	for value, env := range map[*string]string{&o.caCert: devstack.EnvCACert, &o.caKey: devstack.EnvCAKey} {
 		if *value == "" {
 			*value, _ = o.io.Env(env)
 		}
 		if *value == "" {
-			return nil, fmt.Errorf("no certificate authority is known: set --ca-cert and --ca-key (or %s and %s), or run the command in the folder of a running `starter dev`", envCACert, envCAKey)
+			return nil, fmt.Errorf("no certificate authority is known: set --ca-cert and --ca-key (or %s and %s), or run the "+
+				"command in the folder of a running `starter dev`", devstack.EnvCACert, devstack.EnvCAKey)
 		}
 	}
 	return authority.Load(o.here(o.caCert), o.here(o.caKey))
@@ -132,22 +265,24 @@ func (o *certOptions) authority() (*authority.CA, error) {
 
 // usage is a command to paste that reconnects the device, where a gateway is known.
 func (o *certOptions) usage(name, base string) string {
-	url, ok := o.io.Env(envGatewayURL)
+	url, ok := o.io.Env(devstack.EnvGatewayURL)
 	if !ok || url == "" {
 		return ""
 	}
 	return fmt.Sprintf("; to report version 7 with it\n  curl --cacert %s --cert %s.crt --key %s.key %s",
-		quote(o.caCert), quote(base), quote(base), quote(url+"/api/v1/devices/"+name+"/rendered?knownRenderedVersion=7"))
+		printer.Quote(o.caCert), printer.Quote(base), printer.Quote(base),
+		printer.Quote(url+"/api/v1/devices/"+name+"/rendered?knownRenderedVersion=7"))
 }
 
 // enrollmentUsage is a command to paste that posts a request, where a gateway is known.
 func (o *certOptions) enrollmentUsage(_, base string) string {
-	url, ok := o.io.Env(envGatewayURL)
+	url, ok := o.io.Env(devstack.EnvGatewayURL)
 	if !ok || url == "" {
 		return ""
 	}
-	return fmt.Sprintf("; to post a request with it\n  curl --cacert %s --cert %s.crt --key %s.key --data @request.json %s",
-		quote(o.caCert), quote(base), quote(base), quote(url+"/api/v1/enrollmentrequests"))
+	return fmt.Sprintf("; to post a request with it\n  curl --cacert %s --cert %s.crt --key %s.key --data @request.json "+
+		"%s",
+		printer.Quote(o.caCert), printer.Quote(base), printer.Quote(base), printer.Quote(url+"/api/v1/enrollmentrequests"))
 }
 
 // here is path as seen from the folder that the command runs in.

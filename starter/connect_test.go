@@ -3,19 +3,23 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 
-	"rollcall/devenv/devtest"
-	"rollcall/host"
+	"rollcall/internal/devenv/devtest"
+	"rollcall/internal/host"
+	"rollcall/starter/devstack"
 )
 
 // needDatabase are command lines that read or write the database first.
 var needDatabase = []string{
-	"migrate", "import -f -", "restore", "status", "get devices", "describe device a", "reconnect device a --rendered-version 1",
+	"migrate", "import -f -", "restore", "status", "get devices", "describe device a",
+	"reconnect device a --rendered-version 1",
 	"resume device a --as alice", "withdraw device a --as alice", "cancel first --reason x --as alice",
 }
 
@@ -34,7 +38,8 @@ func TestWithoutADatabaseEveryVerbSaysHowToNameOne(t *testing.T) {
 func TestABrokenDatabaseURLIsAnErrorThatNamesTheCause(t *testing.T) {
 	t.Parallel()
 	for _, line := range needDatabase {
-		unreachable := runBare(t, append(strings.Fields(line), "--database-url", "postgres://nobody@127.0.0.1:1/none?sslmode=disable")...)
+		unreachable := runBare(t,
+			append(strings.Fields(line), "--database-url", "postgres://unknown@127.0.0.1:1/none?sslmode=disable")...)
 		require.Equal(t, 1, unreachable.code, line)
 		require.Contains(t, unreachable.stderr, "127.0.0.1:1", line)
 
@@ -42,6 +47,18 @@ func TestABrokenDatabaseURLIsAnErrorThatNamesTheCause(t *testing.T) {
 		require.Equal(t, 1, broken.code, line)
 		require.Contains(t, broken.stderr, "database", line)
 	}
+}
+
+func TestTheDatabaseURLMayBeInAFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "database-url")
+	require.NoError(t, os.WriteFile(file, []byte(devtest.Database(t)+"\n"), 0o600))
+	var stdout, stderr bytes.Buffer
+	streams := testIO(&stdout, &stderr, map[string]string{devstack.EnvDatabaseURL + "_FILE": file})
+	require.Zero(t, Execute(t.Context(), streams, []string{"get", "devices"}), stderr.String())
+	require.NoError(t, os.Remove(file))
+	require.Equal(t, 1, Execute(t.Context(), streams, []string{"get", "devices"}))
+	require.Contains(t, stderr.String(), "read "+file+", which ROLLCALL_DATABASE_URL_FILE names: no such file")
 }
 
 func TestWithoutTheSchemaEveryVerbSaysToMigrate(t *testing.T) {
@@ -67,7 +84,8 @@ func TestMigrateSaysWhatItDid(t *testing.T) {
 	require.Equal(t, 0, runBare(t, "get", "devices", "--database-url", url).code)
 }
 
-// unreachable dials as host.Dial does, at an address where nobody listens. A test cannot set the environment of its process.
+// unreachable dials as host.Dial does, at an address where no one listens. A test cannot set the environment of its
+// process.
 func unreachable(ctx context.Context, opts host.DialOptions) (client.Client, error) {
 	return client.DialContext(ctx, client.Options{HostPort: "127.0.0.1:1", Logger: opts.Logger})
 }
@@ -78,12 +96,13 @@ func TestWithoutTemporalDecisionsFailAndReadingGoesOn(t *testing.T) {
 	b.give(device{name: "web-1", version: "5"})
 	bare := func(args ...string) outcome {
 		var stdout, stderr bytes.Buffer
-		streams := testIO(&stdout, &stderr, map[string]string{envDatabaseURL: b.url})
+		streams := testIO(&stdout, &stderr, map[string]string{devstack.EnvDatabaseURL: b.url})
 		streams.Dial = unreachable
 		return outcome{code: Execute(t.Context(), streams, args), stdout: stdout.String(), stderr: stderr.String()}
 	}
 	for _, line := range []string{
-		"restore --id first", "reconnect device web-1 --rendered-version 7", "resume device web-1 --as alice", "withdraw device web-1 --force --as alice",
+		"restore --id first", "reconnect device web-1 --rendered-version 7", "resume device web-1 --as alice",
+		"withdraw device web-1 --force --as alice",
 	} {
 		o := bare(strings.Fields(line)...)
 		require.Equal(t, 1, o.code, line)

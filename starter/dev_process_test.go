@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"rollcall/devenv"
+	"rollcall/internal/devenv"
 )
 
 const (
@@ -66,10 +66,12 @@ type devProcess struct {
 	done   chan struct{}
 }
 
-// startDev starts `starter dev` in dir and waits until it is up.
-func startDev(t *testing.T, dir string) *devProcess {
+// startDev starts `starter dev` in dir, with further flags, and waits until it is up.
+func startDev(t *testing.T, dir string, flags ...string) *devProcess {
 	t.Helper()
-	p := &devProcess{cmd: program(t, dir, "dev", "--port", "0", "--ui-port", "0", "--gateway-port", "0"), output: &lockedBuffer{}, done: make(chan struct{})}
+	args := append([]string{"dev", "--port", "0", "--ui-port", "0", "--gateway-port", "0"}, flags...)
+	cmd := program(t, dir, args...)
+	p := &devProcess{cmd: cmd, output: &lockedBuffer{}, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	// A descendant that were left with our pipe in its hands must not keep the test from noticing the process's end.
 	p.cmd.WaitDelay = time.Second
@@ -134,7 +136,7 @@ func descendants(t *testing.T, pid int) []int {
 	return found
 }
 
-// alive are those processes that still run. One that has ended and that nobody has asked for yet does not.
+// alive are those processes that still run. One that has ended and was not waited for does not.
 func alive(pids []int) []int {
 	var left []int
 	for _, pid := range pids {

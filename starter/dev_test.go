@@ -13,7 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"rollcall/devenv"
+	"rollcall/internal/devenv"
+	"rollcall/starter/printer"
 )
 
 func TestDevLeavesNothingRunningAndKeepsItsData(t *testing.T) {
@@ -22,7 +23,7 @@ func TestDevLeavesNothingRunningAndKeepsItsData(t *testing.T) {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
 			dir := passableDir(t)
-			fleet, err := filepath.Abs(filepath.Join(exampleDir, demoFleetFile))
+			fleet, err := filepath.Abs("../examples/fleet.yaml")
 			require.NoError(t, err)
 
 			// Given a restore that runs,
@@ -35,16 +36,18 @@ func TestDevLeavesNothingRunningAndKeepsItsData(t *testing.T) {
 			code := dev.end(t, signal)
 			_, err = os.Stat(filepath.Join(dir, ".rollcall", devenv.EnvFile))
 			if signal == syscall.SIGTERM {
-				require.Equal(t, exitOK, code, dev.output)
+				require.Equal(t, printer.ExitOK, code, dev.output)
 				require.ErrorIs(t, err, os.ErrNotExist)
 			}
 
 			// then the next one goes on with it.
 			next := startDev(t, dir)
 			runProgram(t, dir, "reconnect", "device", "store-berlin-01", "--rendered-version", "12")
-			require.Eventually(t, func() bool { return strings.Contains(runProgram(t, dir, "status", "-o", "json"), `"Normal": 1`) },
+			require.Eventually(t, func() bool {
+				return strings.Contains(runProgram(t, dir, "status", "-o", "json"), `"Normal": 1`)
+			},
 				devStartLimit, 50*time.Millisecond)
-			require.Equal(t, exitOK, next.end(t, syscall.SIGTERM), next.output)
+			require.Equal(t, printer.ExitOK, next.end(t, syscall.SIGTERM), next.output)
 		})
 	}
 }
@@ -54,13 +57,16 @@ func TestDevTellsTheTemporalCommandWhereItIs(t *testing.T) {
 	dir := passableDir(t)
 	dev := startDev(t, dir)
 	sh := program(t, dir)
-	sh.Path, sh.Args = "/bin/sh", []string{"sh", "-c", `. .rollcall/env && temporal operator search-attribute list && echo "$ROLLCALL_UI_URL" && echo "$ROLLCALL_DATABASE_URL"`}
+	sh.Path, sh.Args = "/bin/sh", []string{
+		"sh", "-c",
+		`. .rollcall/env && temporal operator search-attribute list && echo "$ROLLCALL_UI_URL" && echo "$ROLLCALL_DATABASE_URL"`,
+	}
 	out, err := sh.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Contains(t, string(out), "DeviceStatus")
 	require.Contains(t, string(out), "http://127.0.0.1:")
 	require.Contains(t, string(out), "postgres://")
-	require.Equal(t, exitOK, dev.end(t, syscall.SIGTERM), dev.output)
+	require.Equal(t, printer.ExitOK, dev.end(t, syscall.SIGTERM), dev.output)
 }
 
 func TestDevEndsWhenAServerDoes(t *testing.T) {
@@ -74,7 +80,7 @@ func TestDevEndsWhenAServerDoes(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, family, pid)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
-	require.Equal(t, exitFailed, dev.awaitEnd(t, family), dev.output)
+	require.Equal(t, printer.ExitFailed, dev.awaitEnd(t, family), dev.output)
 	require.Contains(t, dev.output.String(), "PostgreSQL has ended by itself")
 }
 
@@ -90,7 +96,7 @@ func TestDevShowsTheLastWordsOfAServerThatDoesNotStart(t *testing.T) {
 	defer stop()
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err)
-	require.Equal(t, exitFailed, cmd.ProcessState.ExitCode(), "%s", out)
+	require.Equal(t, printer.ExitFailed, cmd.ProcessState.ExitCode(), "%s", out)
 	require.Regexp(t, `start PostgreSQL: .*; it said:\n.*postgres`, string(out))
 	require.FileExists(t, filepath.Join(dir, ".rollcall", "logs", "postgres.log"))
 }
@@ -101,19 +107,21 @@ func TestDevUnderstandsItsCommandLine(t *testing.T) {
 		args      []string
 		complaint string
 	}{
-		"--until-done without a demo":   {[]string{"--until-done"}, "--demo examples"},
-		"--restore-id without a demo":   {[]string{"--restore-id", "x"}, "--demo examples"},
-		"--dir with --until-done":       {[]string{"--demo", exampleDir, "--until-done", "--dir", "x"}, "--dir does not go with"},
-		"a database of somebody else's": {[]string{"--database-url", "postgres://x"}, "--database-url does not go with dev"},
-		"a restore id that cannot be":   {[]string{"--demo", exampleDir, "--restore-id", "-"}, "restore id"},
-		"arguments":                     {[]string{"examples"}, "unknown command"},
+		"--until-done without a demo": {[]string{"--until-done"}, "--demo examples"},
+		"--restore-id without a demo": {[]string{"--restore-id", "x"}, "--demo examples"},
+		"--dir with --until-done": {
+			[]string{"--demo", "../examples", "--until-done", "--dir", "x"}, "--dir does not go with",
+		},
+		"a database of someone else's": {[]string{"--database-url", "postgres://x"}, "--database-url does not go with dev"},
+		"a restore id that cannot be":  {[]string{"--demo", "../examples", "--restore-id", "-"}, "restore id"},
+		"arguments":                    {[]string{"examples"}, "unknown command"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			streams := SystemIO()
+			streams := printer.SystemIO()
 			var stderr bytes.Buffer
 			streams.Stderr, streams.Dir = &stderr, t.TempDir()
-			require.Equal(t, exitUsage, Execute(t.Context(), streams, append([]string{"dev"}, c.args...)), &stderr)
+			require.Equal(t, printer.ExitUsage, Execute(t.Context(), streams, append([]string{"dev"}, c.args...)), &stderr)
 			require.Contains(t, stderr.String(), c.complaint)
 		})
 	}

@@ -39,15 +39,17 @@ func TestANightOfAnOperator(t *testing.T) {
 	require.Regexp(t, `(?m)^web-1 .* 5 +7 +night +fleet=web$`, b.ok("get", "devices", "-o", "wide"))
 
 	described := b.ok("describe", "device", "web-1")
-	require.Contains(t, described, "restored 5, reported 7; a resume renders 8")
+	require.Contains(t, described, "restored 5, reported 7, rendered 5; a resume renders 8")
 	require.Contains(t, described, "registry.example.com/web:2", "the fleet's template is the source of its spec")
 	require.Contains(t, described, "starter resume device web-1 --expect-version 7")
 	require.Contains(t, b.ok("describe", "device/web-2"), "BUT its labels do not match")
 
-	require.Contains(t, b.ok("resume", "device", "web-1", "--expect-version", "7", "--reason", "checked on site", "--as", "alice"), "version 8 is rendered next")
+	require.Contains(t, b.ok("resume", "device", "web-1", "--expect-version", "7", "--reason", "checked on site", "--as",
+		"alice"), "version 8 is rendered next")
 	require.Contains(t, b.ok("resume", "devices", "-l", "fleet=other", "--as", "bob"), "1 resumed")
 
-	require.Eventually(t, func() bool { return b.tally("night").State == runbook.RestoreCompleted }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return b.tally("night").State == runbook.RestoreCompleted }, 2*time.Minute,
+		50*time.Millisecond)
 	var status runbook.RestoreStatus
 	b.run("status", "night", "-o", "json").json(t, &status)
 	require.Equal(t, int64(3), status.Total)
@@ -81,8 +83,11 @@ func TestStatusIsTheContract(t *testing.T) {
 	require.Nil(t, keys["finishedAt"])
 	require.NotEmpty(t, keys["startedAt"])
 	require.InEpsilon(t, 1.0, keys["total"], 0)
-	require.Equal(t, map[string]any{"AwaitingReconnect": 1.0, "ConflictPaused": 0.0, "Normal": 0.0, "Withdrawn": 0.0}, keys["counts"])
-	require.Len(t, keys, 6)
+	require.Equal(t, map[string]any{"AwaitingReconnect": 1.0, "ConflictPaused": 0.0, "Normal": 0.0, "Withdrawn": 0.0},
+		keys["counts"])
+	require.Equal(t, "standalone", keys["mode"])
+	require.Equal(t, "tester", keys["openedBy"])
+	require.Len(t, keys, 8)
 
 	text := b.ok("status")
 	require.Regexp(t, `(?m)^AwaitingReconnect +1$`, text)
@@ -124,14 +129,17 @@ func TestARestoreIsStartedAsItsFlagsSay(t *testing.T) {
 	t.Parallel()
 	b := newTemporalBench(t)
 	// No worker runs: what counts is what waits for one.
-	b.run(strings.Fields("restore --id night --as alice --supersede --batch-size 7 --batches-at-once 3 --watch-interval 1m --timeout 1s")...)
-	events := b.client.GetWorkflowHistory(t.Context(), runbook.RestoreWorkflowID("night"), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	b.run(strings.Fields("restore --id night --as alice --supersede --batch-size 7 --batches-at-once 3 --watch-interval " +
+		"1m --timeout 1s")...)
+	events := b.client.GetWorkflowHistory(t.Context(), runbook.RestoreWorkflowID("night"), "", false,
+		enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	started, err := events.Next()
 	require.NoError(t, err)
 	var in runbook.RestoreInput
-	require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(started.GetWorkflowExecutionStartedEventAttributes().GetInput(), &in))
+	input := started.GetWorkflowExecutionStartedEventAttributes().GetInput()
+	require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(input, &in))
 	require.Equal(t, runbook.RestoreInput{
-		RestoreID: "night", Supersede: true, By: "alice", BatchSize: 7, BatchesAtOnce: 3, WatchInterval: "1m0s",
+		RestoreID: "night", Supersede: true, By: "alice", As: "alice", BatchSize: 7, BatchesAtOnce: 3, WatchInterval: "1m0s",
 	}, in)
 }
 
@@ -140,13 +148,15 @@ func TestARestoreOfOneOrganisation(t *testing.T) {
 	b := newTemporalBench(t)
 	b.work()
 	b.give(device{name: "web-1", version: "5"})
-	o := b.runWith(t.Context(), device{name: "acme-1", version: "3"}.document(), "import", "-f", "-", "--org", "Acme", "--create-org")
+	o := b.runWith(t.Context(), device{name: "acme-1", version: "3"}.document(), "import", "-f", "-", "--org", "Acme",
+		"--create-org")
 	require.Equal(t, 0, o.code, o.stderr)
 
 	b.ok("restore", "--id", "acme", "--org", "Acme")
 	require.Equal(t, int64(1), b.tally("acme").Total)
 	b.ok("reconnect", "device", "acme-1", "--rendered-version", "4", "--org", "Acme")
-	require.Eventually(t, func() bool { return b.tally("acme").Counts[runbook.StateConflictPaused] == 1 }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return b.tally("acme").Counts[runbook.StateConflictPaused] == 1 }, 2*time.Minute,
+		20*time.Millisecond)
 	require.Equal(t, 3, b.run("resume", "devices", "--all").code, "the default organisation has nothing paused")
 	described := b.ok("describe", "device", "acme-1", "--org", "Acme")
 	require.Contains(t, described, "--org ", "commands to paste stay in the organisation")
@@ -162,7 +172,10 @@ func TestWaitingForARestore(t *testing.T) {
 	go func() { done <- b.run("restore", "--id", "first", "--wait") }()
 	b.until("web-1", runbook.StateAwaitingReconnect)
 	b.until("web-2", runbook.StateAwaitingReconnect)
-	require.Eventually(t, func() bool { return b.run("reconnect", "device", "web-1", "--rendered-version", "5").code == 0 }, 10*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool {
+		return b.run("reconnect", "device", "web-1", "--rendered-version",
+			"5").code == 0
+	}, 2*time.Minute, 50*time.Millisecond)
 	b.ok("reconnect", "device", "web-2", "--rendered-version", "4")
 	o := <-done
 	require.Equal(t, 0, o.code, o.stderr)
@@ -181,7 +194,7 @@ func TestWaitingForARestoreThatIsCancelledAndTakenUpAgain(t *testing.T) {
 	require.Eventually(t, func() bool {
 		status, err := b.store.RestoreStatus(t.Context(), "first")
 		return err == nil && status.Total == 2
-	}, 20*time.Second, 20*time.Millisecond)
+	}, 2*time.Minute, 20*time.Millisecond)
 	cancelled := b.run("cancel", "first", "--reason", "wrong backup", "--as", "alice")
 	require.Equal(t, 0, cancelled.code, cancelled.stderr)
 	require.Contains(t, cancelled.stdout, "restore first is cancelled")
@@ -193,7 +206,8 @@ func TestWaitingForARestoreThatIsCancelledAndTakenUpAgain(t *testing.T) {
 		ClosedBy string `db:"closed_by"`
 		Reason   string `db:"reason"`
 	}
-	require.NoError(t, b.store.DB().GetContext(t.Context(), &closed, `select opened_by, closed_by, reason from rollcall.restores`))
+	require.NoError(t, b.store.DB().GetContext(t.Context(), &closed,
+		`select opened_by, closed_by, reason from rollcall.restores`))
 	require.Equal(t, "bob", closed.OpenedBy)
 	require.Equal(t, "alice", closed.ClosedBy)
 	require.Equal(t, "wrong backup", closed.Reason)
@@ -238,7 +252,7 @@ func TestWaitingEndsWhenTheWorkflowIsTerminatedOrTheOperatorLeaves(t *testing.T)
 	go func() { done <- b.run("restore", "--id", "first", "--wait") }()
 	require.Eventually(t, func() bool {
 		return b.client.TerminateWorkflow(t.Context(), runbook.RestoreWorkflowID("first"), "", "test") == nil
-	}, 20*time.Second, 100*time.Millisecond)
+	}, 2*time.Minute, 100*time.Millisecond)
 	gone := <-done
 	require.Equal(t, 1, gone.code)
 	require.Contains(t, gone.stderr, "was terminated")
@@ -256,9 +270,11 @@ func TestWithdrawingADevice(t *testing.T) {
 	require.Equal(t, 1, o.code)
 	require.Contains(t, o.stderr, "refused (StillManaged): the device is neither deleted nor decommissioned")
 	require.Contains(t, b.ok("describe", "device", "web-1"), "refused: StillManaged", "the device's story tells of it")
-	require.Equal(t, "device/web-1: withdrawn\n", b.ok("withdraw", "device", "web-1", "--force", "--reason", "lost at sea"))
+	require.Equal(t, "device/web-1: withdrawn\n",
+		b.ok("withdraw", "device", "web-1", "--force", "--reason", "lost at sea"))
 
-	_, err := b.store.DB().ExecContext(t.Context(), `update devices set status = jsonb_set(status, '{lifecycle}', '{"status":"Decommissioned"}') where name = 'web-2'`)
+	_, err := b.store.DB().ExecContext(t.Context(),
+		`update devices set status = jsonb_set(status, '{lifecycle}', '{"status":"Decommissioned"}') where name = 'web-2'`)
 	require.NoError(t, err)
 	require.Contains(t, b.ok("describe", "device", "web-2"), "starter withdraw device web-2 --reason")
 	require.Equal(t, "device/web-2: withdrawn\n", b.ok("withdraw", "device/web-2"))
@@ -299,6 +315,7 @@ func TestReconnectRefusesWhatIsNoVersionAndWhoIsNotWaitedFor(t *testing.T) {
 	require.Contains(t, o.stderr, `there is no device "nosuch"`)
 	require.Contains(t, b.ok("describe", "device", "web-1"), "refused: InvalidVersion", "the device's story tells of it")
 	require.Equal(t, 1, b.run("reconnect", "device", "nosuch", "--rendered-version", "x").code)
-	require.Equal(t, "device/web-1: back to normal, reported version 0 (restored 5)\n", b.ok("reconnect", "device", "web-1", "--rendered-version=0"))
+	require.Equal(t, "device/web-1: back to normal, reported version 0 (restored 5)\n",
+		b.ok("reconnect", "device", "web-1", "--rendered-version=0"))
 	require.Equal(t, runbook.StateNormal, mustState(t, b, "web-1"))
 }

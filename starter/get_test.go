@@ -7,9 +7,12 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"rollcall/runbook"
 	"sigs.k8s.io/yaml"
 
 	"rollcall/inventory"
+	"rollcall/starter/devstack"
 )
 
 // threeDevices are what most tests of reading look at.
@@ -59,7 +62,8 @@ func TestTextIsWrittenAtOnce(t *testing.T) {
 	b := threeDevices(t)
 	for _, args := range []string{"get devices", "get devices -o wide", "get devices -o name", "describe device web-1"} {
 		var writes countedWrites
-		code := Execute(t.Context(), testIO(&writes, io.Discard, map[string]string{envDatabaseURL: b.url}), strings.Fields(args))
+		code := Execute(t.Context(), testIO(&writes, io.Discard, map[string]string{devstack.EnvDatabaseURL: b.url}),
+			strings.Fields(args))
 		require.Zero(t, code, args)
 		require.EqualValues(t, 1, writes, args)
 	}
@@ -68,7 +72,10 @@ func TestTextIsWrittenAtOnce(t *testing.T) {
 func TestGetOneNamePrintsTheDeviceItself(t *testing.T) {
 	t.Parallel()
 	b := threeDevices(t)
-	for _, line := range []string{"get device web-1 -o json", "get devices web-1 -o json", "get device/web-1 -o json", "get dev/web-1 -o yaml", "get devices/web-1 web-1 -o yaml"} {
+	for _, line := range []string{
+		"get device web-1 -o json", "get devices web-1 -o json", "get device/web-1 -o json",
+		"get dev/web-1 -o yaml", "get devices/web-1 web-1 -o yaml",
+	} {
 		o := b.run(strings.Fields(line)...)
 		if line == "get devices/web-1 web-1 -o yaml" {
 			require.Equal(t, 2, o.code, "mixed forms")
@@ -137,7 +144,7 @@ func TestGetTables(t *testing.T) {
 	require.Regexp(t, `(?m)^web-1 +front +Fleet/web +Online .* ago$`, table)
 	require.Regexp(t, `(?m)^pump-1 +<none> +<none> +Online`, table)
 	wide := b.ok("get", "devices", "-o", "wide")
-	require.Regexp(t, `(?m)LAST SEEN +RENDERED +REPORTED +RESTORE +LABELS$`, wide)
+	require.Regexp(t, `(?m)LAST SEEN +LAST SEEN BEFORE +RENDERED +REPORTED +RESTORE +LABELS$`, wide)
 	require.Regexp(t, `(?m)^web-2 .* 9 +<none> +<none> +environment=test$`, wide)
 	require.Regexp(t, `(?m)^web +<none> +environment=production +Unknown$`, b.ok("get", "fleets"))
 	require.Equal(t, "fleet/web\n", b.ok("get", "flt", "-o", "name"))
@@ -155,8 +162,8 @@ func TestGetEnrollmentRequests(t *testing.T) {
 		request("er-3", "spec: {csr: x}\nstatus: {approval: {approved: false, approvedBy: bob}}\n"),
 	)
 	table := b.ok("get", "enrollmentrequests", "-o", "wide")
-	require.Regexp(t, `(?m)^er-1 +Pending +<none> +<none> +unknown +8 +false$`, table)
-	require.Regexp(t, `(?m)^er-2 +Approved +alice +site=berlin +unknown +<none> +false$`, table)
+	require.Regexp(t, `(?m)^er-1 +Pending +<none> +<none> +unknown +never \(Malformed\) .* 8 +false$`, table)
+	require.Regexp(t, `(?m)^er-2 +Approved +alice +site=berlin +unknown +<none> .* +<none> +false$`, table)
 	require.Regexp(t, `(?m)^er-3 +Denied +bob`, table)
 	require.Contains(t, b.ok("get", "er", "-o", "json"), `"EnrollmentRequestList"`)
 	require.Contains(t, b.ok("get", "er/er-1", "-o", "json"), `"kind": "EnrollmentRequest"`)
@@ -167,7 +174,8 @@ func TestGetKeepsEveryDigitAndFieldOfWhatItDoesNotKnow(t *testing.T) {
 	b := newBench(t)
 	const big = "123456789012345678901234567890"
 	b.giveYAML("{apiVersion: flightctl.io/v1beta1, kind: Device, metadata: {name: web-1}, " +
-		"spec: {counter: " + big + ", ratio: 1.50, text: \"0x10\", yes: \"yes\", multi: \"a\\nb\\n\", empty: {}, list: [], nothing: null}}\n")
+		"spec: {counter: " + big + ", ratio: 1.50, text: \"0x10\", yes: \"yes\", multi: \"a\\nb\\n\", empty: {}, list: [], " +
+		"nothing: null}}\n")
 	for _, format := range []string{"json", "yaml"} {
 		out := b.ok("get", "device", "web-1", "-o", format)
 		require.Contains(t, out, big, format)
@@ -204,9 +212,128 @@ func TestATableIsSafeForATerminal(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.giveYAML(device{name: "web-1", labels: `alias: "x"`}.document())
-	_, err := b.store.DB().ExecContext(t.Context(), `update devices set labels = '{"alias": "evil\u001b[2Jname\nweb-2 fake row"}'`)
+	_, err := b.store.DB().ExecContext(t.Context(),
+		`update devices set labels = '{"alias": "evil\u001b[2Jname\nweb-2 fake row"}'`)
 	require.NoError(t, err)
 	out := b.ok("get", "devices")
 	require.NotContains(t, out, "\x1b")
 	require.Len(t, strings.Split(strings.TrimSpace(out), "\n"), 2, out)
+}
+
+// get shows the audit and the restores, sorts, counts, and picks fields.
+func TestGetForScriptsAndTheAudit(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	b.work()
+	b.give(device{name: "web-1", version: "5"}, device{name: "web-2", version: "12"}, device{name: "pump", version: "9"})
+	b.restored("night")
+	b.reported("web-1", "7", runbook.StateConflictPaused)
+	b.reported("pump", "9", runbook.StateNormal)
+	require.Equal(t, 4, b.run("resume", "device", "web-1", "--expect-version", "6", "--as", "eve").code)
+
+	require.Regexp(t, `(?m)^night +Running .* 1 +1 +1 +0 +3$`, b.ok("get", "restores"))
+	audit := b.ok("get", "transitions", "web-1")
+	require.Regexp(t, `T1 +AwaitingReconnect`, audit)
+	require.Regexp(t, `T3 +ConflictPaused +7`, audit)
+	refused := b.ok("get", "transitions", "--refused", "--by", "eve", "--since", "1h", "--restore", "night",
+		"--no-headers")
+	require.Equal(t, 1, strings.Count(refused, "\n"), refused)
+	require.Contains(t, refused, "refused (VersionChanged)")
+	require.Equal(t, "web-1 eve", b.ok("get", "transitions", "--refused", "-o",
+		"jsonpath={.items[0].name} {.items[0].actor}"))
+
+	require.Equal(t, "pump\n", b.ok("get", "devices", "--sort-by", "metadata.name", "--limit", "1", "--no-headers", "-o",
+		"custom-columns=NAME:.metadata.name"))
+	require.Equal(t, "SYSTEM              DEVICES\nAwaitingReconnect   1\nConflictPaused      1\nOnline              "+
+		"1\ntotal               3\n", b.ok("get", "devices", "--summary"))
+	for want, args := range map[string][]string{
+		"have no labels":          {"get", "restores", "-l", "a=b"},
+		"are for `get":            {"get", "devices", "--refused"},
+		"--summary counts":        {"get", "fleets", "--summary"},
+		"needs a template":        {"get", "devices", "-o", "jsonpath"},
+		"is not HEADER:FIELD":     {"get", "devices", "-o", "custom-columns=NAME"},
+		"is not a field":          {"get", "devices", "--sort-by", "{}"},
+		"transitions have no nam": {"get", "transitions", "-o", "name"},
+	} {
+		o := b.run(args...)
+		require.Equal(t, 2, o.code, args)
+		require.Contains(t, o.stderr, want)
+	}
+}
+
+func TestGetReadsAListInParts(t *testing.T) {
+	t.Parallel()
+	b := threeDevices(t)
+	var part struct {
+		Metadata struct{ Continue string }
+		Items    []inventory.Resource
+	}
+	read := func(args ...string) (names []string, next string) {
+		t.Helper()
+		part.Metadata.Continue = ""
+		b.run(append(args, "-o", "json")...).json(t, &part)
+		for _, item := range part.Items {
+			names = append(names, item.Metadata.Name)
+		}
+		return names, part.Metadata.Continue
+	}
+	names, next := read("get", "devices", "--limit", "2")
+	require.Equal(t, []string{"pump-1", "web-1"}, names)
+	require.NotEmpty(t, next)
+	names, end := read("get", "devices", "--limit", "2", "--continue", next)
+	require.Equal(t, []string{"web-2"}, names)
+	require.Empty(t, end, "there are no more")
+	_, end = read("get", "devices", "--limit", "3")
+	require.Empty(t, end)
+
+	o := b.run("get", "devices", "--limit", "1")
+	require.Contains(t, o.stderr, "there are more: go on with --continue ")
+	require.NotContains(t, o.stdout, "web-1")
+	_, err := b.store.DB().ExecContext(t.Context(), `
+		insert into events (org_id, name, reason, type, message, created_at, updated_at)
+		select $1, 'event-' || n, 'Test', 'Normal', 'm', now() - make_interval(mins => n / 2), now() from generate_series(1,
+		5) n`,
+		runbook.DefaultOrgID)
+	require.NoError(t, err)
+	var all []string
+	for token := ""; ; {
+		args := []string{"get", "events", "--limit", "2"}
+		if token != "" {
+			args = append(args, "--continue", token)
+		}
+		names, token = read(args...)
+		all = append(all, names...)
+		if token == "" {
+			break
+		}
+	}
+	require.Len(t, all, 5)
+	require.ElementsMatch(t, []string{"event-1", "event-2", "event-3", "event-4", "event-5"}, all, "each once")
+
+	for line, want := range map[string]string{
+		"get devices --continue nonsense":        "is not where a list of devices goes on",
+		"get fleets --continue " + next:          "is not where a list of fleets goes on",
+		"get devices web-1 --continue " + next:   "without names",
+		"get restores --continue " + next:        "not read in parts",
+		"get devices --watch --continue " + next: "without names",
+	} {
+		o := b.run(strings.Fields(line)...)
+		require.Equal(t, 2, o.code, line)
+		require.Contains(t, o.stderr, want, line)
+	}
+}
+
+func TestGetEnrollmentRequestsShowsWhoAsks(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.giveYAML(`apiVersion: flightctl.io/v1beta1
+kind: EnrollmentRequest
+metadata:
+  name: er-1
+  creationTimestamp: "2026-01-02T03:04:05Z"
+spec:
+  labels: {alias: lobby}
+  deviceStatus: {systemInfo: {hostname: kiosk-7}}
+`)
+	require.Regexp(t, `(?m)^er-1 +Pending .* lobby +kiosk-7 +[0-9]+(d|y|y[0-9]+d)$`, b.ok("get", "enrollmentrequests"))
 }

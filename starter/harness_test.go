@@ -15,10 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 
-	"rollcall/devenv/devtest"
-	"rollcall/host"
+	"rollcall/internal/devenv/devtest"
+	"rollcall/internal/host"
 	"rollcall/inventory"
 	"rollcall/runbook"
+	"rollcall/starter/devstack"
+	"rollcall/starter/printer"
 )
 
 // bench is one test's world: a database, a Temporal namespace where the test wants one, and commands that run in it.
@@ -32,8 +34,14 @@ type bench struct {
 	dir    string
 	// hooks change what commands see of Temporal; nil is nothing.
 	hooks *hooks
+	// state is the user's state folder; empty is none.
+	state string
 	// terminal tells commands that a person watches.
 	terminal bool
+	// token is the JWT with which commands call Temporal; empty is none. credentials has them record who decides without
+	// one.
+	token       string
+	credentials bool
 }
 
 // newBench is a world with a database and without Temporal.
@@ -52,7 +60,7 @@ func newTemporalBench(t *testing.T) *bench {
 	t.Helper()
 	b := newBench(t)
 	b.server = devtest.Temporal(t)
-	b.client = b.server.Client(t, host.Unstick)
+	b.client = b.server.Client(t, host.DisableStickyQueue)
 	return b
 }
 
@@ -60,7 +68,8 @@ func newTemporalBench(t *testing.T) *bench {
 func (b *bench) work() (stop func()) {
 	b.t.Helper()
 	worker, err := host.New(b.t.Context(), host.Config{
-		Client: b.client, Store: b.store, Namespace: b.server.Namespace, TaskQueue: b.queue, Logger: slog.New(slog.DiscardHandler),
+		Client: b.client, Store: b.store, Namespace: b.server.Namespace, TaskQueue: b.queue,
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(b.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -107,28 +116,40 @@ func (b *bench) ok(args ...string) string {
 func (b *bench) runWith(ctx context.Context, stdin string, args ...string) outcome {
 	b.t.Helper()
 	var stdout, stderr bytes.Buffer
-	streams := testIO(&stdout, &stderr, map[string]string{envDatabaseURL: b.url, envTaskQueue: b.queue, "USER": "tester"})
+	streams := testIO(&stdout, &stderr, map[string]string{
+		devstack.EnvDatabaseURL: b.url, devstack.EnvTaskQueue: b.queue, "USER": "tester", "XDG_STATE_HOME": b.state,
+	})
 	streams.Stdin = strings.NewReader(stdin)
 	streams.Dir = b.dir
 	streams.IsTerminal = func(io.Writer) bool { return b.terminal }
 	if b.client != nil {
 		streams.Dial = func(ctx context.Context, opts host.DialOptions) (client.Client, error) {
-			c, err := client.DialContext(ctx, client.Options{
+			c, err := client.DialContext(ctx, withToken(client.Options{
 				HostPort: b.server.Address, Namespace: b.server.Namespace, Logger: opts.Logger,
-			})
+			}, b.token))
 			if err != nil || b.hooks == nil {
 				return c, err
 			}
 			return hookedClient{Client: c, hooks: b.hooks}, nil
 		}
 	}
+	streams.SendsCredentials = func() (bool, error) { return b.credentials || b.token != "", nil }
 	code := Execute(ctx, streams, args)
 	return outcome{code: code, stdout: stdout.String(), stderr: stderr.String()}
 }
 
+// withToken has a client call with a JWT; empty is without one.
+func withToken(o client.Options, token string) client.Options {
+	if token != "" {
+		o.Credentials = client.NewAPIKeyStaticCredentials(token)
+		o.ConnectionOptions.TLSDisabled = true // the server is on this machine
+	}
+	return o
+}
+
 // testIO is an IO that reaches nothing but the variables of env.
-func testIO(stdout, stderr io.Writer, env map[string]string) IO {
-	return IO{
+func testIO(stdout, stderr io.Writer, env map[string]string) printer.IO {
+	return printer.IO{
 		Stdin: strings.NewReader(""), Stdout: stdout, Stderr: stderr,
 		Env:        func(key string) (string, bool) { v, ok := env[key]; return v, ok },
 		IsTerminal: func(io.Writer) bool { return false },
@@ -157,12 +178,15 @@ func (d device) document() string {
 	if d.version != "" {
 		fmt.Fprintf(&b, "  annotations:\n    device-controller/renderedVersion: %q\n", d.version)
 	}
-	b.WriteString("spec:\n  os:\n    image: registry.example.com/os:1\nstatus:\n  summary:\n    status: Online\n  lastSeen: \"2026-01-02T03:04:05Z\"\n")
+	b.WriteString("spec:\n  os:\n    image: registry.example.com/os:1\nstatus:\n  summary:\n    status: Online\n  " +
+		"lastSeen: \"2026-01-02T03:04:05Z\"\n")
 	return b.String()
 }
 
 func fleet(name, selector string) string {
-	return fmt.Sprintf("apiVersion: flightctl.io/v1beta1\nkind: Fleet\nmetadata:\n  name: %s\nspec:\n  selector:\n    matchLabels: {%s}\n  template:\n    spec:\n      os:\n        image: registry.example.com/%s:2\n", name, selector, name)
+	return fmt.Sprintf("apiVersion: flightctl.io/v1beta1\nkind: Fleet\nmetadata:\n  name: %s\nspec:\n  selector:\n    "+
+		"matchLabels: {%s}\n  template:\n    spec:\n      os:\n        image: registry.example.com/%s:2\n", name, selector,
+		name)
 }
 
 // give imports devices.
@@ -198,9 +222,9 @@ func (b *bench) reported(name, version string, state runbook.State) {
 func (b *bench) until(name string, state runbook.State) {
 	b.t.Helper()
 	require.Eventually(b.t, func() bool {
-		found, err := b.store.Standing(b.t.Context(), inventory.Query{Names: []string{name}})
+		found, err := b.store.Position(b.t.Context(), inventory.Query{Names: []string{name}})
 		return err == nil && len(found) == 1 && found[0].State == state
-	}, 20*time.Second, 20*time.Millisecond, "device %s does not become %s", name, state)
+	}, 2*time.Minute, 20*time.Millisecond, "device %s does not become %s", name, state)
 }
 
 // tally reads the status of a restore.

@@ -5,14 +5,17 @@ import (
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
+
+	"rollcall/runbook"
 )
 
 // hooks are what happens in the world just before a command's call reaches Temporal.
 type hooks struct {
+	// update is for resumes alone, so that it can report a version itself.
 	update func(workflowID string)
 	start  func()
-	// query fails a query that it returns an error for.
-	query func() error
+	// tally is what a restore answers about its progress; nil leaves that to its workflow.
+	tally *runbook.RestoreProgress
 }
 
 type hookedClient struct {
@@ -20,25 +23,30 @@ type hookedClient struct {
 	hooks *hooks
 }
 
-func (c hookedClient) UpdateWorkflow(ctx context.Context, options client.UpdateWorkflowOptions) (client.WorkflowUpdateHandle, error) {
-	if c.hooks.update != nil {
+func (c hookedClient) UpdateWorkflow(
+	ctx context.Context, options client.UpdateWorkflowOptions,
+) (client.WorkflowUpdateHandle, error) {
+	if c.hooks.update != nil && options.UpdateName == runbook.UpdateResume {
 		c.hooks.update(options.WorkflowID)
 	}
 	return c.Client.UpdateWorkflow(ctx, options)
 }
 
-func (c hookedClient) ExecuteWorkflow(ctx context.Context, options client.StartWorkflowOptions, workflow any, args ...any) (client.WorkflowRun, error) {
+func (c hookedClient) ExecuteWorkflow(
+	ctx context.Context, options client.StartWorkflowOptions, workflow any, args ...any,
+) (client.WorkflowRun, error) {
 	if c.hooks.start != nil {
 		c.hooks.start()
 	}
 	return c.Client.ExecuteWorkflow(ctx, options, workflow, args...)
 }
 
-func (c hookedClient) QueryWorkflow(ctx context.Context, workflowID, runID, queryType string, args ...any) (converter.EncodedValue, error) {
-	if c.hooks.query != nil {
-		if err := c.hooks.query(); err != nil {
-			return nil, err
-		}
+func (c hookedClient) QueryWorkflow(
+	ctx context.Context, workflowID, runID, queryType string, args ...any,
+) (converter.EncodedValue, error) {
+	if c.hooks.tally != nil && queryType == runbook.QueryTally {
+		payloads, err := converter.GetDefaultDataConverter().ToPayloads(c.hooks.tally)
+		return client.NewValue(payloads), err
 	}
 	return c.Client.QueryWorkflow(ctx, workflowID, runID, queryType, args...)
 }

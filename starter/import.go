@@ -10,11 +10,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"rollcall/inventory"
+	"rollcall/starter/printer"
 )
 
 type importOptions struct {
 	*globals
-	output       *format
+	output       *printer.Format
 	file         string
 	createOrg    bool
 	skipExisting bool
@@ -26,6 +27,8 @@ type importReport struct {
 	Fleets             int `json:"fleets"`
 	EnrollmentRequests int `json:"enrollmentRequests"`
 	Skipped            int `json:"skipped"`
+	// Unsignable are the requests of which no certificate can ever be signed.
+	Unsignable []inventory.UnsignableRequest `json:"unsignable,omitempty"`
 }
 
 func newImportCommand(g *globals) *cobra.Command {
@@ -33,9 +36,11 @@ func newImportCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import -f FILE|-",
 		Short: "Put devices, fleets and enrollment requests into the database",
-		Long: `Puts devices, fleets and enrollment requests into the database, from YAML or JSON as "flightctl get ... -o yaml|json"
-prints them: single resources, lists, or several documents in one file. All of the file is imported, or nothing; an error
-names the document and the field.`,
+		Long: `Puts devices, fleets and enrollment requests into the database, from YAML or JSON as "flightctl get ... -o
+yaml|json" prints them: single resources, lists, or several documents in one file. All of the file is imported, or
+nothing; an error names the document and the field. A pending enrollment request of which no certificate can ever be
+signed is imported, and
+named in a warning.`,
 		Example: `  starter import -f examples/fleet.yaml
   flightctl get devices -o yaml | starter import -f -
   starter import -f devices.json --org acme --create-org`,
@@ -44,8 +49,9 @@ names the document and the field.`,
 	}
 	cmd.Flags().StringVarP(&o.file, "filename", "f", "", "`file` to import, or - for standard input")
 	cmd.Flags().BoolVar(&o.createOrg, "create-org", false, "create the organisation of --org where it does not exist")
-	cmd.Flags().BoolVar(&o.skipExisting, "skip-existing", false, "leave resources that exist as they are, instead of failing")
-	o.output = bindFormat(cmd, outputJSON, outputYAML)
+	cmd.Flags().BoolVar(&o.skipExisting, "skip-existing", false,
+		"leave resources that exist as they are, instead of failing")
+	o.output = printer.BindFormat(cmd, printer.FormatJSON, printer.FormatYAML)
 	return cmd
 }
 
@@ -81,7 +87,24 @@ func (o *importOptions) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("import %s: %w", o.file, err)
 	}
+	o.warn(result.Unsignable)
 	return o.print(importReport(result))
+}
+
+// maxWarnings is how many requests warn names.
+const maxWarnings = 20
+
+// warn names requests that can never be signed. They are imported all the same, as the backup holds them.
+func (o *importOptions) warn(unsignable []inventory.UnsignableRequest) {
+	for i, r := range unsignable {
+		if i == maxWarnings {
+			fmt.Fprintf(o.io.Stderr, "warning: and %d more; see SIGNABLE in `starter get enrollmentrequests`\n",
+				len(unsignable)-maxWarnings)
+			return
+		}
+		fmt.Fprintf(o.io.Stderr, "warning: enrollmentrequest/%s %s\n", printer.OneLine(r.Name),
+			printer.OneLine(r.Message))
+	}
 }
 
 func (o *importOptions) open() (io.ReadCloser, error) {
@@ -111,10 +134,14 @@ func (o *importOptions) organisation(ctx context.Context, store *inventory.Store
 }
 
 func (o *importOptions) print(r importReport) error {
-	return o.output.print(o.io.Stdout, r, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "imported %s, %s, %s", count(r.Devices, "device"), count(r.Fleets, "fleet"), count(r.EnrollmentRequests, "enrollment request"))
+	return o.output.Print(o.io.Stdout, r, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "imported %s, %s, %s", printer.Count(r.Devices, "device"), printer.Count(r.Fleets, "fleet"),
+			printer.Count(r.EnrollmentRequests, "enrollment request"))
 		if err == nil && r.Skipped > 0 {
 			_, err = fmt.Fprintf(w, "; left %d as they were", r.Skipped)
+		}
+		if n := len(r.Unsignable); err == nil && n > 0 {
+			_, err = fmt.Fprintf(w, "; %s can never be signed", printer.Count(n, "enrollment request"))
 		}
 		if err == nil {
 			_, err = fmt.Fprintln(w)

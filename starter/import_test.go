@@ -29,7 +29,8 @@ func TestImportSaysWhatItTook(t *testing.T) {
 func TestImportTakesAllOrNothingAndNamesTheDocument(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	broken := device{name: "web-1"}.document() + "---\n" + "apiVersion: flightctl.io/v1beta1\nkind: Device\nmetadata: {name: web-2, labels: {a: 1}}\n"
+	broken := device{name: "web-1"}.document() + "---\n" +
+		"apiVersion: flightctl.io/v1beta1\nkind: Device\nmetadata: {name: web-2, labels: {a: 1}}\n"
 	o := b.runWith(t.Context(), broken, "import", "-f", "-")
 	require.Equal(t, 1, o.code)
 	require.Contains(t, o.stderr, `document 2 (Device "web-2")`)

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"rollcall/devenv/devtest"
+	"rollcall/internal/devenv/devtest"
 )
 
 // envRunStarter makes the test binary be the program itself, for tests that need a process.

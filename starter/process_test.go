@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"rollcall/runbook"
+	"rollcall/starter/devstack"
 )
 
 // process is the program itself, with an environment that names the bench's servers and nothing of the developer's.
@@ -24,7 +25,7 @@ func (b *bench) process(env []string, args ...string) (cmd *exec.Cmd, stdout, st
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.Env = append([]string{
 		envRunStarter + "=1", "HOME=" + b.dir, "USER=tester", "PATH=" + os.Getenv("PATH"),
-		envDatabaseURL + "=" + b.url, envTaskQueue + "=" + b.queue,
+		devstack.EnvDatabaseURL + "=" + b.url, devstack.EnvTaskQueue + "=" + b.queue,
 		"TEMPORAL_ADDRESS=" + b.server.Address, "TEMPORAL_NAMESPACE=" + b.server.Namespace,
 	}, env...)
 	return cmd, stdout, stderr
@@ -75,7 +76,8 @@ func TestCtrlCEndsTheWatchingAndNotTheRestore(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	select {
-	case <-done:
+	case err := <-done:
+		require.Error(t, err)
 	case <-time.After(20 * time.Second):
 		require.Fail(t, "the program does not end")
 	}

@@ -2,60 +2,86 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"rollcall/inventory"
 	"rollcall/runbook"
+	"rollcall/starter/ask"
+	"rollcall/starter/printer"
 )
 
 type resumeOptions struct {
 	*globals
 	operator
 	selectors
-	output        *format
+	output        *printer.Format
 	names         []string
 	all           bool
 	expectVersion string
-	requestID     string
-	dryRun        bool
-	timeout       time.Duration
+	request
+	dryRun  bool
+	timeout time.Duration
+	plan    planRun
 }
 
 func newResumeCommand(g *globals) *cobra.Command {
 	o := &resumeOptions{globals: g}
 	cmd := &cobra.Command{
-		Use:   "resume (device NAME... | device/NAME... | devices -l SELECTOR | devices --field-selector SELECTOR | devices --all)",
+		Use: "resume (device NAME... | device/NAME... | devices -l SELECTOR | devices --field-selector SELECTOR | " +
+			"devices --all)",
 		Short: "Resume devices that are paused because they are ahead of the backup",
-		Long: `Resumes devices that are ConflictPaused: each is rendered anew, past the version that it runs. It is your decision about the
-conflict that you saw, and is recorded with your name and reason; a device that is not paused is left alone. By name,
+		Long: `Resumes devices that are ConflictPaused: each is rendered again, past the version that it runs. It is your
+decision about the conflict that you saw, and is recorded with your name
+and reason; a device that is not paused is left alone. By name,
 selector or --all; every device gets its own answer.
 
-With selectors or --all, "matched" counts the paused devices that match, and "skipped" those that match but are not paused.
+With selectors or --all, "matched" counts the paused devices that match,
+and "skipped" those that match but are not paused.
 Each is then resumed only if it has still reported the version that was read when it was selected; a device that reports
 another meanwhile is refused (VersionChanged).
 
-Exit code 0: all that matched were resumed. 3: nothing matched, or nothing was paused. 4: some were refused, or it is not
-known whether they were resumed.`,
+With --plan it carries out a plan that "starter plan resume" has made, as a workflow that outlives this terminal.
+
+A resume of several devices that is interrupted is gone on with by the same command, under the same request id: who has
+answered is not asked again. How far it has come is kept below $XDG_STATE_HOME/rollcall for a day.
+
+Exit code 0: all that matched were resumed. 3: nothing matched, or nothing was paused. 4: some were refused, or it is
+not known whether they were resumed. 6: it was interrupted, and of some it is not known, or they were not asked.`,
 		Example: `  starter resume device web-7 --reason "checked on site" --expect-version 7
   starter resume device/web-7 device/web-8
   starter resume devices -l environment=production --dry-run
   starter resume devices --field-selector="metadata.owner=Fleet/web" --reason "ticket 4711" -o json
-  starter resume devices --all --as alice`,
-		Args:              cobra.MinimumNArgs(1),
+  starter resume devices --all --as alice
+  starter resume --plan ID --waves 5,10%,100% --soak 10m --max-failures 2
+  starter resume --continue ID --reason "looked at web-7"`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if o.plan.given() {
+				return cobra.NoArgs(cmd, args)
+			}
+			return cobra.MinimumNArgs(1)(cmd, args)
+		},
 		ValidArgsFunction: g.completeTargets(deviceKind),
 	}
 	o.operator.bind(cmd)
 	o.selectors.bind(cmd)
 	cmd.Flags().BoolVar(&o.all, "all", false, "every paused device of the organisation")
-	cmd.Flags().StringVar(&o.expectVersion, "expect-version", "", "reported `version` that you looked at; refused if the device has reported another since (one device only)")
-	cmd.Flags().StringVar(&o.requestID, "request-id", "", "`id` of this decision; the same one again gets the first answer (default a new one)")
+	cmd.Flags().StringVar(&o.expectVersion, "expect-version", "",
+		"reported `version` that you looked at; refused if the device has reported another since (one device only)")
+	o.request.bind(cmd)
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be resumed, and change nothing")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 20*time.Second, "how long to wait for the answer of one device")
-	o.output = bindFormat(cmd, outputJSON, outputYAML)
+	o.output = printer.BindFormat(cmd, printer.FormatJSON, printer.FormatYAML)
+	o.plan.bind(cmd)
 	cmd.RunE = run(func(ctx context.Context, args []string) error {
+		if o.plan.given() {
+			if err := o.operator.complete(o.io, cmd); err != nil {
+				return err
+			}
+			return o.runPlan(ctx)
+		}
 		if err := o.complete(cmd, args); err != nil {
 			return err
 		}
@@ -73,16 +99,16 @@ func (o *resumeOptions) complete(cmd *cobra.Command, args []string) error {
 	if err := o.selectors.complete(cmd, deviceKind); err != nil {
 		return err
 	}
-	if !cmd.Flags().Changed("request-id") {
-		o.requestID = uuid.NewString()
-	}
 	if err := o.validate(cmd.Flags().Changed("expect-version")); err != nil {
+		return err
+	}
+	if err := o.request.complete(cmd); err != nil {
 		return err
 	}
 	return o.operator.complete(o.io, cmd)
 }
 
-// validate refuses what nobody can have meant, above all everything where nobody asked for everything.
+// validate refuses what no one can have meant, above all everything where no one asked for everything.
 func (o *resumeOptions) validate(expects bool) error {
 	bulk := o.all || o.selectors.given()
 	switch {
@@ -96,8 +122,6 @@ func (o *resumeOptions) validate(expects bool) error {
 		return usagef("--expect-version is about one conflict: use it with the name of one device")
 	case expects && o.expectVersion == "":
 		return usagef("--expect-version is empty: give the version that you looked at, such as 7")
-	case o.requestID == "":
-		return usagef("--request-id is empty")
 	case o.timeout <= 0:
 		return usagef("--timeout %s: use more than nothing", o.timeout)
 	}
@@ -108,36 +132,42 @@ func (o *resumeOptions) validate(expects bool) error {
 }
 
 func (o *resumeOptions) run(ctx context.Context) error {
-	store, err := o.openStore(ctx)
+	store, orgID, err := o.openOrg(ctx)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	orgID, err := o.orgID(ctx, store)
-	if err != nil {
-		return err
-	}
 	targets, skipped, err := o.targets(ctx, store, orgID)
 	if err != nil {
 		return err
 	}
-	report := newResumeReport(orgID, skipped)
+	report := printer.NewResumeReport(orgID, skipped)
 	if o.dryRun {
 		lifecycles, err := readLifecycles(ctx, store, orgID, targets)
 		if err != nil {
 			return err
 		}
-		report.plan(targets, lifecycles, o.expectVersion)
-	} else if err := o.askAll(ctx, store, report, targets); err != nil {
+		report.Plan(targets, lifecycles, o.expectVersion)
+		return finishReport(o.globals, o.output, report)
+	}
+	command := []string{orgID, o.as, o.reason, o.label, o.field, fmt.Sprint(o.all)}
+	journal, targets := goOn(o.globals, &o.request, &report.Outcomes, "resume", command, o.names, targets,
+		func(d inventory.DevicePosition) string { return d.Name }, againDevice(orgID))
+	err = o.askAll(ctx, store, report, targets, journal)
+	o.endJournal(journal, &report.Outcomes, err)
+	if err != nil {
 		return err
 	}
-	return o.finish(report)
+	report.Interrupted = ctx.Err() != nil
+	return finishReport(o.globals, o.output, report)
 }
 
-// targets are the devices to ask, ordered by name. skipped is the number of those that match a selector but are not paused;
-// a device that was named is asked whatever its state, so that a refusal is put on its timeline.
-func (o *resumeOptions) targets(ctx context.Context, store *inventory.Store, orgID string) (targets []inventory.DeviceStanding, skipped int, err error) {
-	found, err := store.Standing(ctx, o.selectors.query(orgID, o.names))
+// targets are the devices to ask, ordered by name. skipped is the number of those that match a selector but are not
+// paused; a device that was named is asked whatever its state, so that a refusal is put on its timeline.
+func (o *resumeOptions) targets(
+	ctx context.Context, store *inventory.Store, orgID string,
+) (targets []inventory.DevicePosition, skipped int, err error) {
+	found, err := store.Position(ctx, o.selectors.query(orgID, o.names))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -156,18 +186,83 @@ func (o *resumeOptions) targets(ctx context.Context, store *inventory.Store, org
 
 // withMissing puts the names that the inventory does not hold among those that it does, in the order in which they were
 // named: a workflow may still wait for a device that was deleted.
-func withMissing(found []inventory.DeviceStanding, orgID string, names []string) []inventory.DeviceStanding {
-	known := make(map[string]inventory.DeviceStanding, len(found))
+func withMissing(found []inventory.DevicePosition, orgID string, names []string) []inventory.DevicePosition {
+	known := make(map[string]inventory.DevicePosition, len(found))
 	for _, d := range found {
 		known[d.Name] = d
 	}
-	targets := make([]inventory.DeviceStanding, len(names))
+	targets := make([]inventory.DevicePosition, len(names))
 	for i, name := range names {
 		d, ok := known[name]
 		if !ok {
-			d = inventory.DeviceStanding{OrgID: orgID, Name: name}
+			d = inventory.DevicePosition{OrgID: orgID, Name: name}
 		}
 		targets[i] = d
 	}
 	return targets
+}
+
+// askAll asks every target's workflow and puts the answers into the report.
+func (o *resumeOptions) askAll(
+	ctx context.Context, store *inventory.Store, report *printer.ResumeReport, targets []inventory.DevicePosition,
+	journal *ask.Journal,
+) error {
+	if len(targets) == 0 {
+		return nil
+	}
+	c, err := o.dialWorkers(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	decided, err := o.operator.decide(ctx, o.globals, c, runbook.DecisionInput{
+		Act: runbook.ActResume, OrgID: targets[0].OrgID, Targets: o.decisionTargets(targets),
+	})
+	if err != nil {
+		return err
+	}
+	a := &ask.Resumer{
+		Client: c, Store: store, RequestID: o.requestID, AsSelected: len(o.names) == 0, Timeout: o.timeout,
+		StartUntil: time.Now().Add(ask.StartTimeout),
+		Request:    runbook.ResumeRequest{ExpectVersion: o.expectVersion}, Decided: decided,
+		Journal: journal,
+	}
+	for i, answer := range ask.Each(ctx, o.io, targets, a.Ask) {
+		report.Add(targets[i], answer)
+	}
+	return nil
+}
+
+// decisionTargets are the devices with the versions that each one's message expects.
+func (o *resumeOptions) decisionTargets(targets []inventory.DevicePosition) []runbook.DecisionTarget {
+	all := make([]runbook.DecisionTarget, len(targets))
+	for i, d := range targets {
+		all[i] = runbook.DecisionTarget{Name: d.Name, Version: o.expectVersion}
+		if len(o.names) == 0 {
+			all[i].Version = runbook.OrZero(d.Reported)
+		}
+	}
+	return all
+}
+
+// readLifecycles reads the status.lifecycle.status of devices, by name.
+func readLifecycles(
+	ctx context.Context, store *inventory.Store, orgID string, targets []inventory.DevicePosition,
+) (map[string]string, error) {
+	lifecycles := make(map[string]string, len(targets))
+	if len(targets) == 0 {
+		return lifecycles, nil
+	}
+	names := make([]string, len(targets))
+	for i, d := range targets {
+		names[i] = d.Name
+	}
+	devices, err := store.Devices(ctx, inventory.Query{OrgID: orgID, Names: names})
+	if err != nil {
+		return nil, fmt.Errorf("read the devices' lifecycles: %w", err)
+	}
+	for _, d := range devices {
+		lifecycles[d.Metadata.Name] = printer.ReadDeviceStatus(d.Status).Lifecycle.Status
+	}
+	return lifecycles, nil
 }

@@ -3,27 +3,33 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/workflowservice/v1"
 
-	"rollcall/devenv/devtest"
+	"rollcall/internal/devenv/devtest"
 	"rollcall/runbook"
+	"rollcall/starter/ask"
+	"rollcall/starter/printer"
 )
 
-// pausedBench is a world with a worker in which the restore "first" runs. web-1 to web-3 are paused (5, 7), web-4 waits,
-// web-5 is back.
+// pausedBench is a world with a worker in which the restore "first" runs. web-1 to web-3 are paused (5, 7), web-4
+// waits, web-5 is back.
 func pausedBench(t *testing.T) (b *bench, stopWorker func()) {
 	t.Helper()
 	b = newTemporalBench(t)
 	stopWorker = b.work()
 	b.give(
-		device{name: "web-1", version: "5", labels: "site: berlin"}, device{name: "web-2", version: "5", labels: "site: berlin"},
-		device{name: "web-3", version: "5", labels: "site: paris"}, device{name: "web-4", version: "5", labels: "site: berlin"},
+		device{name: "web-1", version: "5", labels: "site: berlin"},
+		device{name: "web-2", version: "5", labels: "site: berlin"},
+		device{name: "web-3", version: "5", labels: "site: paris"},
+		device{name: "web-4", version: "5", labels: "site: berlin"},
 		device{name: "web-5", version: "5", labels: "site: rome"},
 	)
 	b.restored("first")
@@ -34,12 +40,13 @@ func pausedBench(t *testing.T) (b *bench, stopWorker func()) {
 	return b, stopWorker
 }
 
-func (b *bench) resume(args ...string) (resumeReport, int) {
+func (b *bench) resume(args ...string) (printer.ResumeReport, int) {
 	b.t.Helper()
 	o := b.run(append([]string{"resume", "-o", "json", "--as", "alice"}, args...)...)
-	var report resumeReport
+	var report printer.ResumeReport
 	o.json(b.t, &report)
-	require.Equal(b.t, report.Matched, len(report.Resumed)+len(report.Refused)+len(report.WouldResume), o.stdout)
+	require.Equal(b.t, report.Matched, len(report.Resumed)+len(report.Refused)+len(report.Unknown)+len(report.NotAsked)+
+		len(report.WouldResume), o.stdout)
 	return report, o.code
 }
 
@@ -121,7 +128,7 @@ func TestResumeAll(t *testing.T) {
 
 func mustState(t *testing.T, b *bench, name string) runbook.State {
 	t.Helper()
-	d, err := standingOf(t.Context(), b.store, runbook.DefaultOrgID, name)
+	d, err := ask.PositionOf(t.Context(), b.store, runbook.DefaultOrgID, name)
 	require.NoError(t, err)
 	return d.State
 }
@@ -132,7 +139,7 @@ func TestResumeDryRunChangesNothing(t *testing.T) {
 	report, code := b.resume("devices", "--all", "--dry-run")
 	require.Equal(t, 0, code)
 	require.True(t, report.DryRun)
-	require.Equal(t, []plannedDevice{
+	require.Equal(t, []printer.PlannedDevice{
 		{Name: "web-1", RestoredVersion: "5", ReportedVersion: "7", NextVersion: "8"},
 		{Name: "web-2", RestoredVersion: "5", ReportedVersion: "7", NextVersion: "8"},
 		{Name: "web-3", RestoredVersion: "5", ReportedVersion: "7", NextVersion: "8"},
@@ -188,10 +195,12 @@ func TestAResumeThatNobodyAnswersIsUnknownAndCanBeAskedAgain(t *testing.T) {
 	report, code := b.resume("device", "web-1", "--reason", "it's fine", "--timeout", "1s", "--request-id", "decision-1")
 	require.Equal(t, 4, code)
 	require.Less(t, time.Since(begin), 10*time.Second)
-	refused := report.Refused[0]
+	require.Empty(t, report.Refused, "no one has said no")
+	refused := report.Unknown[0]
 	require.Equal(t, runbook.CodeOutcomeUnknown, refused.Code)
 	require.Contains(t, refused.Message, "outcome unknown")
-	require.Contains(t, refused.Message, `starter resume device web-1 --request-id decision-1 --as alice --reason 'it'\''s fine'`)
+	require.Contains(t, refused.Message,
+		`starter resume device web-1 --request-id decision-1 --as alice --reason 'it'\''s fine'`)
 
 	b.work()
 	b.until("web-1", runbook.StateNormal)
@@ -214,8 +223,8 @@ func TestOtherVerbsSayThatTheirOutcomeIsUnknown(t *testing.T) {
 	require.Contains(t, refused.stderr, `"05" is not a version`)
 	unknown := b.run("reconnect", "device", "web-4", "--rendered-version", "5", "--timeout", "1s")
 	require.Equal(t, 1, unknown.code)
-	require.Contains(t, unknown.stderr, "outcome unknown: the report is kept for the workflow")
-	require.Contains(t, unknown.stderr, "starter describe device web-4")
+	require.Contains(t, unknown.stderr, "outcome unknown: no answer within 1s; the decision may yet be carried out")
+	require.Regexp(t, `starter reconnect device web-4 --request-id \S+ --as tester --rendered-version 5`, unknown.stderr)
 	require.Empty(t, unknown.stdout)
 	var wait sync.WaitGroup
 	for _, line := range []string{"withdraw device web-4 --force --timeout 1s", "cancel first --reason x --timeout 1s"} {
@@ -243,10 +252,10 @@ func TestARestoreWithoutAWorkerIsStartedAndSaysSo(t *testing.T) {
 	require.Contains(t, o.stderr, "no worker on task queue")
 	b.work()
 	b.until("web-1", runbook.StateAwaitingReconnect)
-	require.Equal(t, 0, b.run("cancel", "first", "--reason", "x").code)
+	b.ok("cancel", "first", "--reason", "x")
 }
 
-// TestARestoreBeforeTheFirstWorker is started in a namespace in which nobody has registered search attributes.
+// TestARestoreBeforeTheFirstWorker is started in a namespace in which no one has registered search attributes.
 func TestARestoreBeforeTheFirstWorker(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -258,20 +267,69 @@ func TestARestoreBeforeTheFirstWorker(t *testing.T) {
 	b.work()
 	b.until("web-1", runbook.StateAwaitingReconnect)
 	require.Eventually(t, func() bool {
-		found, err := b.client.ListWorkflow(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{Query: `RestoreId = "first" and WorkflowType = "RestoreWorkflow"`})
+		found, err := b.client.ListWorkflow(t.Context(),
+			&workflowservice.ListWorkflowExecutionsRequest{Query: `RestoreId = "first" and WorkflowType = "RestoreWorkflow"`})
 		return err == nil && len(found.GetExecutions()) == 1
-	}, 20*time.Second, 100*time.Millisecond, "the workflow has made itself searchable")
+	}, 2*time.Minute, 100*time.Millisecond, "the workflow has made itself searchable")
 }
 
 func TestAnInterruptedResumeSaysWhatIsKnown(t *testing.T) {
 	t.Parallel()
 	b, stopWorker := pausedBench(t)
 	stopWorker()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
+	b.state = t.TempDir()
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	var asked atomic.Int32
+	b.hooks = &hooks{update: func(string) {
+		if asked.Add(1) == 3 {
+			interrupt()
+		}
+	}}
 	o := b.runWith(ctx, "", "resume", "devices", "--all", "--as", "alice")
-	require.Equal(t, 4, o.code)
-	require.Equal(t, 3, strings.Count(o.stdout, "OutcomeUnknown"), o.stdout)
+	b.hooks = nil
+	require.Equal(t, 6, o.code, o.stderr)
+	require.Equal(t, 3, strings.Count(o.stdout,
+		"unknown (OutcomeUnknown): outcome unknown: interrupted before the answer came"), o.stdout)
+	require.Contains(t, o.stdout, "3 devices asked: 0 resumed, 0 refused, 3 unknown; 2 more matched")
+	require.Contains(t, o.stderr, "the same command asks those that have not answered, under request id ")
+
+	// The same command goes on with those who have not answered.
+	b.work()
+	again := b.run("resume", "devices", "--all", "--as", "alice", "-o", "json")
+	require.Equal(t, 0, again.code, again.stderr)
+	require.Contains(t, again.stderr, "going on with the resume of")
+	var report printer.ResumeReport
+	again.json(t, &report)
+	require.ElementsMatch(t, []string{"web-1", "web-2", "web-3"}, report.Resumed)
+	left, err := filepath.Glob(filepath.Join(b.state, "rollcall", "commands", "*"))
+	require.NoError(t, err)
+	require.Empty(t, left, "there is nothing left to go on with")
+	require.Equal(t, 3, b.run("resume", "devices", "--all", "--as", "alice").code)
+}
+
+// What a killed command has left behind is gone on with: who has answered is not asked again.
+func TestAKilledResumeIsGoneOnWith(t *testing.T) {
+	t.Parallel()
+	b, _ := pausedBench(t)
+	b.state = t.TempDir()
+	command := []string{runbook.DefaultOrgID, "alice", "", "", "", "true"}
+	j, err := ask.OpenJournal(filepath.Join(b.state, "rollcall", "commands"), b.url,
+		append([]string{"resume"}, command...), time.Now())
+	require.NoError(t, err)
+	j.Asking("web-1", "7")
+	j.Answered("web-1")
+	j.Asking("web-2", "6") // which is not what it reports now
+	report, code := b.resume("devices", "--all")
+	require.Equal(t, 4, code)
+	require.Equal(t, []string{"web-3"}, report.Resumed)
+	require.Equal(t, 1, report.AnsweredBefore)
+	require.Equal(t, runbook.CodeVersionChanged, report.Refused[0].Code, "the decision is about what was asked")
+	require.Equal(t, runbook.StateConflictPaused, mustState(t, b, "web-1"), "it has answered, and is not asked again")
+	// All have answered now: the next one is a new decision.
+	report, code = b.resume("devices", "--all")
+	require.Equal(t, 0, code)
+	require.ElementsMatch(t, []string{"web-1", "web-2"}, report.Resumed)
 }
 
 // TestAFleetWhoseWorkersAreAwayIsNotAskedToTheLast keeps a decision from lying in wait for devices by the thousand.
@@ -279,7 +337,7 @@ func TestAFleetWhoseWorkersAreAwayIsNotAskedToTheLast(t *testing.T) {
 	t.Parallel()
 	b := newTemporalBench(t)
 	stopWorker := b.work()
-	const fleet = asksAtOnce + 8
+	const fleet = ask.AsksAtOnce + 8
 	var devices []device
 	for i := range fleet {
 		devices = append(devices, device{name: fmt.Sprintf("web-%02d", i), version: "5"})
@@ -296,8 +354,9 @@ func TestAFleetWhoseWorkersAreAwayIsNotAskedToTheLast(t *testing.T) {
 	b.terminal = true
 	o := b.run("resume", "devices", "--all", "--timeout", "1s")
 	require.Equal(t, 4, o.code)
-	require.Equal(t, asksAtOnce, strings.Count(o.stdout, "OutcomeUnknown"))
-	require.Equal(t, 8, strings.Count(o.stdout, "not asked"))
+	require.Equal(t, ask.AsksAtOnce, strings.Count(o.stdout, "OutcomeUnknown"))
+	require.Equal(t, 8, strings.Count(o.stdout, ": not asked: none of the devices asked before has answered"))
+	require.Contains(t, o.stdout, "32 devices asked: 0 resumed, 0 refused, 32 unknown, 8 not asked")
 	require.Contains(t, o.stderr, "40/40", "a person sees that something happens")
 }
 
@@ -308,14 +367,16 @@ func TestNamesThatAreNotPlain(t *testing.T) {
 	b.work()
 	names := []string{"a'b; rm -rf $(x)", "two words", "device/web", "%2F?x=1#y", strings.Repeat("n", 253)}
 	for _, name := range names {
-		_, err := b.store.DB().ExecContext(t.Context(), `insert into devices (org_id, name, annotations, status) values ($1, $2, '{"device-controller/renderedVersion": "5"}', '{}')`,
+		_, err := b.store.DB().ExecContext(t.Context(),
+			`insert into devices (org_id, name, annotations, status) values ($1, $2,
+				'{"device-controller/renderedVersion": "5"}', '{}')`,
 			runbook.DefaultOrgID, name)
 		require.NoError(t, err)
 	}
 	b.restored("first")
 	for _, name := range names {
 		b.reported(name, "7", runbook.StateConflictPaused)
-		require.Contains(t, b.ok("describe", "device", name), quote(name))
+		require.Contains(t, b.ok("describe", "device", name), printer.Quote(name))
 		require.Contains(t, b.ok("get", "device", name), name[:1])
 		require.Equal(t, "device/"+name+"\n", b.ok("get", "device/"+name, "-o", "name"))
 		report, code := b.resume("device", name, "--expect-version", "7")

@@ -4,24 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"rollcall/inventory"
+	"rollcall/inventory/selector"
 	"rollcall/runbook"
 	"rollcall/simulator"
+	"rollcall/starter/demo"
+	"rollcall/starter/devstack"
+	"rollcall/starter/printer"
 )
 
 type simulateOptions struct {
 	*globals
-	output                           *format
+	output                           *printer.Format
 	gateway, caCert, caKey, scenario string
 	devices                          int
 	seed                             uint64
 	lasts                            time.Duration
-	untilAnswered, verbose           bool
+	untilAnswered, brisk, verbose    bool
 }
 
 func newSimulateCommand(g *globals) *cobra.Command {
@@ -29,10 +34,13 @@ func newSimulateCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "simulate",
 		Short: "Be the agents of a fleet that comes back, over the gateway",
-		Long: `Runs agents as real HTTP clients with certificates of their own, which do what those of Flight Control do: they poll the
-gateway, report what they run, apply what they are served, fail at it, reboot, lose their connection, and enroll anew where
-the service does not know them. Names and restored versions are read from the database, in the order of the names; agents
-beyond those enroll, and wait for your approval. The certificates are signed by the authority that you name; in the folder of
+		Long: `Runs agents as real HTTP clients with certificates of their own, which do what those of Flight Control do: they
+poll the gateway, report what they run, apply what they are served, fail at it, reboot, lose their connection,
+and enroll again where
+the service does not know them. Names and restored versions are read from the database,
+in the order of the names; agents
+beyond those enroll, and wait for your approval. The certificates are signed by the authority that you name; in the
+folder of
 a running "starter dev" it, the gateway and the database are found.
 
 A scenario file says how many are ahead, equal, behind, never deployed or never back, when they come back, and how they
@@ -48,15 +56,19 @@ Ends with --for, with --until-answered, or with Ctrl-C, and prints what the agen
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&o.devices, "devices", 0, "`number` of agents (default one for each device in the database)")
-	flags.StringVar(&o.gateway, "gateway", "", "`URL` of the gateway (default $"+envGatewayURL+")")
-	flags.StringVar(&o.caCert, "ca-cert", "", "PEM `file` of the authority's certificate (default $"+envCACert+")")
-	flags.StringVar(&o.caKey, "ca-key", "", "PEM `file` of its key (default $"+envCAKey+")")
+	flags.StringVar(&o.gateway, "gateway", "", "`URL` of the gateway (default $"+devstack.EnvGatewayURL+")")
+	flags.StringVar(&o.caCert, "ca-cert", "",
+		"PEM `file` of the authority's certificate (default $"+devstack.EnvCACert+")")
+	flags.StringVar(&o.caKey, "ca-key", "", "PEM `file` of its key (default $"+devstack.EnvCAKey+")")
 	flags.Uint64Var(&o.seed, "seed", 1, "`number` that chance is drawn from")
 	flags.StringVar(&o.scenario, "scenario", "", "YAML `file` that says what the agents do")
 	flags.DurationVar(&o.lasts, "for", 0, "end after this `time` (default only with Ctrl-C)")
-	flags.BoolVar(&o.untilAnswered, "until-answered", false, "end when no device that has come back awaits its reconnect any more")
+	flags.BoolVar(&o.untilAnswered, "until-answered", false,
+		"end when no device that has come back awaits its reconnect any more")
+	flags.BoolVar(&o.brisk, "brisk", false,
+		"agents wait a second or two where Flight Control's wait for longer, as in a demo")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "write each agent's decisions to stderr")
-	o.output = bindFormat(cmd, outputJSON, outputYAML)
+	o.output = printer.BindFormat(cmd, printer.FormatJSON, printer.FormatYAML)
 	cmd.RunE = run(func(ctx context.Context, _ []string) error { return o.run(ctx, cmd) })
 	return cmd
 }
@@ -84,15 +96,11 @@ func (o *simulateOptions) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	store, err := o.openStore(ctx)
+	store, orgID, err := o.openOrg(ctx)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	orgID, err := o.orgID(ctx, store)
-	if err != nil {
-		return err
-	}
 	if err := o.equip(ctx, store, orgID, &cfg); err != nil {
 		return err
 	}
@@ -109,13 +117,14 @@ func (o *simulateOptions) run(ctx context.Context, cmd *cobra.Command) error {
 // config is all that can be said without the database.
 func (o *simulateOptions) config() (simulator.Config, error) {
 	cfg := simulator.Config{Scenario: simulator.DefaultScenario(), Seed: o.seed}
+	if o.brisk {
+		cfg.Timing = simulator.BriskTiming()
+	}
 	if o.scenario != "" {
-		// A demo's file is one, with what is no agent's doing beside it.
-		var plan demoPlan
-		if err := simulator.ReadScenario(o.here(o.scenario), &plan); err != nil {
+		var err error
+		if cfg.Scenario, err = simulator.ReadScenario(o.here(o.scenario)); err != nil {
 			return cfg, err
 		}
-		cfg.Scenario = plan.Scenario
 	}
 	signing := &certOptions{globals: o.globals, caCert: o.caCert, caKey: o.caKey}
 	var err error
@@ -123,10 +132,12 @@ func (o *simulateOptions) config() (simulator.Config, error) {
 		return cfg, err
 	}
 	if cfg.Gateway = o.gateway; cfg.Gateway == "" {
-		cfg.Gateway, _ = o.io.Env(envGatewayURL)
+		cfg.Gateway, _ = o.io.Env(devstack.EnvGatewayURL)
 	}
 	if cfg.Gateway == "" {
-		return cfg, fmt.Errorf("no gateway is known: set --gateway (or %s), or run the command in the folder of a running `starter dev`", envGatewayURL)
+		return cfg,
+			fmt.Errorf("no gateway is known: set --gateway (or %s), or run the command in the folder of a running `starter dev`",
+				devstack.EnvGatewayURL)
 	}
 	if o.verbose {
 		cfg.Logger = slog.New(slog.NewTextHandler(o.io.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -140,12 +151,14 @@ func (o *simulateOptions) here(path string) string {
 
 // equip says which devices have agents: the first ones by name, and all that the scenario names. Where there are fewer
 // than are wanted the others enroll.
-func (o *simulateOptions) equip(ctx context.Context, store *inventory.Store, orgID string, cfg *simulator.Config) error {
+func (o *simulateOptions) equip(ctx context.Context, store *inventory.Store, orgID string,
+	cfg *simulator.Config,
+) error {
 	found, err := store.Devices(ctx, inventory.Query{OrgID: orgID})
 	if err != nil {
 		return err
 	}
-	devices, err := agentsOf(found)
+	devices, err := demo.AgentsOf(found)
 	if err != nil {
 		return err
 	}
@@ -165,26 +178,10 @@ func (o *simulateOptions) equip(ctx context.Context, store *inventory.Store, org
 		}
 	}
 	if len(cfg.Devices)+cfg.Extra == 0 {
-		return errors.New("there is no device in the database: import a fleet, or say with --devices how many agents are to enroll")
+		return errors.New("there is no device in the database: import a fleet, or say with --devices how many agents " +
+			"are to enroll")
 	}
 	return nil
-}
-
-// agentsOf are the devices that have an agent: one that is being taken out of service has none that would come back.
-func agentsOf(found []inventory.Resource) ([]simulator.Device, error) {
-	var devices []simulator.Device
-	for _, d := range found {
-		lifecycle, err := lifecycleOf(d)
-		if err != nil {
-			return nil, err
-		}
-		if runbook.Eligible(d.Metadata.DeletionTimestamp != nil, lifecycle) {
-			devices = append(devices, simulator.Device{
-				Name: d.Metadata.Name, Restored: d.Metadata.Annotations[runbook.AnnotationRenderedVersion], Status: d.Status,
-			})
-		}
-	}
-	return devices, nil
 }
 
 // missing complains of devices that the scenario names and that are not there.
@@ -203,4 +200,77 @@ func missing(scenario simulator.Scenario, devices []simulator.Device) error {
 		return fmt.Errorf("the scenario speaks of devices that are not in the database, or are out of service: %q", not)
 	}
 	return nil
+}
+
+// answeredEvery is how often the database is asked whether all devices have been answered.
+const answeredEvery = time.Second
+
+// errAnswered and errTimeIsUp are how a simulation ends that has reached its end.
+var (
+	errAnswered = errors.New("every device that came back was answered")
+	errTimeIsUp = errors.New("the time is up")
+)
+
+// live runs the agents to their end, which Ctrl-C is, too, and prints what they did.
+func (o *simulateOptions) live(ctx context.Context, store *inventory.Store, orgID string,
+	fleet *simulator.Fleet,
+) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if o.lasts > 0 {
+		timer := time.AfterFunc(o.lasts, func() { cancel(errTimeIsUp) })
+		defer timer.Stop()
+	}
+	ended := make(chan simulator.Summary, 1)
+	go func() { ended <- fleet.Run(ctx) }()
+	tick := time.NewTicker(answeredEvery)
+	defer tick.Stop()
+	view := printer.NewSimulation(o.io, fleet)
+	for {
+		select {
+		case s := <-ended:
+			view.Close()
+			// How the agents stood while they lived says more than that they have ended.
+			s.States = view.Last.States
+			return o.output.Print(o.io.Stdout, s, func(w io.Writer) error { return printer.PrintSimulation(w, s) })
+		case <-tick.C:
+		}
+		view.Show(fleet.Summary())
+		if o.untilAnswered && ctx.Err() == nil {
+			answered, err := allAnswered(ctx, store, orgID, fleet)
+			if err != nil {
+				fmt.Fprintf(o.io.Stderr, "warning: %v\n", err) // a database that is away for a moment ends no agent
+			}
+			if answered {
+				cancel(errAnswered)
+			}
+		}
+	}
+}
+
+// allAnswered reports whether all agents are back, and none of their devices awaits its reconnect. Those that ask to
+// be let in wait for a human.
+func allAnswered(ctx context.Context, store *inventory.Store, orgID string, fleet *simulator.Fleet) (bool, error) {
+	s := fleet.Summary()
+	if s.Back < int64(s.Agents-s.Fates[simulator.NeverBack]-s.Fates[simulator.Straggler]) {
+		return false, nil
+	}
+	waiting, err := selector.ParseFieldSelector("devices", "status.summary.status="+string(runbook.StateAwaitingReconnect))
+	if err != nil {
+		return false, err
+	}
+	standing, err := store.Position(ctx, inventory.Query{OrgID: orgID, Fields: waiting})
+	if err != nil {
+		return false, err
+	}
+	waits := make(map[string]bool, len(standing))
+	for _, d := range standing {
+		waits[d.Name] = true
+	}
+	for _, p := range fleet.Plans() {
+		if waits[p.Name] && p.Fate != simulator.NeverBack && p.Fate != simulator.Straggler {
+			return false, nil
+		}
+	}
+	return true, nil
 }

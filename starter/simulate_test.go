@@ -11,11 +11,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"rollcall/authority"
 	"rollcall/gateway/agentapi"
+	"rollcall/internal/authority"
 	"rollcall/inventory"
 	"rollcall/runbook"
 	"rollcall/simulator"
+	"rollcall/starter/printer"
 )
 
 // agents serves the bench's devices over TLS, and returns the flags that find it.
@@ -61,10 +62,11 @@ func (b *bench) behind() []string {
 	require.NoError(b.t, err)
 	var behind []string
 	for _, d := range found {
-		status := readDeviceStatus(d.Status)
+		status := printer.ReadDeviceStatus(d.Status)
 		rendered := d.Metadata.Annotations[runbook.AnnotationRenderedVersion]
 		if rendered == "5" || status.Config.RenderedVersion != rendered || status.Updated.Status != runbook.UpdatedUpToDate {
-			behind = append(behind, fmt.Sprintf("%s: %s of %s, %s", d.Metadata.Name, status.Config.RenderedVersion, rendered, status.Updated.Status))
+			behind = append(behind,
+				fmt.Sprintf("%s: %s of %s, %s", d.Metadata.Name, status.Config.RenderedVersion, rendered, status.Updated.Status))
 		}
 	}
 	return behind
@@ -74,8 +76,11 @@ func TestSimulatedAgentsPlayARollCallToItsEnd(t *testing.T) {
 	t.Parallel()
 	b := newTemporalBench(t)
 	b.work()
-	args := append([]string{"simulate", "--scenario", "scenario.yaml", "--seed", "4", "-o", "json"}, b.agents()...)
-	b.write("scenario.yaml", "{fleet: {ahead: 4, behind: 4, neverDeployed: 2}, backWithinSeconds: 1, applySeconds: [0.05, 0.2], rebooting: {share: 2, awaySeconds: 0.2}}")
+	args := append([]string{"simulate", "--scenario", "scenario.yaml", "--seed", "4", "--brisk", "-o", "json"},
+		b.agents()...)
+	b.write("scenario.yaml",
+		"{fleet: {ahead: 4, behind: 4, neverDeployed: 2}, backWithinSeconds: 1, applySeconds: [0.05, 0.2], rebooting: "+
+			"{share: 2, awaySeconds: 0.2}}")
 	b.fleetOf(20)
 	b.restored("night")
 
@@ -83,7 +88,9 @@ func TestSimulatedAgentsPlayARollCallToItsEnd(t *testing.T) {
 	var s simulator.Summary
 	b.runWith(t.Context(), "", append(args, "--until-answered")...).json(t, &s)
 	// then those that are ahead wait for a human, and the others are back.
-	require.Equal(t, map[simulator.Fate]int{simulator.Ahead: 4, simulator.Behind: 4, simulator.NeverDeployed: 2, simulator.Equal: 10}, s.Fates)
+	require.Equal(t,
+		map[simulator.Fate]int{simulator.Ahead: 4, simulator.Behind: 4, simulator.NeverDeployed: 2, simulator.Equal: 10},
+		s.Fates)
 	require.Equal(t, int64(20), s.Back)
 	tally := b.tally("night").Counts
 	require.Equal(t, int64(4), tally[runbook.StateConflictPaused], tally)
@@ -96,11 +103,15 @@ func TestSimulatedAgentsPlayARollCallToItsEnd(t *testing.T) {
 	go func() { ended <- b.runWith(ctx, "", args...) }()
 	b.ok("resume", "devices", "--all", "--reason", "checked on site")
 	// then each device runs what was rendered for it, and the roll call is over.
-	require.Eventually(t, func() bool { return len(b.behind()) == 0 }, devStartLimit, 50*time.Millisecond, "devices stay behind")
-	require.Eventually(t, func() bool { return b.tally("night").State == runbook.RestoreCompleted }, devStartLimit, 50*time.Millisecond)
+	require.Eventually(t, func() bool {
+		return len(b.behind()) == 0
+	}, devStartLimit, 50*time.Millisecond, "devices stay behind")
+	require.Eventually(t, func() bool {
+		return b.tally("night").State == runbook.RestoreCompleted
+	}, devStartLimit, 50*time.Millisecond)
 	end()
 	o := <-ended
-	require.Equal(t, exitOK, o.code, "Ctrl-C is how it ends: %s", o.stderr)
+	require.Equal(t, printer.ExitOK, o.code, "Ctrl-C is how it ends: %s", o.stderr)
 	o.json(t, &s)
 	require.GreaterOrEqual(t, s.Applied, int64(4))
 	require.Zero(t, s.Errors, s.LastError)
@@ -116,11 +127,12 @@ func TestSimulateSendsWhatIsNoVersionAsItStands(t *testing.T) {
 	b.fleetOf(3)
 	b.restored("night")
 	require.Eventually(t, func() bool {
-		_, err := b.client.DescribeWorkflowExecution(t.Context(), runbook.DeviceWorkflowID(runbook.DefaultOrgID, "web-01"), "")
+		_, err := b.client.DescribeWorkflowExecution(t.Context(), runbook.DeviceWorkflowID(runbook.DefaultOrgID, "web-01"),
+			"")
 		return err == nil
-	}, devStartLimit, 50*time.Millisecond, "somebody waits for it; else its only report could be sent away")
+	}, devStartLimit, 50*time.Millisecond, "someone waits for it; else its only report could be sent away")
 	o := b.run(append(args, "--until-answered", "--for", "4s")...)
-	require.Equal(t, exitOK, o.code, o.stderr)
+	require.Equal(t, printer.ExitOK, o.code, o.stderr)
 	require.Regexp(t, `AGENTS +2 for ([4-9]|\d\d) s`, o.stdout, "it is back, and was never answered")
 	require.Regexp(t, `fates +1 named, 1 neverBack`, o.stdout)
 	require.NotRegexp(t, ` 0 requests refused`, o.stdout)
@@ -146,19 +158,23 @@ func TestSimulateSaysWhatIsMissing(t *testing.T) {
 		args []string
 		says string
 	}{
-		"no authority":                {gateway, "no certificate authority is known"},
-		"no gateway":                  {authorities, "no gateway is known"},
-		"nobody there":                {append([]string{"--gateway", "https://127.0.0.1:1"}, authorities...), "reach the gateway"},
-		"another authority":           {append([]string{"--ca-cert", "other/ca.crt", "--ca-key", "other/ca.key"}, gateway...), "certificate"},
+		"no authority": {gateway, "no certificate authority is known"},
+		"no gateway":   {authorities, "no gateway is known"},
+		"no one there": {
+			append([]string{"--gateway", "https://127.0.0.1:1"}, authorities...), "reach the gateway",
+		},
+		"another authority": {
+			append([]string{"--ca-cert", "other/ca.crt", "--ca-key", "other/ca.key"}, gateway...), "certificate",
+		},
 		"no such scenario":            {append([]string{"--scenario", "none.yaml"}, flags...), "none.yaml"},
-		"a field that nobody knows":   {append([]string{"--scenario", "typo.yaml"}, flags...), "ahed"},
+		"a field that no one knows":   {append([]string{"--scenario", "typo.yaml"}, flags...), "ahed"},
 		"a device that is not there":  {append([]string{"--scenario", "stranger.yaml"}, flags...), `["web-9"]`},
 		"more fates than devices":     {append([]string{"--scenario", "many.yaml"}, flags...), "more devices than the 2"},
-		"an organisation of nobody's": {append([]string{"--org", "acme"}, flags...), "acme"},
+		"an organisation of no one's": {append([]string{"--org", "acme"}, flags...), "acme"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := b.run(append([]string{"simulate", "--for", "1s"}, c.args...)...)
-			require.Equal(t, exitFailed, o.code, o.stderr)
+			require.Equal(t, printer.ExitFailed, o.code, o.stderr)
 			require.Contains(t, o.stderr, c.says)
 			require.Empty(t, o.stdout)
 		})

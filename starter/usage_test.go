@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
+
+	"rollcall/internal/version"
 )
 
 // runBare runs a command line where there is no database and no Temporal.
@@ -22,40 +24,50 @@ func runBare(t *testing.T, args ...string) outcome {
 func TestUsageErrorsExitWith2AndSayWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct{ line, says string }{
-		"no such command":               {"frobnicate", `unknown command "frobnicate"`},
-		"no such flag":                  {"status --frob", "unknown flag: --frob"},
-		"too many arguments":            {"status a b", "accepts at most 1 arg"},
-		"unknown output format":         {"status -o toml", `unknown output format "toml": use one of json, yaml`},
-		"wide is for get only":          {"status -o wide", "unknown output format"},
-		"get nothing":                   {"get", "requires at least 1 arg"},
-		"get an unknown kind":           {"get repositories", `unknown kind "repositories": use one of devices, fleets, enrollmentrequests, events`},
-		"get two kinds":                 {"get device/a fleet/b", "only one kind"},
-		"get mixed forms":               {"get device/a b", "not KIND/NAME"},
-		"get an empty name":             {"get device/", "a name is empty"},
-		"get fewer than none":           {"get devices --limit -1", "--limit -1"},
-		"get by empty selector":         {"get devices --selector=", "--selector is empty"},
-		"get by empty field selector":   {"get devices --field-selector=", "--field-selector is empty"},
-		"get by a comma":                {"get devices -l ,", "--selector"},
-		"get by a broken selector":      {"get devices -l a==b==c", "--selector"},
-		"get by an unknown field":       {"get devices --field-selector=spec.os=1", "spec.os"},
-		"get fleets by device fields":   {"get fleets --field-selector=status.summary.status=Online", "status.summary.status"},
-		"import nothing":                {"import", "-f FILE"},
-		"create the default org":        {"import -f - --create-org", "--create-org needs --org"},
-		"restore with an argument":      {"restore first", "unknown command"},
-		"restore with a bad id":         {"restore --id a/b", "cannot be used"},
-		"restore with an empty id":      {"restore --id=", "cannot be used"},
-		"restore in giant batches":      {"restore --batch-size 99999", "--batch-size 99999"},
-		"restore, below 0 at once":      {"restore --batches-at-once -1", "--batches-at-once -1"},
-		"restore, too many at once":     {"restore --batches-at-once 33", "--batches-at-once 33"},
-		"restore in negative batches":   {"restore --batch-size -1", "--batch-size -1"},
-		"restore with a hasty watch":    {"restore --watch-interval 1ms", "--watch-interval"},
-		"restore with an early watch":   {"restore --watch-interval -1s", "--watch-interval"},
-		"restore by nobody":             {"restore --as=", "--as is empty"},
-		"status of fewer than none":     {"status --longest -1", "--longest -1"},
-		"describe nothing":              {"describe", "requires at least 1 arg"},
-		"describe no name":              {"describe device", "name one device"},
-		"describe two":                  {"describe device a b", "name one device"},
-		"describe a fleet":              {"describe fleet web", `unknown kind "fleet": use one of devices`},
+		"no such command":       {"frobnicate", `unknown command "frobnicate"`},
+		"no such flag":          {"status --frob", "unknown flag: --frob"},
+		"too many arguments":    {"status a b", "accepts at most 1 arg"},
+		"unknown output format": {"status -o toml", `unknown output format "toml": use one of json, yaml`},
+		"wide is for get only":  {"status -o wide", "unknown output format"},
+		"get nothing":           {"get", "requires at least 1 arg"},
+		"get an unknown kind": {
+			"get repositories",
+			`unknown kind "repositories": use one of devices, fleets, enrollmentrequests, events`,
+		},
+		"get two kinds":               {"get device/a fleet/b", "only one kind"},
+		"get mixed forms":             {"get device/a b", "not KIND/NAME"},
+		"get an empty name":           {"get device/", "a name is empty"},
+		"get fewer than none":         {"get devices --limit -1", "--limit -1"},
+		"get by empty selector":       {"get devices --selector=", "--selector is empty"},
+		"get by empty field selector": {"get devices --field-selector=", "--field-selector is empty"},
+		"get by a comma":              {"get devices -l ,", "--selector"},
+		"get by a broken selector":    {"get devices -l a==b==c", "--selector"},
+		"get by an unknown field":     {"get devices --field-selector=spec.os=1", "spec.os"},
+		"get fleets by device fields": {
+			"get fleets --field-selector=status.summary.status=Online",
+			"status.summary.status",
+		},
+		"import nothing":              {"import", "-f FILE"},
+		"create the default org":      {"import -f - --create-org", "--create-org needs --org"},
+		"restore with an argument":    {"restore first", "unknown command"},
+		"restore with a bad id":       {"restore --id a/b", "cannot be used"},
+		"restore with an empty id":    {"restore --id=", "cannot be used"},
+		"restore in giant batches":    {"restore --batch-size 99999", "--batch-size 99999"},
+		"restore, below 0 at once":    {"restore --batches-at-once -1", "--batches-at-once -1"},
+		"restore, too many at once":   {"restore --batches-at-once 33", "--batches-at-once 33"},
+		"restore in negative batches": {"restore --batch-size -1", "--batch-size -1"},
+		"restore with a hasty watch":  {"restore --watch-interval 1ms", "--watch-interval"},
+		"restore with an early watch": {"restore --watch-interval -1s", "--watch-interval"},
+		"restore by no one":           {"restore --as=", "--as is empty"},
+		"status of fewer than none":   {"status --longest -1", "--longest -1"},
+		"describe nothing":            {"describe", "requires at least 1 arg"},
+		"describe no name":            {"describe device", "name one device"},
+		"describe two":                {"describe device a b", "name one device"},
+		"describe an event": {
+			"describe event x",
+			`unknown kind "event": use one of devices, enrollmentrequests, fleets, restores`,
+		},
+		"describe no fleet":             {"describe fleet", "name one fleet: fleet NAME, or fleet/NAME"},
 		"reconnect without a version":   {"reconnect device a", `"rendered-version" not set`},
 		"approve nothing":               {"approve", "requires at least 1 arg"},
 		"approve everything unasked":    {"approve enrollmentrequests", "say which enrollment requests"},
@@ -79,20 +91,21 @@ func TestUsageErrorsExitWith2AndSayWhatIsWrong(t *testing.T) {
 		"resume two by version":         {"resume device a b --expect-version 7", "--expect-version"},
 		"resume by empty version":       {"resume device a --expect-version=", "--expect-version is empty"},
 		"resume by unreadable version":  {"resume device a --expect-version 07", "leading zero"},
-		"resume by nobody":              {"resume device a --as=", "--as is empty"},
+		"resume by no one":              {"resume device a --as=", "--as is empty"},
 		"resume without patience":       {"resume device a --timeout 0s", "--timeout 0s"},
 		"resume with an empty id":       {"resume device a --request-id=", "--request-id is empty"},
 		"resume a fleet":                {"resume fleet web", "unknown kind"},
-		"withdraw no name":              {"withdraw device", "name one device"},
+		"withdraw no name":              {"withdraw device", "say which devices: name them"},
 		"cancel nothing":                {"cancel", "accepts 1 arg"},
 		"cancel without a reason":       {"cancel first", "--reason"},
 		"cancel with a blank reason":    {"cancel first --reason=", "--reason"},
 		"cancel an id that cannot be":   {"cancel a/b --reason=x", "cannot be used"},
-		"simulate nobody":               {"simulate --devices 0", "--devices 0"},
-		"simulate fewer than nobody":    {"simulate --devices -1", "--devices -1"},
+		"simulate no one":               {"simulate --devices 0", "--devices 0"},
+		"simulate fewer than no one":    {"simulate --devices -1", "--devices -1"},
 		"simulate for no time":          {"simulate --for 0s", "--for 0s"},
 		"simulate without TLS":          {"simulate --gateway http://127.0.0.1:1", "https://host:port"},
 		"simulate with a word as seed":  {"simulate --seed x", "--seed"},
+		"check something":               {"check database", "unknown command"},
 		"simulate some":                 {"simulate 7", "unknown command"},
 		"migrate with an argument":      {"migrate now", "unknown command"},
 		"complete for an unknown shell": {"completion tcsh --nope", "unknown"},
@@ -126,7 +139,7 @@ func TestEveryCommandExplainsItselfWithAnExampleToPaste(t *testing.T) {
 		}
 	}
 	visit(root)
-	require.Len(t, root.Commands(), 16)
+	require.Len(t, root.Commands(), 21)
 }
 
 // TestExamplesAreUnderstood pastes the examples: what is wrong with them must not be the command line.
@@ -167,13 +180,16 @@ func words(line string) []string {
 
 func TestHelpAndVersionNeedNothing(t *testing.T) {
 	t.Parallel()
-	for _, line := range []string{"", "--help", "help resume", "resume --help", "version", "version -o json", "version -o yaml", "completion bash", "completion zsh"} {
+	for _, line := range []string{
+		"", "--help", "help resume", "resume --help", "version", "version -o json",
+		"version -o yaml", "completion bash", "completion zsh",
+	} {
 		o := runBare(t, strings.Fields(line)...)
 		require.Equal(t, 0, o.code, "%s: %s", line, o.stderr)
 		require.NotEmpty(t, o.stdout, line)
 		require.Empty(t, o.stderr, line)
 	}
-	var info versionInfo
+	var info version.Info
 	runBare(t, "version", "-o", "json").json(t, &info)
 	require.NotEmpty(t, info.Version)
 	require.NotEmpty(t, info.Go)

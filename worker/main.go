@@ -6,109 +6,116 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
-	"syscall"
+	"strconv"
 
-	"rollcall/devenv"
-	"rollcall/host"
-	"rollcall/inventory"
+	"rollcall/activities"
+	"rollcall/flightctl"
+	"rollcall/internal/host"
+	"rollcall/internal/program"
+	"rollcall/runbook"
 )
 
-// version is set by the build.
-var version = "dev"
+const long = `The worker polls Temporal for the workflows and activities of every restore. Any number of
+workers may run; none holds state. SIGTERM ends it when the activities under way have finished.
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
+PostgreSQL is found through ROLLCALL_DATABASE_URL, or through the file that ROLLCALL_DATABASE_URL_FILE names; Temporal
+through the variables and profiles of the temporal command (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE,
+TEMPORAL_PROFILE and so on), and TEMPORAL_API_KEY_FILE.`
 
-// options are the worker's flags; each has an environment variable as its default.
+func main() { newProgram().Main() }
+
+// options are the worker's own flags.
 type options struct {
-	taskQueue, metricsListen, logFormat, logLevel string
-	skipSearchAttributes, showVersion             bool
+	taskQueue            string
+	skipSearchAttributes bool
+	policy               runbook.ResumePolicy
 }
 
-func parse(args []string, stderr io.Writer) (options, error) {
+func newProgram() program.Program {
 	var o options
-	flags := flag.NewFlagSet("worker", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	return program.Program{
+		Name: "worker", Short: "carries the workflows and activities of every restore", Long: long, Bind: o.bind, Run: o.work,
+	}
+}
+
+func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.taskQueue, "task-queue", host.TaskQueue(), "task queue to poll (ROLLCALL_TASK_QUEUE)")
-	flags.StringVar(&o.metricsListen, "metrics-listen", os.Getenv("ROLLCALL_METRICS_LISTEN"), "address for /metrics, /healthz and /readyz, such as :9090; empty serves none (ROLLCALL_METRICS_LISTEN)")
-	flags.StringVar(&o.logFormat, "log-format", os.Getenv("ROLLCALL_LOG_FORMAT"), "text or json (ROLLCALL_LOG_FORMAT)")
-	flags.StringVar(&o.logLevel, "log-level", os.Getenv("ROLLCALL_LOG_LEVEL"), "debug, info, warn or error (ROLLCALL_LOG_LEVEL)")
-	flags.BoolVar(&o.skipSearchAttributes, "skip-search-attributes", false, "do not register search attributes; somebody else has")
-	flags.BoolVar(&o.showVersion, "version", false, "print the version and exit")
-	if err := flags.Parse(args); err != nil {
-		return o, err
-	}
-	if flags.NArg() > 0 {
-		err := fmt.Errorf("worker takes no arguments, but got %q; see worker -h", flags.Args())
-		fmt.Fprintln(stderr, "error:", err)
-		return o, err
-	}
-	return o, nil
+	flags.BoolVar(&o.policy.RequireReason, "require-reason", false,
+		"refuse resumes without a reason (ROLLCALL_REQUIRE_REASON)")
+	flags.Func("max-share", "largest share of a roll that one plan may resume, such as 10%; while it is set, devices are "+
+		"resumed by plans only (ROLLCALL_MAX_SHARE)", o.setMaxShare)
+	flags.BoolVar(&o.skipSearchAttributes, "skip-search-attributes", false,
+		"do not register search attributes; they are there")
 }
 
-// run is the process; it returns the exit code: 0 after a graceful stop, 2 for usage, 1 for other errors.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if _, err := devenv.LoadEnv(devenv.DefaultDir); err != nil {
-		fmt.Fprintln(stderr, "error:", err)
-		return 1
-	}
-	o, err := parse(args, stderr)
-	if err == flag.ErrHelp {
-		return 0
-	}
-	if err != nil {
-		return 2
-	}
-	if o.showVersion {
-		fmt.Fprintln(stdout, "worker", version)
-		return 0
-	}
-	if err := work(ctx, o, stderr); err != nil {
-		fmt.Fprintln(stderr, "error:", err)
-		return 1
-	}
-	return 0
+// setMaxShare reads a share in percent; empty is no limit.
+func (o *options) setMaxShare(text string) (err error) {
+	o.policy.MaxShare, err = runbook.ParseShare(text)
+	return err
 }
 
-func work(ctx context.Context, o options, stderr io.Writer) error {
-	logger, err := host.NewLogger(stderr, o.logFormat, o.logLevel)
+// readPolicy completes the policy from the environment, where flags do not say it.
+func (o *options) readPolicy() error {
+	if share := os.Getenv("ROLLCALL_MAX_SHARE"); share != "" && o.policy.MaxShare == 0 {
+		if err := o.setMaxShare(share); err != nil {
+			return fmt.Errorf("ROLLCALL_MAX_SHARE: %w", err)
+		}
+	}
+	if text := os.Getenv("ROLLCALL_REQUIRE_REASON"); text != "" && !o.policy.RequireReason {
+		required, err := strconv.ParseBool(text)
+		if err != nil {
+			return fmt.Errorf("ROLLCALL_REQUIRE_REASON is %q: use true or false", text)
+		}
+		o.policy.RequireReason = required
+	}
+	return nil
+}
+
+func (o *options) work(ctx context.Context, p program.Common) error {
+	if err := o.readPolicy(); err != nil {
+		return err
+	}
+	connections, err := p.Connect(ctx, false)
 	if err != nil {
 		return err
 	}
-	url, err := host.DatabaseURL()
-	if err != nil {
-		return err
-	}
-	store, err := inventory.Open(ctx, url)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	metrics, err := host.NewMetrics()
-	if err != nil {
-		return err
-	}
-	c, err := host.Dial(ctx, host.DialOptions{Logger: logger, Metrics: metrics.ForTemporal(logger)})
-	if err != nil {
-		return err
-	}
-	defer c.Close()
+	defer connections.Close()
 	namespace, err := host.Namespace()
 	if err != nil {
 		return err
 	}
+	beside, err := flightControl()
+	if err != nil {
+		return err
+	}
+	go o.check(ctx, p.Logger, connections, namespace, beside)
 	h, err := host.New(ctx, host.Config{
-		Client: c, Store: store, Namespace: namespace, TaskQueue: o.taskQueue, Logger: logger,
-		MetricsListen: o.metricsListen, Metrics: metrics, SkipSearchAttributes: o.skipSearchAttributes,
+		Client: connections.Temporal, Store: connections.Store, Namespace: namespace, TaskQueue: o.taskQueue,
+		Logger:        p.Logger,
+		MetricsListen: p.MetricsListen, Metrics: connections.Metrics, SkipSearchAttributes: o.skipSearchAttributes,
+		Flightctl: transitions(beside), Policy: o.policy,
 	})
 	if err != nil {
 		return err
 	}
 	return h.Run(ctx)
+}
+
+// flightControl is the Flight Control that the variables ROLLCALL_FLIGHTCTL_… name; nil where none is set, for a
+// worker that stands alone.
+func flightControl() (*flightctl.Client, error) {
+	cfg, configured, err := flightctl.LoadConfig(os.LookupEnv)
+	if err != nil || !configured {
+		return nil, err
+	}
+	return flightctl.Open(cfg)
+}
+
+// transitions is the client as activities know it; a nil client is none.
+func transitions(c *flightctl.Client) activities.FlightControl {
+	if c == nil {
+		return nil
+	}
+	return c
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -12,7 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"rollcall/devenv/devtest"
+	"rollcall/internal/devenv"
+	"rollcall/internal/devenv/devtest"
 )
 
 // asWorker makes the test binary behave as the worker, for subprocesses.
@@ -56,14 +59,24 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
+// The database's URL comes from a file, as with systemd's credentials, and the worker is its own health check.
 func TestStopsGracefully(t *testing.T) {
 	t.Parallel()
 	server := devtest.Temporal(t)
+	secret := filepath.Join(t.TempDir(), "database-url")
+	require.NoError(t, os.WriteFile(secret, []byte(devtest.Database(t)+"\n"), 0o600))
 	cmd, out := worker(t, []string{
-		"ROLLCALL_DATABASE_URL=" + devtest.Database(t), "TEMPORAL_ADDRESS=" + server.Address, "TEMPORAL_NAMESPACE=" + server.Namespace,
+		"ROLLCALL_DATABASE_URL_FILE=" + secret, "ROLLCALL_METRICS_LISTEN=127.0.0.1:0", "TEMPORAL_ADDRESS=" + server.Address,
+		"TEMPORAL_NAMESPACE=" + server.Namespace,
 	}, "--log-format", "json", "--task-queue", devtest.TaskQueue(t))
 	require.NoError(t, cmd.Start())
-	require.Eventually(t, func() bool { return strings.Contains(out.String(), "Worker started") }, time.Minute, 20*time.Millisecond, out)
+	require.Eventually(t, func() bool {
+		return strings.Contains(out.String(), "Worker started")
+	}, time.Minute, 20*time.Millisecond, out)
+	address := regexp.MustCompile(`"address":"(127[^"]+)"`).FindStringSubmatch(out.String())
+	require.NotEmpty(t, address, out)
+	check, said := worker(t, nil, "--healthcheck", "--metrics-listen", address[1])
+	require.NoError(t, check.Run(), said)
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, cmd.Wait(), out)
 	require.Contains(t, out.String(), `"msg":"Worker stopped"`)
@@ -77,11 +90,20 @@ func TestComplainsClearly(t *testing.T) {
 		code int
 		says string
 	}{
-		"unknown flag":   {nil, []string{"--frobnicate"}, 2, "frobnicate"},
-		"argument":       {nil, []string{"restore"}, 2, "no arguments"},
-		"no database":    {[]string{"ROLLCALL_DATABASE_URL="}, nil, 1, "ROLLCALL_DATABASE_URL is not set"},
+		"unknown flag": {nil, []string{"--frobnicate"}, 2, "frobnicate"},
+		"argument":     {nil, []string{"restore"}, 2, "no arguments"},
+		"no database":  {[]string{"ROLLCALL_DATABASE_URL="}, nil, 1, "ROLLCALL_DATABASE_URL is not set"},
+		"no such file": {
+			[]string{"ROLLCALL_DATABASE_URL_FILE=/none"},
+			nil, 1,
+			"read /none, which ROLLCALL_DATABASE_URL_FILE names: no such file",
+		},
+		"nothing to ask": {nil, []string{"--healthcheck"}, 1, "--metrics-listen"},
+		"not healthy":    {nil, []string{"--healthcheck", "--metrics-listen", ":1"}, 1, "127.0.0.1:1"},
 		"log format":     {nil, []string{"--log-format", "xml"}, 1, `"xml"`},
-		"no such server": {[]string{"ROLLCALL_DATABASE_URL=postgres://x@127.0.0.1:1/x?sslmode=disable"}, nil, 1, "127.0.0.1:1"},
+		"no such server": {
+			[]string{"ROLLCALL_DATABASE_URL=postgres://x@127.0.0.1:1/x?sslmode=disable"}, nil, 1, "127.0.0.1:1",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -98,5 +120,19 @@ func TestVersion(t *testing.T) {
 	t.Parallel()
 	cmd, out := worker(t, nil, "--version")
 	require.NoError(t, cmd.Run())
-	require.Contains(t, out.String(), "worker dev")
+	require.Regexp(t, `^worker \S+ \(commit .+, of .+, go1`, out.String())
+}
+
+// A production process takes its settings from its environment only, wherever it is started.
+func TestDoesNotLookIntoTheWorkingDirectory(t *testing.T) {
+	t.Parallel()
+	cmd, out := worker(t, []string{"ROLLCALL_DATABASE_URL="})
+	lock, err := devenv.LockDir(filepath.Join(cmd.Dir, devenv.DefaultDir))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, lock.Unlock()) }()
+	env := filepath.Join(cmd.Dir, devenv.DefaultDir, devenv.EnvFile)
+	require.NoError(t, devenv.WriteEnv(env, []devenv.Var{{Name: "ROLLCALL_LOG_FORMAT", Value: "xml"}}))
+	require.Error(t, cmd.Run())
+	require.Contains(t, out.String(), "ROLLCALL_DATABASE_URL is not set")
+	require.NotContains(t, out.String(), "xml")
 }

@@ -9,8 +9,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// changeStartLittleByLittle marks the parents that start their children little by little; those of earlier releases asked
-// for all of them in one workflow task.
+// changeStartLittleByLittle marks the parents that start their children little by little; those of earlier releases
+// asked for all of them in one workflow task.
 const changeStartLittleByLittle = "start-little-by-little"
 
 func startsLittleByLittle(ctx workflow.Context) bool {
@@ -30,29 +30,34 @@ type child struct {
 }
 
 // children keeps workflows running by reconciling: list says which should run; one that ended without a result (it was
-// terminated in the web UI, say), or whose id was still taken by a run that is about to end, is listed again after a while
-// and, if it is still wanted, started again.
+// terminated in the web UI, say), or whose id was still taken by a run that is about to end, is listed again after a
+// while and, if it is still wanted, started again.
 type children struct {
 	list func(workflow.Context) ([]child, error)
-	// atOnce is how many are started together; the next ones follow when each of these has begun, which is when begun says so,
-	// or when it has ended.
+	// atOnce is how many are started together; the next ones follow when each of these has begun, which is when begun
+	// says so, or when it has ended.
 	atOnce int
 	begun  func(child, workflow.ChildWorkflowFuture) bool
-	// patience is how long the next ones wait for that at most; 0 is as long as it takes.
-	patience time.Duration
-	// called is called once, when all that are wanted have been asked for; nil is nobody to be told.
-	called func(workflow.Context)
+	// startTimeout bounds the wait for that; 0 is no bound.
+	startTimeout time.Duration
+	// claim, where it is set, adds to what list says: it is called before each wave, when nothing is left to start, until
+	// more is false. Those that it has returned are listed from then on.
+	claim func(workflow.Context) (claimed []child, more bool)
+	// scheduled is called once, when the start of every wanted child was requested. It may be nil.
+	scheduled func(workflow.Context)
 
+	// more reports whether claim may have others.
+	more bool
 	// queue is those that are to be started; running those that were, until they end.
 	queue    []child
 	running  map[int64]bool
 	selector workflow.Selector
 	// asked wakes whoever waits for the ends of children when there are more of them.
 	asked workflow.Channel
-	// lookAgain is set when a child must be listed again, timer while the time until then runs.
-	lookAgain bool
-	timer     workflow.Future
-	backoff   time.Duration
+	// relist is set when the children must be listed again. timer is not nil until then.
+	relist  bool
+	timer   workflow.Future
+	backoff time.Duration
 	// interrupted is when something last had to be started again.
 	interrupted time.Time
 }
@@ -71,14 +76,14 @@ func (c *children) run(ctx workflow.Context) error {
 		}
 		switch wanted = c.missing(wanted); {
 		case first && startsLittleByLittle(ctx):
-			c.queue = wanted
+			c.queue, c.more = wanted, c.claim != nil
 			c.startBeside(ctx)
 		default:
 			for _, one := range wanted {
 				c.startOne(ctx, one)
 			}
 		}
-		if len(c.running)+len(c.queue) == 0 {
+		if c.isIdle() {
 			return nil
 		}
 		c.wait(ctx)
@@ -86,6 +91,9 @@ func (c *children) run(ctx workflow.Context) error {
 	c.waitForAll(ctx)
 	return ctx.Err()
 }
+
+// isIdle reports whether nothing runs and nothing is left to be started.
+func (c *children) isIdle() bool { return len(c.running)+len(c.queue) == 0 && !c.more }
 
 // missing are those of wanted that neither run nor are going to be started.
 func (c *children) missing(wanted []child) []child {
@@ -96,23 +104,34 @@ func (c *children) missing(wanted []child) []child {
 	return slices.DeleteFunc(wanted, func(one child) bool { return there[one.key] })
 }
 
-// startBeside starts what is in the queue, little by little, beside whoever waits for the ends of children, for as long as
-// ctx lasts.
+// startBeside starts what is in the queue, little by little, beside whoever waits for the ends of children, for as
+// long as ctx lasts.
 func (c *children) startBeside(ctx workflow.Context) {
 	c.asked = workflow.NewBufferedChannel(ctx, 1)
 	c.selector.AddReceive(c.asked, func(asked workflow.ReceiveChannel, _ bool) { asked.Receive(ctx, nil) })
 	workflow.Go(ctx, func(ctx workflow.Context) {
-		for workflow.Await(ctx, func() bool { return len(c.queue) > 0 }) == nil {
+		for workflow.Await(ctx, func() bool { return len(c.queue) > 0 || c.more }) == nil {
+			c.claimNext(ctx)
 			starting := c.startNext(ctx)
 			c.asked.SendAsync(nil)
-			if len(c.queue) == 0 && c.called != nil {
-				c.called(ctx)
-				c.called = nil
+			if len(c.queue) == 0 && !c.more && c.scheduled != nil {
+				c.scheduled(ctx)
+				c.scheduled = nil
 			}
 			c.awaitBegun(ctx, starting)
 		}
 		c.asked.SendAsync(nil) // nothing more is started
 	})
+}
+
+// claimNext claims a wave when no one is left to start. A list that was read meanwhile may have had some of it started
+// already.
+func (c *children) claimNext(ctx workflow.Context) {
+	if len(c.queue) > 0 || !c.more {
+		return
+	}
+	claimed, more := c.claim(ctx)
+	c.queue, c.more = c.missing(claimed), more
 }
 
 // start is a child that has been asked for.
@@ -132,19 +151,22 @@ func (c *children) startNext(ctx workflow.Context) []start {
 	return starting
 }
 
-// awaitBegun waits until each of those that were started together has begun, or patience or ctx ends.
+// awaitBegun waits until each of the children that were started together has begun, startTimeout has passed or ctx is
+// done.
 func (c *children) awaitBegun(ctx workflow.Context, starting []start) {
 	begun := func() bool {
-		starting = slices.DeleteFunc(starting, func(s start) bool { return s.IsReady() || c.begun(s.child, s.ChildWorkflowFuture) })
+		starting = slices.DeleteFunc(starting,
+			func(s start) bool { return s.IsReady() || c.begun(s.child, s.ChildWorkflowFuture) })
 		return len(starting) == 0
 	}
 	// What ended the wait is seen by whoever waits next.
-	if c.patience == 0 {
+	if c.startTimeout == 0 {
 		_ = workflow.Await(ctx, begun)
 		return
 	}
 	_, _ = workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
-		Timeout: c.patience, TimerOptions: workflow.TimerOptions{Summary: "go on all the same, should those before not say that they have begun"},
+		Timeout: c.startTimeout, TimerOptions: workflow.TimerOptions{Summary: "go on all the same, should those before not " +
+			"say that they have begun"},
 	}, begun)
 }
 
@@ -158,7 +180,7 @@ func (c *children) startOne(ctx workflow.Context, one child) workflow.ChildWorkf
 			return
 		}
 		workflow.GetLogger(ctx).Warn("Child ended without a result and is looked up again", "child", one.id, "error", err)
-		c.lookAgain = true
+		c.relist = true
 		if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
 			// Whoever holds the id belongs to a restore that has ended, or to an earlier run of this one: it is asked to go.
 			workflow.RequestCancelExternalWorkflow(ctx, one.id, "")
@@ -170,16 +192,17 @@ func (c *children) startOne(ctx workflow.Context, one child) workflow.ChildWorkf
 // wait reads the ends of children until none runs, or until it is time to list again.
 func (c *children) wait(ctx workflow.Context) {
 	due := false
-	for !due && ctx.Err() == nil && (len(c.running)+len(c.queue) > 0 || c.timer != nil) {
+	for !due && ctx.Err() == nil && (!c.isIdle() || c.timer != nil) {
 		c.selector.Select(ctx)
-		if c.lookAgain && c.timer == nil {
-			if workflow.Now(ctx).Sub(c.interrupted) > calm {
+		if c.relist && c.timer == nil {
+			if workflow.Now(ctx).Sub(c.interrupted) > backoffResetAfter {
 				c.backoff = firstRestart
 			}
 			c.interrupted = workflow.Now(ctx)
-			c.timer = workflow.NewTimerWithOptions(ctx, c.backoff, workflow.TimerOptions{Summary: "start again what was interrupted"})
+			c.timer = workflow.NewTimerWithOptions(ctx, c.backoff,
+				workflow.TimerOptions{Summary: "start again what was interrupted"})
 			c.backoff = min(2*c.backoff, lastRestart)
-			c.selector.AddFuture(c.timer, func(workflow.Future) { due, c.timer, c.lookAgain = true, nil, false })
+			c.selector.AddFuture(c.timer, func(workflow.Future) { due, c.timer, c.relist = true, nil, false })
 		}
 	}
 }

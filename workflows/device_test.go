@@ -14,8 +14,8 @@ import (
 	"rollcall/workflows"
 )
 
-// night is one DeviceWorkflow in the time-skipping environment. Steps are messages at times; those of one step arrive in
-// one workflow task.
+// night is one DeviceWorkflow in the time-skipping environment. Steps are messages at times; those of one step arrive
+// in one workflow task.
 type night struct {
 	t         *testing.T
 	env       *testsuite.TestWorkflowEnvironment
@@ -92,14 +92,16 @@ func (n *night) run() error {
 		return result, err
 	}, n.input())
 	require.True(n.t, n.env.IsWorkflowCompleted())
-	require.Empty(n.t, n.unhandled, "signals that nobody read")
+	require.Empty(n.t, n.unhandled, "signals that no one read")
 	return n.env.GetWorkflowError()
 }
 
 func (n *night) input() runbook.DeviceInput {
 	e := n.device.entry
 	return runbook.DeviceInput{
-		RestoreID: "r1", OrgID: e.OrgID, Name: e.Name, Fleet: e.Fleet, State: e.State, Restored: e.Restored, Reported: e.Reported,
+		RestoreID: "r1", OrgID: e.OrgID, Name: e.Name, Fleet: e.Fleet, State: e.State, Restored: e.Restored,
+		Reported:  e.Reported,
+		ReadStory: n.world.told != nil,
 	}
 }
 
@@ -206,7 +208,8 @@ func TestStartsInAnyState(t *testing.T) {
 	t.Run("the database has moved on meanwhile", func(t *testing.T) {
 		t.Parallel()
 		n := newNight(t, "5")
-		n.step(func() { n.device.entry.State, n.device.resumedBy, n.device.next = runbook.StateNormal, "bob", "8" }, n.reports("7"))
+		n.step(func() { n.device.entry.State, n.device.resumedBy, n.device.next = runbook.StateNormal, "bob", "8" },
+			n.reports("7"))
 		require.Equal(t, "bob", n.ends(runbook.OutcomeResumed).By)
 	})
 	t.Run("nothing to find it by", func(t *testing.T) {
@@ -215,4 +218,31 @@ func TestStartsInAnyState(t *testing.T) {
 		n.device.entry.OrgID = ""
 		require.ErrorContains(t, n.run(), "orgId")
 	})
+}
+
+// A workflow that follows one which was cancelled in the web UI begins with its story, or without it where the audit
+// cannot be read.
+func TestAWorkflowThatIsStartedAgainHasTheStory(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		outages int
+		want    []string
+	}{
+		"read":          {0, []string{"reconnect T3", "resume VersionChanged", "resume T4"}},
+		"cannot be had": {1000, []string{"resume T4"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNight(t, "5")
+			n.device.entry.State, n.device.entry.Reported = runbook.StateConflictPaused, "7"
+			n.world.told = []runbook.TimelineEntry{
+				{Message: runbook.SignalReconnect, Accepted: true, Transition: runbook.T3, Version: "7"},
+				{Message: runbook.SignalResume, By: "bob", Code: runbook.CodeVersionChanged},
+			}
+			n.world.outages = c.outages
+			n.step(func() { n.world.outages = 0 }).step(n.resumeSignal("alice", "7"))
+			n.ends(runbook.OutcomeResumed)
+			require.Equal(t, c.want, n.story())
+		})
+	}
 }

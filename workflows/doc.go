@@ -1,9 +1,11 @@
-// Package workflows is the roll call itself: RestoreWorkflow opens a restore and puts the fleet on its roll, BatchWorkflow
-// holds a part of a large one, and DeviceWorkflow waits for one device and, where the fleet is ahead of the backup, for a
-// human.
+// Package workflows is the roll call: RestoreWorkflow opens a restore and puts the fleet on its roll, BatchWorkflow
+// runs a part of a large roll, DeviceWorkflow waits for one device and, where its version is ahead of the backup, for
+// a human. EnrollmentWorkflow waits for a decision about an enrollment request, and ResumeWorkflow carries out a plan.
 //
-// A question of what happens to a device is answered in device.go, what a message may do in messages.go, how children are
-// kept in roster.go, and how long and how often anything is tried in policies.go. Rules are runbook's; every write is an
-// activity. Workflows run for weeks: a change to the commands that they issue goes behind workflow.GetVersion, and the
-// histories under testdata prove that it does.
+// device.go tells what happens to a device, messages.go what a message does, children.go how children are kept
+// running, and policies.go how long and how often an activity is tried. The rules are in package runbook. Every write
+// is an activity.
+//
+// Workflows run for weeks. A change to their commands goes behind workflow.GetVersion, and the histories in testdata
+// replay with every change.
 package workflows

@@ -11,8 +11,9 @@ import (
 	"rollcall/runbook"
 )
 
-// EnrollmentWorkflow is one enrollment request's wait for a human: it is approved, and then its device's part in the roll
-// call is run to its end where it has one, or it is denied. A cancellation ends the wait and leaves the request as it is.
+// EnrollmentWorkflow is one enrollment request's wait for a human: it is approved, and then its device's part in the
+// roll call is run to its end where it has one, or it is denied. A cancellation ends the wait and leaves the request
+// as it is.
 func EnrollmentWorkflow(ctx workflow.Context, in runbook.EnrollmentInput) (runbook.EnrollmentResult, error) {
 	e, err := setUpEnrollment(ctx, in)
 	if err != nil {
@@ -24,30 +25,29 @@ func EnrollmentWorkflow(ctx workflow.Context, in runbook.EnrollmentInput) (runbo
 // enrollment is the state of one EnrollmentWorkflow.
 type enrollment struct {
 	status runbook.EnrollmentStatus
-	inbox  enrollmentInbox
-	// turn lets one decision at a time reach the database, so that of two the second sees what the first has done.
-	turn workflow.Mutex
+	inbox  *mailbox
+	// mutex lets one decision at a time reach the database, so that the second of two sees the result of the first.
+	mutex workflow.Mutex
 	// device is how its device's roll call ended.
 	device *runbook.DeviceResult
-	// broken is what no retry can mend, found while messages were read.
+	// broken is an error that a retry cannot fix, found while messages were read.
 	broken error
-	// asked counts the messages that became writes, for their request ids.
-	asked int
-	log   log.Logger
+	log    log.Logger
 }
 
 // setUpEnrollment checks the input and registers all handlers before the workflow first blocks.
 func setUpEnrollment(ctx workflow.Context, in runbook.EnrollmentInput) (*enrollment, error) {
 	if in.OrgID == "" || in.Name == "" {
-		return nil, temporal.NewNonRetryableApplicationError("orgId and name must be set", string(runbook.CodeInvalidRequest), nil)
+		return nil, temporal.NewNonRetryableApplicationError("orgId and name must be set", string(runbook.CodeInvalidRequest),
+			nil)
 	}
 	e := &enrollment{
 		status: runbook.EnrollmentStatus{
 			OrgID: in.OrgID, Name: in.Name, RestoreID: in.RestoreID, State: runbook.EnrollmentPending,
 			Since: in.Since, Timeline: in.Timeline,
 		},
-		inbox: openEnrollmentInbox(ctx),
-		turn:  workflow.NewMutex(ctx),
+		inbox: openMailbox(ctx, runbook.SignalApprove, runbook.SignalDeny),
+		mutex: workflow.NewMutex(ctx),
 		log:   log.With(workflow.GetLogger(ctx), "restore", in.RestoreID, "org", in.OrgID, "request", in.Name),
 	}
 	if e.status.Since.IsZero() {
@@ -57,15 +57,21 @@ func setUpEnrollment(ctx workflow.Context, in runbook.EnrollmentInput) (*enrollm
 		e.status.Timeline = []runbook.TimelineEntry{}
 	}
 	e.showDetails(ctx)
-	if err := workflow.SetQueryHandler(ctx, runbook.QueryState, func() (runbook.EnrollmentStatus, error) { return e.status, nil }); err != nil {
+	if err := workflow.SetQueryHandler(ctx, runbook.QueryState, func() (runbook.EnrollmentStatus, error) {
+		return e.status, nil
+	}); err != nil {
 		return nil, fmt.Errorf("register query %s: %w", runbook.QueryState, err)
 	}
 	if err := workflow.SetUpdateHandlerWithOptions(ctx, runbook.UpdateApprove, e.decideApprove,
-		workflow.UpdateHandlerOptions{Validator: checkApprove, Description: "Approve the request: a human's decision to let the device in"}); err != nil {
+		workflow.UpdateHandlerOptions{
+			Validator: checkApprove, Description: "Approve the request: a human's decision to let the device in",
+		}); err != nil {
 		return nil, fmt.Errorf("register update %s: %w", runbook.UpdateApprove, err)
 	}
 	if err := workflow.SetUpdateHandlerWithOptions(ctx, runbook.UpdateDeny, e.decideDeny,
-		workflow.UpdateHandlerOptions{Validator: checkDeny, Description: "Deny the request: a human's decision to keep the device out"}); err != nil {
+		workflow.UpdateHandlerOptions{
+			Validator: checkDeny, Description: "Deny the request: a human's decision to keep the device out",
+		}); err != nil {
 		return nil, fmt.Errorf("register update %s: %w", runbook.UpdateDeny, err)
 	}
 	return e, nil
@@ -79,14 +85,14 @@ func (e *enrollment) run(ctx workflow.Context) (runbook.EnrollmentResult, error)
 	e.listen(ctx)
 	err := e.awaitDecision(ctx)
 	if err == nil && !e.decided() {
-		if err := e.settle(ctx); err != nil || !e.decided() {
+		if err := e.drain(ctx); err != nil || !e.decided() {
 			return runbook.EnrollmentResult{}, cmp.Or(err, e.continueAsNew(ctx))
 		}
 	}
 	if err == nil {
-		err = e.callDevice(ctx)
+		err = e.runRollCall(ctx)
 	}
-	return e.farewell(ctx, err)
+	return e.finish(ctx, err)
 }
 
 // markSearchable sets the device's name as a search attribute where whoever started the workflow has not.
@@ -103,14 +109,14 @@ func (e *enrollment) decided() bool { return e.status.State != runbook.Enrollmen
 func (e *enrollment) listen(ctx workflow.Context) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	workflow.Go(ctx, func(ctx workflow.Context) {
-		for workflow.Await(ctx, func() bool { return !e.inbox.empty() }) == nil {
+		for workflow.Await(ctx, func() bool { return !e.inbox.empty(ctx) }) == nil {
 			e.broken = cmp.Or(e.broken, e.readMessages(ctx))
 		}
 	})
 }
 
-// awaitDecision blocks until the request is decided, or the history is so long that a fresh one should go on. The error is a
-// cancellation, or what cannot be mended.
+// awaitDecision blocks until the request is decided, or the history is so long that a fresh one should go on. The
+// error is a cancellation, or what cannot be mended.
 func (e *enrollment) awaitDecision(ctx workflow.Context) error {
 	err := workflow.Await(ctx, func() bool {
 		return e.decided() || e.broken != nil || workflow.GetInfo(ctx).GetContinueAsNewSuggested()
@@ -118,19 +124,18 @@ func (e *enrollment) awaitDecision(ctx workflow.Context) error {
 	return cmp.Or(e.broken, err)
 }
 
-// settle waits until every message is read and every update has its answer, so that nobody who sent anything is left
-// without.
-func (e *enrollment) settle(ctx workflow.Context) error {
+// drain waits until every message is read and every update is answered.
+func (e *enrollment) drain(ctx workflow.Context) error {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	err := workflow.Await(ctx, func() bool {
-		return e.broken != nil || e.inbox.empty() && !e.turn.IsLocked() && workflow.AllHandlersFinished(ctx)
+		return e.broken != nil || e.inbox.empty(ctx) && !e.mutex.IsLocked() && workflow.AllHandlersFinished(ctx)
 	})
 	return cmp.Or(e.broken, err)
 }
 
-// farewell refuses what came too late and returns the outcome, or the cancellation that ended the wait.
-func (e *enrollment) farewell(ctx workflow.Context, ended error) (runbook.EnrollmentResult, error) {
-	if err := e.settle(ctx); err != nil {
+// finish refuses messages that came too late, and returns the outcome or the cancellation that ended the wait.
+func (e *enrollment) finish(ctx workflow.Context, ended error) (runbook.EnrollmentResult, error) {
+	if err := e.drain(ctx); err != nil {
 		return runbook.EnrollmentResult{}, err
 	}
 	if ended != nil {
@@ -143,6 +148,7 @@ func (e *enrollment) farewell(ctx workflow.Context, ended error) (runbook.Enroll
 // continueAsNew hands the wait to a fresh history, before one that is asked for months fills this one.
 func (e *enrollment) continueAsNew(ctx workflow.Context) error {
 	return workflow.NewContinueAsNewError(ctx, runbook.EnrollmentWorkflowName, runbook.EnrollmentInput{
-		OrgID: e.status.OrgID, Name: e.status.Name, RestoreID: e.status.RestoreID, Since: e.status.Since, Timeline: e.status.Timeline,
+		OrgID: e.status.OrgID, Name: e.status.Name, RestoreID: e.status.RestoreID, Since: e.status.Since,
+		Timeline: e.status.Timeline,
 	})
 }

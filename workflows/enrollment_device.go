@@ -12,27 +12,27 @@ import (
 	"rollcall/runbook"
 )
 
-// callDevice runs the roll call of a device that joined late until the restore waits for it no more. A workflow of the
-// device that ended without a result is started again while the database says that it is waited for; where the restore,
-// taken up again, runs one itself, that one is left alone and its end awaited.
-func (e *enrollment) callDevice(ctx workflow.Context) error {
+// runRollCall runs the workflow of a device that joined late until the restore no longer waits for the device. A
+// workflow that ended without a result is started again while the database says that the device waits. Where the
+// restore was taken up again and runs that workflow itself, runRollCall waits for its end.
+func (e *enrollment) runRollCall(ctx workflow.Context) error {
 	restoreID := e.status.Decision.RestoreID
 	if restoreID == "" {
 		return nil
 	}
 	defer e.tellRestore(ctx, restoreID)
 	var pause time.Duration
-	for {
+	for again := false; ; again = true {
 		entry, err := e.waitingEntry(ctx, restoreID)
 		if err != nil || entry == nil {
 			return err
 		}
-		err = e.runDevice(ctx, restoreID, *entry)
+		err = e.runDevice(ctx, restoreID, *entry, again)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		e.log.Warn("The device's workflow ended without a result and is looked up again", "error", err)
-		pause = nextLook(pause, false, workflow.GetInfo(ctx).GetCurrentHistoryLength())
+		pause = nextPoll(pause, false, workflow.GetInfo(ctx).GetCurrentHistoryLength())
 		timer := workflow.NewTimerWithOptions(ctx, pause, workflow.TimerOptions{Summary: "start again what was interrupted"})
 		if err := timer.Get(ctx, nil); err != nil {
 			return err
@@ -43,17 +43,20 @@ func (e *enrollment) callDevice(ctx workflow.Context) error {
 func (e *enrollment) waitingEntry(ctx workflow.Context, restoreID string) (*activities.RollEntry, error) {
 	var found activities.WaitingEntryResult
 	in := activities.WaitingEntryInput{RestoreID: restoreID, OrgID: e.status.OrgID, Name: e.status.Name}
-	err := insist(ctx, "is the device waited for", acts.WaitingEntry, in, &found)
+	// One row is read in milliseconds: a worker that was killed meanwhile is not waited for.
+	err := runActivity(withEndlessRetries(ctx, "is the device waited for", transitionDeadline), acts.WaitingEntry, in,
+		&found)
 	return found.Entry, err
 }
 
-func (e *enrollment) runDevice(ctx workflow.Context, restoreID string, entry activities.RollEntry) error {
+func (e *enrollment) runDevice(ctx workflow.Context, restoreID string, entry activities.RollEntry, again bool) error {
 	options := deviceOptions(restoreID, entry)
-	// Abandoned, not terminated: the restore waits for the device and not for us, and whoever terminates an enrollment that
-	// is approved must not leave a device on the roll that nothing listens to.
+	// Abandoned, not terminated: the restore waits for the device and not for us, and whoever terminates an enrollment
+	// that is approved must not leave a device on the roll that nothing listens to.
 	options.ParentClosePolicy = enumspb.PARENT_CLOSE_POLICY_ABANDON
 	var result runbook.DeviceResult
-	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options), runbook.DeviceWorkflowName, deviceInput(restoreID, entry)).Get(ctx, &result)
+	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options), runbook.DeviceWorkflowName,
+		deviceInput(restoreID, entry, again)).Get(ctx, &result)
 	if err == nil {
 		e.device = &result
 		e.showDetails(ctx)
@@ -69,14 +72,19 @@ func (e *enrollment) tellRestore(ctx workflow.Context, restoreID string) {
 	if e.device != nil {
 		ended.Outcome = e.device.Outcome
 	}
-	err := workflow.SignalExternalWorkflow(ctx, runbook.RestoreWorkflowID(restoreID), "", runbook.SignalLateJoinerEnded, ended).Get(ctx, nil)
-	if err != nil {
+	if err := signalLateJoinerEnded(ctx, restoreID, ended); err != nil {
 		e.log.Info("Restore is not there to be told", "error", err)
 	}
 }
 
-// showDetails sets what the web UI shows of the request: first what it waits for and the commands that decide, then what was
-// said so far.
+// signalLateJoinerEnded tells a restore that a device whose workflow is not its child no longer waits.
+func signalLateJoinerEnded(ctx workflow.Context, restoreID string, ended runbook.LateJoinerEndedSignal) error {
+	return workflow.SignalExternalWorkflow(ctx, runbook.RestoreWorkflowID(restoreID), "", runbook.SignalLateJoinerEnded,
+		ended).Get(ctx, nil)
+}
+
+// showDetails sets what the web UI shows of the request: first what it waits for and the commands that decide, then
+// what was said so far.
 func (e *enrollment) showDetails(ctx workflow.Context) {
 	workflow.SetCurrentDetails(ctx, enrollmentDetails(e.status, e.device))
 }
@@ -98,7 +106,8 @@ func enrollmentDetails(s runbook.EnrollmentStatus, device *runbook.DeviceResult)
 	case device != nil:
 		fmt.Fprintf(&b, " Its device has left the roll call of restore %s: %s.", s.RestoreID, device.Outcome)
 	case s.Decision != nil && s.Decision.RestoreID != "":
-		fmt.Fprintf(&b, " Its device is on the roll of restore %s:\n\n```\nstarter describe device %s%s\n```\n", s.RestoreID, s.Name, orgFlag(s.OrgID))
+		fmt.Fprintf(&b, " Its device is on the roll of restore %s:\n\n```\nstarter describe device %s%s\n```\n", s.RestoreID,
+			s.Name, orgFlag(s.OrgID))
 	case s.Decision != nil && s.Decision.Device == runbook.StateAwaitingReconnect:
 		b.WriteString(" No restore runs; the device awaits its reconnect until the next one has it on its roll.")
 	}
@@ -107,9 +116,13 @@ func enrollmentDetails(s runbook.EnrollmentStatus, device *runbook.DeviceResult)
 }
 
 func writePending(b *strings.Builder, s runbook.EnrollmentStatus) {
-	id := runbook.EnrollmentWorkflowID(s.OrgID, s.Name)
-	b.WriteString("**Waits for a human** to let the device in, or to keep it out:\n\n")
-	fmt.Fprintf(b, "```\nstarter get enrollmentrequest %s -o yaml%s\nstarter approve enrollmentrequest %s%s --label site=SITE --reason \"…\"\nstarter deny enrollmentrequest %s%s --reason \"…\"\n```\n",
-		s.Name, orgFlag(s.OrgID), s.Name, orgFlag(s.OrgID), s.Name, orgFlag(s.OrgID))
-	fmt.Fprintf(b, "\nor, with Temporal's own command line:\n\n```\ntemporal workflow signal --workflow-id %s --name approve --input '{\"by\":\"you\",\"reason\":\"…\",\"labels\":{\"site\":\"SITE\"}}'\n```\n", id)
+	name := "enrollmentrequest " + s.Name
+	b.WriteString("**Waits for a human** to let the device in, or to keep it out.\n\n")
+	writeCommands(b, command("starter get", s.OrgID, name, "-o yaml"),
+		command("starter approve", s.OrgID, name, "--label site=SITE", `--reason "…"`),
+		command("starter deny", s.OrgID, name, `--reason "…"`))
+	b.WriteString("\nThe same with Temporal's own command line:\n\n")
+	writeCommands(b, "temporal workflow signal --name approve \\\n    --workflow-id "+
+		runbook.EnrollmentWorkflowID(s.OrgID, s.Name)+
+		" \\\n    --input '{\"by\":\"you\",\"reason\":\"…\",\"labels\":{\"site\":\"SITE\"}}'")
 }

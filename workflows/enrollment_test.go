@@ -1,7 +1,9 @@
 package workflows_test
 
 import (
+	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,11 +34,14 @@ func newEnrollmentNight(t *testing.T, known string) *enrollmentNight {
 	n.world.register(n.env)
 	workflows.Register(n.env)
 	n.env.SetTestTimeout(30 * time.Second)
-	n.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: runbook.EnrollmentWorkflowID(org, "new"), TaskQueue: "q"})
-	n.env.OnSignalExternalWorkflow("default-test-namespace", "restore/r1", "", runbook.SignalLateJoinerEnded, mock.Anything).
+	n.env.SetStartWorkflowOptions(client.StartWorkflowOptions{
+		ID: runbook.EnrollmentWorkflowID(org, "new"), TaskQueue: "q",
+	})
+	n.env.OnSignalExternalWorkflow("default-test-namespace", "restore/r1", "", runbook.SignalLateJoinerEnded,
+		mock.Anything).
 		Return(func(_, _, _, _ string, arg any) error {
 			n.told = append(n.told, arg.(runbook.LateJoinerEndedSignal))
-			return errors.New("it has gone, which harms nobody")
+			return errors.New("it has gone, which harms no one")
 		}).Maybe()
 	return n
 }
@@ -86,7 +91,8 @@ func (n *enrollmentNight) status() runbook.EnrollmentStatus {
 
 func (n *enrollmentNight) ends() runbook.EnrollmentResult {
 	n.t.Helper()
-	n.env.ExecuteWorkflow(runbook.EnrollmentWorkflowName, runbook.EnrollmentInput{OrgID: org, Name: "new", RestoreID: "r1"})
+	n.env.ExecuteWorkflow(runbook.EnrollmentWorkflowName,
+		runbook.EnrollmentInput{OrgID: org, Name: "new", RestoreID: "r1"})
 	require.True(n.t, n.env.IsWorkflowCompleted())
 	require.NoError(n.t, n.env.GetWorkflowError())
 	var result runbook.EnrollmentResult
@@ -153,7 +159,8 @@ func TestRefusedDecisionsLeaveTheRequestPending(t *testing.T) {
 	n := newEnrollmentNight(t, "")
 	n.world.requests["new"].deviceExists = true
 	var decision runbook.EnrollmentDecision
-	n.step(n.asks(runbook.UpdateApprove, "u1", alice, &decision), n.signals(runbook.SignalApprove, "nonsense"), n.signals(runbook.SignalDeny, runbook.DenyRequest{}))
+	n.step(n.asks(runbook.UpdateApprove, "u1", alice, &decision), n.signals(runbook.SignalApprove, "nonsense"),
+		n.signals(runbook.SignalDeny, runbook.DenyRequest{}))
 	n.step(func() {
 		require.Equal(t, runbook.CodeDeviceExists, decision.Code)
 		require.Equal(t, runbook.EnrollmentPending, n.status().State)
@@ -218,7 +225,8 @@ func TestRestoreWaitsForALateJoiner(t *testing.T) {
 	for name, end := range map[string]func(*fleetNight){
 		"that says when it has ended": func(n *fleetNight) {
 			n.world.devices["late"].entry.State = runbook.StateNormal
-			n.env.SignalWorkflow(runbook.SignalLateJoinerEnded, runbook.LateJoinerEndedSignal{OrgID: org, Name: "late", Outcome: runbook.OutcomeNormal})
+			n.env.SignalWorkflow(runbook.SignalLateJoinerEnded,
+				runbook.LateJoinerEndedSignal{OrgID: org, Name: "late", Outcome: runbook.OutcomeNormal})
 		},
 		"whose word is lost": func(n *fleetNight) { n.world.devices["late"].entry.State = runbook.StateNormal },
 	} {
@@ -242,10 +250,75 @@ func TestRestoreWaitsForALateJoiner(t *testing.T) {
 func TestCancellingARestoreThatWaitsForALateJoiner(t *testing.T) {
 	t.Parallel()
 	n := newFleetNight(t, 1)
-	n.env.OnRequestCancelExternalWorkflow("default-test-namespace", runbook.DeviceWorkflowID(org, "late"), "").Return(nil).Once()
+	n.env.OnRequestCancelExternalWorkflow("default-test-namespace", runbook.DeviceWorkflowID(org, "late"),
+		"").Return(nil).Once()
 	n.step(func() { n.world.add("late", "") }, n.reports(0, "5"))
 	n.step(n.env.CancelWorkflow)
 	require.True(t, temporal.IsCanceledError(n.run(runbook.RestoreInput{})))
 	require.Equal(t, runbook.RestoreCancelled, n.world.restores["r1"])
 	n.env.AssertExpectations(t)
+}
+
+func TestAnApprovalThatCannotBeStoredIsRefusedAndTheNextOneCounts(t *testing.T) {
+	t.Parallel()
+	for name, first := range map[string]any{
+		"a NUL in the name":   runbook.ApproveRequest{By: "a\x00b"},
+		"a NUL in the reason": runbook.ApproveRequest{By: "bob", Reason: "\x00"},
+		"a NUL in a label":    runbook.ApproveRequest{By: "bob", Labels: map[string]string{"site": "\x00"}},
+		"a large one":         runbook.ApproveRequest{By: "bob", Reason: strings.Repeat("x", 1<<20)},
+		"a large field name":  map[string]string{strings.Repeat("x", 60_000): "y"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newEnrollmentNight(t, "0")
+			n.world.refuseWhatIsNotText = true
+			n.step(n.signals(runbook.SignalApprove, first), n.signals("aprove", alice)).step(n.signals(runbook.SignalApprove,
+				alice))
+			require.Equal(t, "alice", n.ends().Decision.By)
+			timeline := n.status().Timeline
+			require.Len(t, timeline, 3)
+			require.Equal(t, runbook.CodeInvalidRequest, timeline[0].Code)
+			require.Equal(t, "aprove", timeline[1].Message)
+			require.Len(t, n.world.refusals, 2)
+			text, err := json.Marshal(n.status())
+			require.NoError(t, err)
+			require.Less(t, len(text), 5_000)
+		})
+	}
+}
+
+func TestAnAuditThatRefusesDoesNotEndAnEnrollment(t *testing.T) {
+	t.Parallel()
+	n := newEnrollmentNight(t, "0")
+	n.world.refuseAudit = true
+	n.step(n.signals(runbook.SignalApprove, runbook.ApproveRequest{})).step(n.signals(runbook.SignalApprove, alice))
+	require.Equal(t, "alice", n.ends().Decision.By)
+}
+
+// Someone's approval has put the device on the roll, and both they and the worker died before anything else.
+func TestApprovingAgainStartsTheDeviceThatNothingWaitsFor(t *testing.T) {
+	t.Parallel()
+	n := newEnrollmentNight(t, "8")
+	r := n.world.requests["new"]
+	r.decided.State, r.decided.By, r.decided.RestoreID = runbook.EnrollmentApproved, "bob", "r1"
+	n.world.add("new", "")
+	var decision runbook.EnrollmentDecision
+	n.step(n.asks(runbook.UpdateApprove, "u1", alice, &decision))
+	n.step(n.device(runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: "0"}))
+	require.Equal(t, runbook.OutcomeNormal, n.ends().Device.Outcome)
+	require.Equal(t, runbook.CodeAlreadyApproved, decision.Code)
+	require.Equal(t, "r1", decision.RestoreID)
+}
+
+// Signals that wait together have lost their order. The denial is read first, whichever was sent first.
+func TestADenialIsReadBeforeAnApproval(t *testing.T) {
+	t.Parallel()
+	n := newEnrollmentNight(t, "7")
+	n.env.RegisterDelayedCallback(func() {
+		n.env.SignalWorkflow(runbook.SignalApprove, alice)
+		n.env.SignalWorkflow(runbook.SignalDeny, runbook.DenyRequest{By: "bob"})
+	}, 0)
+	result := n.ends()
+	require.Equal(t, runbook.EnrollmentDenied, result.Decision.State)
+	require.Equal(t, "bob", result.Decision.By)
 }

@@ -1,29 +1,40 @@
 package workflows
 
 import (
+	"fmt"
+
 	"go.temporal.io/sdk/workflow"
 
 	"rollcall/activities"
 	"rollcall/runbook"
 )
 
-// follow brings the workflow to where the database says that the device stands now, whoever moved it, and puts the message
-// on the timeline.
-func (d *device) follow(ctx workflow.Context, entry runbook.TimelineEntry, result activities.TransitionResult, err error) error {
+// follow brings the workflow to where the database says that the device stands now, whoever moved it, and puts the
+// message on the timeline.
+func (d *device) follow(
+	ctx workflow.Context, entry runbook.TimelineEntry, result activities.TransitionResult, err error,
+) error {
 	if err != nil {
 		refusal := runbook.AsRefusal(err)
 		if refusal == nil {
 			return err
 		}
-		result = activities.TransitionResult{State: d.status.State, Restored: d.status.Restored, Reported: d.status.Reported, Refusal: refusal}
+		result = activities.TransitionResult{
+			State: d.status.State, Restored: d.status.Restored, Reported: d.status.Reported,
+			Refusal: refusal,
+		}
 	}
 	if result.State == runbook.StateConflictPaused && d.status.State == runbook.StateAwaitingReconnect {
 		if err := d.refuseEarlyResumes(ctx); err != nil {
 			return err
 		}
 	}
+	if err := d.recordLostState(ctx, result); err != nil {
+		return err
+	}
 	entry.Transition = result.Transition
 	entry.From, entry.To = d.status.State, result.State
+	entry.Identity = result.Identity
 	d.enter(ctx, result)
 	if err := d.note(ctx, entry, result.Refusal); err != nil {
 		return err
@@ -34,10 +45,42 @@ func (d *device) follow(ctx workflow.Context, entry runbook.TimelineEntry, resul
 	return nil
 }
 
+// changeNameLost marks the device workflows that record in the audit what the database has lost.
+const changeNameLost = "name-lost"
+
+// recordLostState writes to the audit that the device was paused where the database does not know that, because the
+// database was put back to an earlier moment. The database's state stands: the device waits for its report again, or
+// the report that it has just sent pauses it.
+func (d *device) recordLostState(ctx workflow.Context, result activities.TransitionResult) error {
+	back := result.State == runbook.StateAwaitingReconnect || result.Transition == runbook.T3 ||
+		result.Transition == runbook.T2
+	if d.status.State != runbook.StateConflictPaused || !back || mayNoLongerAct(result.Refusal) {
+		return nil
+	}
+	if workflow.GetVersion(ctx, changeNameLost, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return nil
+	}
+	refusal := runbook.LostState(d.status.State, d.status.Reported, runbook.StateAwaitingReconnect)
+	id := fmt.Sprintf("lost/%s/%d", workflow.GetInfo(ctx).WorkflowExecution.RunID, d.status.Since.UnixMilli())
+	entry := runbook.TimelineEntry{Message: runbook.SignalReconnect, Version: d.status.Reported}
+	return d.refuse(ctx, sent{entry: entry}, refusal, id)
+}
+
+// mayNoLongerAct reports whether a message was refused because its restore may no longer act.
+func mayNoLongerAct(refusal *runbook.Refusal) bool {
+	return refusal != nil && (refusal.Code == runbook.CodeSuperseded || refusal.Code == runbook.CodeNoRollCall)
+}
+
 // enter takes over the state and versions of a transition, with the outcome where it has one.
 func (d *device) enter(ctx workflow.Context, result activities.TransitionResult) {
 	changed := result.State != d.status.State
 	d.status.Restored, d.status.Reported = result.Restored, result.Reported
+	switch result.Transition {
+	case runbook.Decided:
+		d.decided = decisionOf(d.status.Name, result)
+	case runbook.Dropped:
+		d.decided = runbook.ResumeDecision{}
+	}
 	if !changed {
 		return
 	}
@@ -47,11 +90,7 @@ func (d *device) enter(ctx workflow.Context, result activities.TransitionResult)
 		d.status.Outcome = runbook.OutcomeWithdrawn
 	case result.State == runbook.StateNormal && result.Next != "":
 		d.status.Outcome = runbook.OutcomeResumed
-		at := result.At
-		d.resume = runbook.ResumeDecision{
-			Accepted: true, Name: d.status.Name, State: result.State, Restored: result.Restored, Reported: result.Reported,
-			Next: result.Next, By: result.By, Reason: result.Reason, At: &at,
-		}
+		d.resume = decisionOf(d.status.Name, result)
 	case result.State == runbook.StateNormal:
 		d.status.Outcome = runbook.OutcomeNormal
 	}
@@ -63,30 +102,34 @@ func (d *device) enter(ctx workflow.Context, result activities.TransitionResult)
 // refuseEarlyResumes empties the resume channel before the device becomes ConflictPaused: what is in it was sent before
 // there was a conflict to decide, and must not be found there when there is one.
 func (d *device) refuseEarlyResumes(ctx workflow.Context) error {
-	return each(ctx, d.inbox.resume, runbook.SignalResume, func(ctx workflow.Context, message runbook.ResumeRequest, refusal *runbook.Refusal) error {
+	return each(ctx, d.inbox, runbook.SignalResume, func(ctx workflow.Context, l envelope[runbook.ResumeRequest]) error {
+		refusal := l.refusal
 		if refusal == nil {
 			_, err := runbook.MayResume(runbook.Conflict{State: runbook.StateAwaitingReconnect}, "")
 			refusal = runbook.AsRefusal(err)
 		}
-		return d.refuse(ctx, resumeEntry(message), refusal)
+		return d.refuse(ctx, resumeSent(l.message), refusal, l.requestID)
 	})
 }
 
-// learnOfSupersession asks the database whether the restore is still the current one, and ends the wait if a newer one has
-// taken over (T6).
+// learnOfSupersession asks the database whether the restore is still the current one, and ends the wait if a newer one
+// has taken over (T6).
 func (d *device) learnOfSupersession(ctx workflow.Context) error {
 	if d.ended() {
 		return nil
 	}
 	var restore activities.RestoreStateResult
 	in := activities.RestoreRef{RestoreID: d.status.RestoreID}
-	if err := carryOut(ctx, "is the restore still the current one", acts.RestoreState, in, &restore); err != nil {
+	if err := runTransition(ctx, "is the restore still the current one", acts.RestoreState, in, &restore); err != nil {
 		return err
 	}
 	if restore.State != runbook.RestoreSuperseded || d.ended() {
 		return nil
 	}
 	d.status.Outcome = runbook.OutcomeSuperseded
-	entry := runbook.TimelineEntry{Message: runbook.SignalSuperseded, Transition: runbook.T6, From: d.status.State, To: d.status.State}
+	entry := runbook.TimelineEntry{
+		Message: runbook.SignalSuperseded, Transition: runbook.T6, From: d.status.State,
+		To: d.status.State,
+	}
 	return d.note(ctx, entry, nil)
 }

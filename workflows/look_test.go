@@ -71,7 +71,8 @@ func TestLook(t *testing.T) {
 	t.Run("that cannot be read is refused", func(t *testing.T) {
 		t.Parallel()
 		n := newNight(t, "5")
-		n.step(n.signal(runbook.SignalLook, map[string]string{"state": "Normal"})).step(n.signal(runbook.SignalLook, nil)).step(n.reports("5"))
+		n.step(n.signal(runbook.SignalLook, map[string]string{"state": "Normal"})).step(n.signal(runbook.SignalLook,
+			nil)).step(n.reports("5"))
 		n.ends(runbook.OutcomeNormal)
 		require.Equal(t, []string{"look InvalidRequest", "look", "reconnect T2"}, n.story())
 	})

@@ -1,7 +1,8 @@
 package workflows
 
 import (
-	"fmt"
+	"cmp"
+	"time"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -9,15 +10,19 @@ import (
 	"rollcall/runbook"
 )
 
-// readMessages reads every channel until all are empty. Signals of different names that wait together have lost the order
-// in which they came, so the order here is the safe one: a resume never profits from a conflict that arose after it. While
-// the device awaits its reconnect, resumes are refused before any report is read; while it is paused, reports are read
-// before any resume, which then decides about the newest version.
+// readMessages reads every channel until all are empty. Signals of different names that wait together have lost the
+// order in which they came, so the order here is the safe one: a resume never profits from a conflict that arose after
+// it. While the device awaits its reconnect, resumes are refused before any report is read; while it is paused,
+// reports are read before any resume, which then decides about the newest version.
 func (d *device) readMessages(ctx workflow.Context) error {
-	for !d.inbox.empty() {
-		steps := []func(workflow.Context) error{d.readReconnects, d.readLooks, d.readWithdrawals, d.readResumes}
+	for d.first != nil || !d.inbox.empty(ctx) {
+		steps := []func(workflow.Context) error{
+			d.begin, d.readReconnects, d.readLooks, d.readWithdrawals, d.readResumes, d.readUnknown,
+		}
 		if d.status.State == runbook.StateAwaitingReconnect {
-			steps = []func(workflow.Context) error{d.readResumes, d.readReconnects, d.readLooks, d.readWithdrawals}
+			steps = []func(workflow.Context) error{
+				d.readResumes, d.begin, d.readReconnects, d.readLooks, d.readWithdrawals, d.readUnknown,
+			}
 		}
 		for _, step := range steps {
 			if err := step(ctx); err != nil {
@@ -28,103 +33,210 @@ func (d *device) readMessages(ctx workflow.Context) error {
 	return nil
 }
 
+// begin deals with what the device begins with.
+func (d *device) begin(ctx workflow.Context) error {
+	first := d.first
+	if d.first = nil; first == nil {
+		return nil
+	}
+	return first(ctx)
+}
+
 func (d *device) readReconnects(ctx workflow.Context) error {
-	return each(ctx, d.inbox.reconnect, runbook.SignalReconnect, d.reconnect)
+	return each(ctx, d.inbox, runbook.SignalReconnect, d.reconnect)
 }
 
 func (d *device) readWithdrawals(ctx workflow.Context) error {
-	return each(ctx, d.inbox.withdraw, runbook.SignalWithdraw, d.withdraw)
+	return each(ctx, d.inbox, runbook.SignalWithdraw, d.withdraw)
 }
 
 func (d *device) readLooks(ctx workflow.Context) error {
-	return each(ctx, d.inbox.look, runbook.SignalLook, d.look)
+	return each(ctx, d.inbox, runbook.SignalLook, d.sync)
 }
 
 func (d *device) readResumes(ctx workflow.Context) error {
-	return each(ctx, d.inbox.resume, runbook.SignalResume, d.resumeBySignal)
+	return each(ctx, d.inbox, runbook.SignalResume, d.resumeBySignal)
 }
 
 // resumeBySignal is a resume whose sender hears no answer: what it comes to is on the timeline.
-func (d *device) resumeBySignal(ctx workflow.Context, message runbook.ResumeRequest, refusal *runbook.Refusal) error {
-	if refusal != nil {
-		return d.refuse(ctx, resumeEntry(message), refusal)
+func (d *device) resumeBySignal(ctx workflow.Context, l envelope[runbook.ResumeRequest]) error {
+	if l.refusal != nil {
+		return d.refuse(ctx, resumeSent(l.message), l.refusal, l.requestID)
 	}
-	_, err := d.considerResume(ctx, message, d.requestID(ctx))
+	_, err := d.considerResume(ctx, l.message, l.requestID)
 	return err
 }
 
-// reconnect is T2 or T3 for a device that is waited for; for a paused one it notes the newest version (T3 again).
-func (d *device) reconnect(ctx workflow.Context, message runbook.ReconnectSignal, refusal *runbook.Refusal) error {
-	if err := d.turn.Lock(ctx); err != nil {
-		return err
-	}
-	defer d.turn.Unlock()
-	entry := runbook.TimelineEntry{Message: runbook.SignalReconnect, Version: message.RenderedVersion}
-	version, err := runbook.ParseVersion(message.RenderedVersion)
-	if refusal == nil {
-		refusal = runbook.AsRefusal(err)
-	}
-	switch {
-	case refusal != nil:
-		return d.refuse(ctx, entry, refusal)
-	case d.ended():
-		return d.note(ctx, entry, runbook.Refuse(runbook.CodeNotWaiting, "the device has left the roll call already"))
-	case d.status.State == runbook.StateConflictPaused && version.String() == d.status.Reported:
-		return d.note(ctx, entry, nil)
-	}
-	var result activities.TransitionResult
-	err = carryOut(ctx, "reconnect with version "+version.String(), acts.Reconnect, activities.ReconnectInput{
-		RestoreID: d.status.RestoreID, OrgID: d.status.OrgID, Name: d.status.Name,
-		Restored: d.status.Restored, Reported: message.RenderedVersion, RequestID: d.requestID(ctx),
-	}, &result)
-	return d.follow(ctx, entry, result, err)
+// reconnect deals with a report that came as a signal.
+func (d *device) reconnect(ctx workflow.Context, l envelope[runbook.ReconnectSignal]) error {
+	_, err := d.considerReconnect(ctx, l, runTransition)
+	return err
 }
 
-// withdraw is T5, where the inventory agrees that the device is gone.
-func (d *device) withdraw(ctx workflow.Context, message runbook.WithdrawSignal, refusal *runbook.Refusal) error {
-	if err := d.turn.Lock(ctx); err != nil {
-		return err
-	}
-	defer d.turn.Unlock()
-	entry := runbook.TimelineEntry{Message: runbook.SignalWithdraw, By: message.By, Reason: message.Reason}
-	switch {
-	case refusal != nil:
-		return d.refuse(ctx, entry, refusal)
-	case d.ended():
-		return d.note(ctx, entry, runbook.Refuse(runbook.CodeNotWaiting, "the device has left the roll call already"))
-	}
-	var result activities.TransitionResult
-	err := carryOut(ctx, "withdraw from the roll", acts.Withdraw, activities.WithdrawInput{
-		RestoreID: d.status.RestoreID, OrgID: d.status.OrgID, Name: d.status.Name,
-		By: message.By, Reason: message.Reason, Force: message.Force, RequestID: d.requestID(ctx),
-	}, &result)
-	return d.follow(ctx, entry, result, err)
+// answerReconnect answers the update. An agent's report that is in the same task counts before what a person says: the
+// SDK runs the workflow, which reads the signals, before the handlers of updates.
+func (d *device) answerReconnect(ctx workflow.Context, in runbook.ReconnectRequest) (runbook.DeviceAnswer, error) {
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	l := envelope[runbook.ReconnectSignal]{message: in.Signal(), requestID: updateRequest(ctx)}
+	refusal, err := d.considerReconnect(ctx, l, runAccepted)
+	return d.answer(refusal), err
 }
 
-// look follows the device to where another hand has put it in the database: Flight Control, answering the agents itself,
-// may have done T2, T3 or T4, and a device may be gone (T5).
-func (d *device) look(ctx workflow.Context, _ runbook.LookSignal, refusal *runbook.Refusal) error {
-	if err := d.turn.Lock(ctx); err != nil {
+// answer is what an update that was refused, or accepted where refusal is nil, has come to.
+func (d *device) answer(refusal *runbook.Refusal) runbook.DeviceAnswer {
+	s := d.status
+	answer := runbook.DeviceAnswer{
+		Accepted: refusal == nil, Name: s.Name, RestoreID: s.RestoreID,
+		State: s.State, Restored: s.Restored, Reported: s.Reported,
+	}
+	if refusal != nil {
+		answer.Code, answer.Message = refusal.Code, refusal.Message
+	}
+	return answer
+}
+
+// leftAlready notes a message for a device that has left the roll call, and returns its refusal.
+func (d *device) leftAlready(ctx workflow.Context, entry runbook.TimelineEntry) (*runbook.Refusal, error) {
+	refusal := runbook.Refuse(runbook.CodeNotWaiting, "the device has left the roll call already")
+	return refusal, d.note(ctx, entry, refusal)
+}
+
+// considerReconnect is T2 or T3 for a device that is waited for; for a paused one it notes the newest version (T3
+// again). It returns why the report was refused, or nil.
+func (d *device) considerReconnect(
+	ctx workflow.Context, l envelope[runbook.ReconnectSignal], run transitionRunner,
+) (*runbook.Refusal, error) {
+	if err := d.mutex.Lock(ctx); err != nil {
+		return nil, err
+	}
+	defer d.mutex.Unlock()
+	reported := l.message.RenderedVersion
+	entry := runbook.TimelineEntry{
+		Message: runbook.SignalReconnect, Version: reported, By: l.message.Reporter(), Reason: l.message.Reason,
+		Via: viaOf(l.message.Origin),
+	}
+	version, err := runbook.ParseVersion(reported)
+	refusal := cmp.Or(l.refusal, runbook.AsRefusal(err))
+	switch {
+	case refusal != nil:
+		return refusal, d.refuse(ctx, sent{entry, l.message.Origin}, refusal, l.requestID)
+	case d.ended():
+		return d.leftAlready(ctx, entry)
+	case d.status.State == runbook.StateConflictPaused && version.String() == d.status.Reported && !d.shouldAskAgain(ctx):
+		return nil, d.note(ctx, entry, nil)
+	}
+	d.reportWrittenAt = workflow.Now(ctx)
+	var result activities.TransitionResult
+	err = run(ctx, "reconnect with version "+version.String(), acts.Reconnect, activities.ReconnectInput{
+		RestoreID: d.status.RestoreID, OrgID: d.status.OrgID, Name: d.status.Name,
+		Restored: d.status.Restored, Reported: reported, RequestID: l.requestID,
+		By: l.message.Reporter(), Reason: l.message.Reason, Origin: l.message.Origin,
+	}, &result)
+	return cmp.Or(runbook.AsRefusal(err), result.Refusal), d.follow(ctx, entry, result, err)
+}
+
+// askAgain is after how long a report that says nothing new reaches the database again. Where that was put back to an
+// earlier moment, it does not know the report.
+const askAgain = time.Minute
+
+// changeAskAgain marks the device workflows that let such reports reach the database; those of earlier releases did
+// not.
+const changeAskAgain = "ask-again"
+
+// shouldAskAgain reports whether it is time for the database to hear what a paused device reports once more.
+func (d *device) shouldAskAgain(ctx workflow.Context) bool {
+	return workflow.Now(ctx).Sub(d.reportWrittenAt) >= askAgain &&
+		workflow.GetVersion(ctx, changeAskAgain, workflow.DefaultVersion, 1) != workflow.DefaultVersion
+}
+
+// withdraw deals with a withdrawal that came as a signal.
+func (d *device) withdraw(ctx workflow.Context, l envelope[runbook.WithdrawSignal]) error {
+	_, err := d.considerWithdraw(ctx, l, runTransition)
+	return err
+}
+
+// answerWithdraw answers the update. A device that something else has ended meanwhile was not withdrawn.
+func (d *device) answerWithdraw(ctx workflow.Context, in runbook.WithdrawRequest) (runbook.DeviceAnswer, error) {
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	l := envelope[runbook.WithdrawSignal]{message: in.Signal(), requestID: updateRequest(ctx)}
+	refusal, err := d.considerWithdraw(ctx, l, runAccepted)
+	if refusal == nil && d.status.State != runbook.StateWithdrawn {
+		refusal = runbook.Refuse(runbook.CodeNotWaiting, "it was %s before the withdrawal was read", d.status.State)
+	}
+	return d.answer(refusal), err
+}
+
+// considerWithdraw is T5, where the inventory agrees that the device is gone. It returns why the withdrawal was
+// refused, or nil.
+func (d *device) considerWithdraw(
+	ctx workflow.Context, l envelope[runbook.WithdrawSignal], run transitionRunner,
+) (*runbook.Refusal, error) {
+	if err := d.mutex.Lock(ctx); err != nil {
+		return nil, err
+	}
+	defer d.mutex.Unlock()
+	entry := runbook.TimelineEntry{
+		Message: runbook.SignalWithdraw, By: l.message.By, Reason: l.message.Reason, Via: viaOf(l.message.Origin),
+	}
+	switch {
+	case l.refusal != nil:
+		return l.refusal, d.refuse(ctx, sent{entry, l.message.Origin}, l.refusal, l.requestID)
+	case d.ended():
+		return d.leftAlready(ctx, entry)
+	}
+	var result activities.TransitionResult
+	err := run(ctx, "withdraw from the roll", acts.Withdraw, activities.WithdrawInput{
+		RestoreID: d.status.RestoreID, OrgID: d.status.OrgID, Name: d.status.Name,
+		By: l.message.By, Reason: l.message.Reason, Force: l.message.Force, Decommission: l.message.Decommission,
+		RequestID: l.requestID,
+		Origin:    l.message.Origin,
+	}, &result)
+	return cmp.Or(runbook.AsRefusal(err), result.Refusal), d.follow(ctx, entry, result, err)
+}
+
+// look follows the device to where another hand has put it in the database: Flight Control, answering the agents
+// itself, may have done T2, T3 or T4, and a device may be gone (T5).
+func (d *device) sync(ctx workflow.Context, l envelope[runbook.LookSignal]) error {
+	if err := d.mutex.Lock(ctx); err != nil {
 		return err
 	}
-	defer d.turn.Unlock()
+	defer d.mutex.Unlock()
 	entry := runbook.TimelineEntry{Message: runbook.SignalLook}
 	switch {
-	case refusal != nil:
-		return d.refuse(ctx, entry, refusal)
+	case l.refusal != nil:
+		return d.refuse(ctx, sent{entry: entry}, l.refusal, l.requestID)
 	case d.ended():
-		return d.note(ctx, entry, runbook.Refuse(runbook.CodeNotWaiting, "the device has left the roll call already"))
+		_, err := d.leftAlready(ctx, entry)
+		return err
 	}
 	var result activities.TransitionResult
-	err := carryOut(ctx, "look where the device stands", acts.Look, activities.LookInput{
-		RestoreID: d.status.RestoreID, OrgID: d.status.OrgID, Name: d.status.Name, RequestID: d.requestID(ctx),
+	err := runTransition(ctx, "look where the device stands", acts.Look, activities.LookInput{
+		RestoreID: d.status.RestoreID, OrgID: d.status.OrgID, Name: d.status.Name, RequestID: l.requestID,
 	}, &result)
 	entry.By, entry.Version, entry.Reason = result.By, result.Reported, result.Reason
 	return d.follow(ctx, entry, result, err)
 }
 
-// requestID names a signal's write, so that trying it again is the same request. It is unique to the run and the message.
-func (d *device) requestID(ctx workflow.Context) string {
-	d.asked++
-	return fmt.Sprintf("%s/%d", workflow.GetInfo(ctx).WorkflowExecution.RunID, d.asked)
+// changeUnknownSignals marks the device workflows whose refusals of unknown signals go to the audit; those of earlier
+// releases have left such signals unread.
+const changeUnknownSignals = "unknown-signals"
+
+// readUnknown refuses the signals whose names the workflow does not know, so that a mistyped name is seen.
+func (d *device) readUnknown(ctx workflow.Context) error {
+	for {
+		name, requestID, ok := d.inbox.nextUnknown(ctx)
+		if !ok {
+			return nil
+		}
+		entry, refusal := runbook.TimelineEntry{Message: name}, runbook.UnknownSignal(name, d.inbox.names)
+		var err error
+		if workflow.GetVersion(ctx, changeUnknownSignals, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+			err = d.note(ctx, entry, refusal)
+		} else {
+			err = d.refuse(ctx, sent{entry: entry}, refusal, requestID)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

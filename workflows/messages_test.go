@@ -22,7 +22,7 @@ func TestPausedDeviceReportsAgain(t *testing.T) {
 	n.step(n.resumeSignal("alice", "4"))
 	require.Equal(t, "6", n.ends(runbook.OutcomeResumed).Next)
 	require.Equal(t, []string{"reconnect T3", "reconnect x2", "reconnect Reported", "resume T4"}, n.story())
-	require.Equal(t, 2, n.world.calls["Reconnect"], "the same version again is no write")
+	require.Equal(t, 3, n.world.calls["Reconnect"], "the same version is asked about once a minute")
 }
 
 func TestUnreadableMessagesAreRefusedAndSeen(t *testing.T) {
@@ -34,20 +34,34 @@ func TestUnreadableMessagesAreRefusedAndSeen(t *testing.T) {
 		code    runbook.Code
 	}{
 		{"letters", runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: "abc"}, runbook.CodeInvalidVersion},
-		{"leading zero", runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: "007"}, runbook.CodeInvalidVersion},
-		{"65 bits", runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: "9223372036854775808"}, runbook.CodeInvalidVersion},
+		{"leading zero", runbook.SignalReconnect, runbook.ReconnectSignal{
+			RenderedVersion: "007",
+		}, runbook.CodeInvalidVersion},
+		{"65 bits", runbook.SignalReconnect, runbook.ReconnectSignal{
+			RenderedVersion: "9223372036854775808",
+		}, runbook.CodeInvalidVersion},
 		{"a number", runbook.SignalReconnect, map[string]int{"renderedVersion": 7}, runbook.CodeInvalidRequest},
 		{"another field's name", runbook.SignalReconnect, map[string]string{"version": "7"}, runbook.CodeInvalidRequest},
 		{"null", runbook.SignalReconnect, json.RawMessage("null"), runbook.CodeInvalidRequest},
-		{"NUL in a version", runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: "7\x00"}, runbook.CodeInvalidVersion},
-		{"NUL in a reason", runbook.SignalResume, runbook.ResumeRequest{By: "alice", Reason: "a\x00b"}, runbook.CodeInvalidRequest},
-		{"NUL in a name", runbook.SignalWithdraw, runbook.WithdrawSignal{By: "a\x00b", Force: true}, runbook.CodeInvalidRequest},
-		{"a text too long", runbook.SignalWithdraw, runbook.WithdrawSignal{Reason: strings.Repeat("x", 3000)}, runbook.CodeInvalidRequest},
-		{"resume with a mistyped field", runbook.SignalResume, map[string]string{"by": "alice", "exepctVersion": "7"}, runbook.CodeInvalidRequest},
+		{"NUL in a version", runbook.SignalReconnect, runbook.ReconnectSignal{
+			RenderedVersion: "7\x00",
+		}, runbook.CodeInvalidVersion},
+		{"NUL in a reason", runbook.SignalResume, runbook.ResumeRequest{
+			By: "alice", Reason: "a\x00b",
+		}, runbook.CodeInvalidRequest},
+		{"NUL in a name", runbook.SignalWithdraw, runbook.WithdrawSignal{
+			By: "a\x00b", Force: true,
+		}, runbook.CodeInvalidRequest},
+		{"a text too long", runbook.SignalWithdraw, runbook.WithdrawSignal{
+			Reason: strings.Repeat("x", 3000),
+		}, runbook.CodeInvalidRequest},
+		{"resume with a mistyped field", runbook.SignalResume, map[string]string{
+			"by": "alice", "exepctVersion": "7",
+		}, runbook.CodeInvalidRequest},
 		{"no payload", runbook.SignalReconnect, nil, runbook.CodeInvalidRequest},
 		{"a bare string", runbook.SignalReconnect, "7", runbook.CodeInvalidRequest},
 		{"bytes", runbook.SignalReconnect, []byte("\x00\x01"), runbook.CodeInvalidRequest},
-		{"resume by nobody", runbook.SignalResume, runbook.ResumeRequest{Reason: "why not"}, runbook.CodeInvalidRequest},
+		{"resume by no one", runbook.SignalResume, runbook.ResumeRequest{Reason: "why not"}, runbook.CodeInvalidRequest},
 		{"resume that is no object", runbook.SignalResume, []string{"alice"}, runbook.CodeInvalidRequest},
 		{"withdrawal that is no object", runbook.SignalWithdraw, 7, runbook.CodeInvalidRequest},
 	} {

@@ -7,18 +7,18 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// transitionDeadline bounds one attempt at a transition, quick or patient: a write of a run that has ended comes no later
-// than this, so that whoever reads the database after twice as long reads what that run has left. (Only a network that fails
-// in that moment can hold a write back for longer. It is then compared and set as any other, and who has read before it
-// follows the database when next told to look, or when a write of its own meets it.)
+// transitionDeadline bounds one attempt at a transition. A write of a run that has ended is committed within this
+// time, so a read after twice as long sees all that the run has written. A network that fails at that moment can delay
+// a write further. Such a write compares before it sets, as every write does, and a workflow that has read before it
+// follows the database at its next write or its next look signal.
 const transitionDeadline = 2 * time.Second
 
 // chunkDeadline bounds one attempt at what reads or writes thousands of rows.
 const chunkDeadline = 2 * time.Minute
 
-// quick is for a write of a few milliseconds that nearly always succeeds: a local activity costs one event instead of six.
-// Its few attempts fit well into a workflow task; what fails longer goes on under patient.
-func quick(ctx workflow.Context, summary string) workflow.Context {
+// withFewRetries is for a write of a few milliseconds that nearly always succeeds. A local activity costs one event
+// instead of six. Its three attempts fit into a workflow task. What fails longer is run with withEndlessRetries.
+func withFewRetries(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		StartToCloseTimeout:    transitionDeadline,
 		ScheduleToCloseTimeout: 2 * transitionDeadline,
@@ -31,9 +31,9 @@ func quick(ctx workflow.Context, summary string) workflow.Context {
 	})
 }
 
-// patient is for what must happen however long the database is away: tried without end, at most a minute apart, and seen
-// as a pending activity, with its last failure, in the web UI. deadline bounds one attempt.
-func patient(ctx workflow.Context, summary string, deadline time.Duration) workflow.Context {
+// withEndlessRetries is for what must happen however long the database is away. It is retried without end, at most a
+// minute apart. The web UI shows it as a pending activity with its last failure. deadline bounds one attempt.
+func withEndlessRetries(ctx workflow.Context, summary string, deadline time.Duration) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: deadline,
 		RetryPolicy: &temporal.RetryPolicy{
@@ -45,16 +45,16 @@ func patient(ctx workflow.Context, summary string, deadline time.Duration) workf
 	})
 }
 
-// The inventory watch says that it lives at least every heartbeatTimeout, or another worker goes on with it; watchTurn is
-// when it is handed on in any case, which costs no event.
+// The inventory watch sends a heartbeat at least every heartbeatTimeout, or another worker takes it over. After
+// watchTurn it is handed over in any case, which costs no event.
 const (
 	heartbeatTimeout = 30 * time.Second
 	watchTurn        = 24 * time.Hour
 )
 
-// watching is for the inventory watch, which runs as long as its restore: an attempt that ends, however, is followed by
-// the next without end. It is not waited for when it is cancelled, because it does nothing for a restore that has ended.
-func watching(ctx workflow.Context, summary string) workflow.Context {
+// withWatchOptions is for the inventory watch, which runs as long as its restore: after each attempt there is another
+// one. A cancellation does not wait for it, because it does nothing for a restore that has ended.
+func withWatchOptions(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: watchTurn,
 		HeartbeatTimeout:    heartbeatTimeout,
@@ -67,23 +67,23 @@ func watching(ctx workflow.Context, summary string) workflow.Context {
 	})
 }
 
-// predecessorPatience is how long a restore waits to hear that the one which it superseded has ended its waits, before it
-// starts its own and lets each device's start be tried again until the name is free.
-const predecessorPatience = time.Minute
+// predecessorTimeout bounds how long a restore waits until the restore that it supersedes has ended its workflows.
+// After that it starts its own, and retries the start of a device whose workflow id is still taken.
+const predecessorTimeout = time.Minute
 
-// A child that ended without an outcome (terminated in the web UI, or its name was still taken) is started again after
-// firstRestart, when no write of it can come any more, and each further time after twice as long, up to lastRestart. After
-// calm without an interruption it begins anew.
+// A child that ended without an outcome (it was terminated in the web UI, or its id was taken) is started again after
+// firstRestart, when none of its writes can follow. Each further restart waits twice as long, up to lastRestart. After
+// backoffResetAfter without an interruption the wait is firstRestart again.
 const (
-	firstRestart = 2 * transitionDeadline
-	calm         = time.Hour
-	lastRestart  = 5 * time.Minute
+	firstRestart      = 2 * transitionDeadline
+	backoffResetAfter = time.Hour
+	lastRestart       = 5 * time.Minute
 )
 
-// nextLook is how long a restore leaves its tally alone before it reads it again for the current details: soon while it
-// changes, rarely while it does not, and the more rarely the longer the history is, so that weeks of waiting stay far from
-// the limit of 51,200 events (a look costs six).
-func nextLook(last time.Duration, changed bool, historyLength int) time.Duration {
+// nextPoll returns how long a restore waits before it reads its tally again for the current details. It is short while
+// the tally changes, longer while it does not, and longer still for a long history: a read costs six events, and weeks
+// of waiting must stay far from the limit of 51,200.
+func nextPoll(last time.Duration, changed bool, historyLength int) time.Duration {
 	const soon, late = 5 * time.Second, 30 * time.Minute
 	next := last * 2
 	if changed || last == 0 {
@@ -98,4 +98,30 @@ func nextLook(last time.Duration, changed bool, historyLength int) time.Duration
 		next = max(next, 2*time.Minute)
 	}
 	return min(next, late)
+}
+
+// A plan first reads firstPlanPoll after it has asked a wave whether the devices have applied the decision, and then
+// at most lastPlanPoll apart. While it is held it reads whether its restore still runs, at most lastHeldPoll apart.
+// After a human has told it to retry failed devices, these have retryGrace to recover.
+const (
+	firstPlanPoll = 2 * time.Second
+	lastPlanPoll  = 30 * time.Second
+	lastHeldPoll  = 30 * time.Minute
+	retryGrace    = time.Minute
+)
+
+// withAskOptions is for asking the devices of a wave, which takes as long as they need to answer. A cancellation waits
+// for it, so that no device is asked after its plan has ended.
+func withAskOptions(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: watchTurn,
+		HeartbeatTimeout:    heartbeatTimeout,
+		WaitForCancellation: true,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    time.Second,
+			BackoffCoefficient: 2,
+			MaximumInterval:    10 * time.Second,
+		},
+		Summary: summary,
+	})
 }

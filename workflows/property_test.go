@@ -10,7 +10,8 @@ import (
 	"rollcall/runbook"
 )
 
-// model is the specification's table, written once more as plainly as it can be: what a device must be after each message.
+// model is the specification's table, written once more as plainly as it can be: what a device must be after each
+// message.
 type model struct {
 	state    runbook.State
 	restored int

@@ -28,8 +28,8 @@ func replay(t *testing.T, file string) error {
 	})
 }
 
-// TestReplay proves that runs which began under an earlier release go on under this one. A history that no longer replays
-// is never recorded again: the change that broke it goes behind workflow.GetVersion.
+// TestReplay proves that runs which began under an earlier release go on under this one. A history that no longer
+// replays is never recorded again: the change that broke it goes behind workflow.GetVersion.
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob(filepath.Join("testdata", "v*", "*.json"))
@@ -43,8 +43,8 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// TestReplayNoticesAChange shows that TestReplay can fail: these histories were changed by hand, each in one place, into
-// what a workflow of ours would not do.
+// TestReplayNoticesAChange shows that TestReplay can fail: these histories were changed by hand, each in one place,
+// into what a workflow of ours would not do.
 func TestReplayNoticesAChange(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob(filepath.Join("testdata", "must-not-replay", "*.json"))

@@ -12,9 +12,10 @@ import (
 	"rollcall/runbook"
 )
 
-// RestoreWorkflow is a restore's roll call: it opens the restore, puts every eligible device on the roll, waits until each
-// has gone back to normal, has been resumed by a human, or has left, and closes with the tally. Cancelling it ends every
-// wait and leaves the devices as they are; a newer restore that supersedes it does the same and takes them over.
+// RestoreWorkflow is a restore's roll call: it opens the restore, puts every eligible device on the roll, waits until
+// each has gone back to normal, has been resumed by a human, or has left, and closes with the tally. Cancelling it
+// ends every wait and leaves the devices as they are; a newer restore that supersedes it does the same and takes them
+// over.
 func RestoreWorkflow(ctx workflow.Context, in runbook.RestoreInput) (runbook.RestoreStatus, error) {
 	r, err := setUpRestore(ctx, in)
 	if err != nil {
@@ -31,22 +32,26 @@ type restore struct {
 	tally  runbook.RestoreStatus
 	inbox  restoreInbox
 	opened activities.OpenRestoreResult
-	// batches are the slices of the roll that are called, each by a workflow of its own where there are several; batchEnded are
-	// those all of whose devices have ended.
+	// batches are the parts of the roll that are called, each by a workflow of its own where there are several;
+	// batchEnded are those all of whose devices have ended. claims reports whether a batch claims as many devices as its
+	// part has; batches of earlier releases have these devices and no others.
 	batches    []runbook.Slice
 	batchEnded []bool
+	claims     bool
 	// watchEvery is how often the inventory watch looks; 0 is never.
 	watchEvery time.Duration
-	// stop ends the roll call without ending the workflow, which has last words to say; stopping tells that it has been told to.
+	// stop ends the roll call without ending the workflow, which has last words to say; stopping tells that it has been
+	// told to.
 	stop     workflow.CancelFunc
 	stopping bool
-	// enrolls tells that this run started the workflows of pending enrollment requests, as one of an older release did not.
+	// enrolls tells that this run started the workflows of pending enrollment requests, as one of an older release did
+	// not.
 	enrolls bool
 	// latePause is how long it waited last for a device that joined late.
 	latePause time.Duration
-	// heard is how many late joiners had ended when it tried to close.
-	heard int
-	log   log.Logger
+	// lateEndedSeen is how many late joiners had ended when the restore last tried to close.
+	lateEndedSeen int
+	log           log.Logger
 }
 
 func setUpRestore(ctx workflow.Context, in runbook.RestoreInput) (*restore, error) {
@@ -59,9 +64,12 @@ func setUpRestore(ctx workflow.Context, in runbook.RestoreInput) (*restore, erro
 	}
 	r := &restore{
 		in: in, watchEvery: every,
-		progress: runbook.RestoreProgress{RestoreID: in.RestoreID, State: runbook.RestoreRunning, Ended: map[runbook.Outcome]int{}},
-		inbox:    openRestoreInbox(ctx),
-		log:      log.With(workflow.GetLogger(ctx), "restore", in.RestoreID),
+		progress: runbook.RestoreProgress{
+			RestoreID: in.RestoreID, State: runbook.RestoreRunning,
+			Ended: map[runbook.Outcome]int{},
+		},
+		inbox: openRestoreInbox(ctx),
+		log:   log.With(workflow.GetLogger(ctx), "restore", in.RestoreID),
 	}
 	if err := workflow.SetQueryHandler(ctx, runbook.QueryTally, r.answerTally); err != nil {
 		return nil, fmt.Errorf("register query %s: %w", runbook.QueryTally, err)
@@ -72,27 +80,31 @@ func setUpRestore(ctx workflow.Context, in runbook.RestoreInput) (*restore, erro
 
 // answerTally answers the query.
 func (r *restore) answerTally() (runbook.RestoreProgress, error) {
-	progress, called := r.progress, r.called()
-	progress.Called = &called
+	progress, called := r.progress, r.scheduled()
+	progress.Called, progress.Claims = &called, r.claims
 	return progress, nil
 }
 
-// called is how many devices, in the order of the roll, have had their workflow asked for.
-func (r *restore) called() (upTo int64) {
+// scheduled returns for how many devices the start of a workflow was requested. Where batches have slices, these are
+// the first of the roll.
+func (r *restore) scheduled() (devices int64) {
 	for n, slice := range r.batches {
-		if !r.inbox.called[n] && !r.batchEnded[n] {
+		if r.inbox.scheduled[n] || r.batchEnded[n] {
+			devices += slice.To - slice.From
+		} else if !r.claims {
 			break
 		}
-		upTo = slice.To
 	}
-	return upTo
+	return devices
 }
 
 // checkRestoreInput refuses an input that could not be found again: the workflow id must be the restore's.
 func checkRestoreInput(ctx workflow.Context, in runbook.RestoreInput) error {
 	refusal := runbook.AsRefusal(runbook.CheckRestoreID(in.RestoreID))
-	if id, want := workflow.GetInfo(ctx).WorkflowExecution.ID, runbook.RestoreWorkflowID(in.RestoreID); refusal == nil && id != want {
-		refusal = runbook.Refuse(runbook.CodeInvalidRequest, "the workflow id is %q but must be %q; start it with starter restore --id %s", id, want, in.RestoreID)
+	if id, want := workflow.GetInfo(ctx).WorkflowExecution.ID, runbook.RestoreWorkflowID(in.RestoreID); refusal == nil &&
+		id != want {
+		refusal = runbook.Refuse(runbook.CodeInvalidRequest,
+			"the workflow id is %q but must be %q; start it with starter restore --id %s", id, want, in.RestoreID)
 	}
 	if refusal != nil {
 		return asFailure(refusal)
@@ -100,10 +112,10 @@ func checkRestoreInput(ctx workflow.Context, in runbook.RestoreInput) error {
 	return nil
 }
 
-// run is the story of a restore. Opening it cannot be cancelled: whether the database then holds an open restore would not
-// be known, and nothing would close it.
+// run is the story of a restore. Opening it cannot be cancelled: whether the database then holds an open restore would
+// not be known, and nothing would close it.
 func (r *restore) run(ctx workflow.Context) (runbook.RestoreStatus, error) {
-	r.stop = func() {} // until there is a roll call to stop, halt is remembered
+	r.stop = func() {} // until the roll call begins, stopRollCall is only remembered
 	r.listen(ctx)
 	if err := r.open(ctx); err != nil {
 		return runbook.RestoreStatus{}, err
@@ -135,8 +147,11 @@ func (r *restore) open(ctx workflow.Context) error {
 		return err
 	}
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	in := activities.OpenRestoreInput{ID: r.in.RestoreID, OrgID: r.in.OrgID, Supersede: r.in.Supersede, By: r.in.By}
-	return asFailure(insist(ctx, "open the restore", acts.OpenRestore, in, &r.opened))
+	in := activities.OpenRestoreInput{
+		ID: r.in.RestoreID, OrgID: r.in.OrgID, Supersede: r.in.Supersede, By: r.in.By,
+		As: r.in.As, All: r.in.All,
+	}
+	return asFailure(runBulkWithHeartbeat(ctx, "open the restore", acts.OpenRestore, in, &r.opened))
 }
 
 // markSearchable sets the restore's id as a search attribute where whoever started the workflow has not.
@@ -151,7 +166,7 @@ func (r *restore) markSearchable(ctx workflow.Context) error {
 // another restore has taken over meanwhile.
 func (r *restore) callRoll(ctx workflow.Context) error {
 	for _, step := range []func(workflow.Context) error{
-		r.endPredecessors, r.putOnRoll, r.annotateRequests, r.finishRoll, r.watchInventory, r.startEnrollments, r.callDevices,
+		r.endPredecessors, r.putOnRoll, r.annotateRequests, r.finishRoll, r.watchInventory, r.startEnrollments, r.runDevices,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -168,8 +183,8 @@ func (r *restore) callLateJoiners(ctx workflow.Context) error {
 	return r.awaitLateJoiners(ctx)
 }
 
-// close says the restore's last words, which are its result. A refusal with CodeDevicesWaiting is none: a device has joined
-// late, and the restore goes on.
+// close says the restore's last words, which are its result. A refusal with CodeDevicesWaiting is none: a device has
+// joined late, and the restore goes on.
 func (r *restore) close(ctx workflow.Context, err error) (runbook.RestoreStatus, error) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	cancelled := temporal.IsCanceledError(err)
@@ -180,13 +195,14 @@ func (r *restore) close(ctx workflow.Context, err error) (runbook.RestoreStatus,
 	in := activities.CloseRestoreInput{RestoreID: r.in.RestoreID, State: runbook.RestoreCompleted}
 	if err != nil {
 		in.State, in.By, in.Reason = runbook.RestoreCancelled, r.inbox.cancelledBy.By, r.inbox.cancelledBy.Reason
+		in.Origin, in.RequestID = r.inbox.cancelledBy.Origin, r.inbox.cancelRequest
 	}
 	if refusal := runbook.AsRefusal(err); refusal != nil {
 		in.Reason = refusal.Message
 	}
-	r.heard = r.inbox.lateEnded
+	r.lateEndedSeen = r.inbox.lateEnded
 	r.enterPhase(ctx, runbook.PhaseClosing)
-	if err := insist(ctx, "close the restore", acts.CloseRestore, in, &r.tally); err != nil {
+	if err := runBulk(ctx, "close the restore", acts.CloseRestore, in, &r.tally); err != nil {
 		if refusal := runbook.AsRefusal(err); refusal != nil && refusal.Code == runbook.CodeDevicesWaiting {
 			return runbook.RestoreStatus{}, refusal
 		}

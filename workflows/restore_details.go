@@ -25,7 +25,7 @@ func (r *restore) watchTally(ctx workflow.Context) {
 		var pause time.Duration
 		changed := true
 		for {
-			pause = nextLook(pause, changed, workflow.GetInfo(ctx).GetCurrentHistoryLength())
+			pause = nextPoll(pause, changed, workflow.GetInfo(ctx).GetCurrentHistoryLength())
 			timer := workflow.NewTimerWithOptions(ctx, pause, workflow.TimerOptions{Summary: "read the tally again"})
 			if timer.Get(ctx, nil) != nil {
 				return
@@ -35,11 +35,12 @@ func (r *restore) watchTally(ctx workflow.Context) {
 	})
 }
 
-// readTally takes over the database's tally, and tells whether it has changed. A failure leaves the older one standing.
+// readTally takes over the database's tally, and reports whether it has changed. A failure leaves the older one
+// standing.
 func (r *restore) readTally(ctx workflow.Context) bool {
 	var tally runbook.RestoreStatus
 	in := activities.RestoreRef{RestoreID: r.in.RestoreID}
-	err := workflow.ExecuteLocalActivity(quick(ctx, "read the tally"), acts.Tally, in).Get(ctx, &tally)
+	err := workflow.ExecuteLocalActivity(withFewRetries(ctx, "read the tally"), acts.Tally, in).Get(ctx, &tally)
 	if err != nil || maps.Equal(tally.Counts, r.tally.Counts) {
 		return false
 	}
@@ -49,26 +50,57 @@ func (r *restore) readTally(ctx workflow.Context) bool {
 }
 
 func (r *restore) showDetails(ctx workflow.Context) {
-	workflow.SetCurrentDetails(ctx, restoreDetails(r.progress, r.tally))
+	workflow.SetCurrentDetails(ctx, restoreDetails(r.progress, r.tally, r.opened.Mode, workflow.GetInfo(ctx).Namespace))
 }
 
-func restoreDetails(p runbook.RestoreProgress, tally runbook.RestoreStatus) string {
+// restoreDetails says what to do first, then the tally. Each count links to the list of its devices.
+func restoreDetails(
+	p runbook.RestoreProgress, tally runbook.RestoreStatus, mode runbook.Mode, namespace string,
+) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "**Restore %s: %s**, %s.\n\n", p.RestoreID, p.State, p.Phase)
-	if paused := tally.Counts[runbook.StateConflictPaused]; paused > 0 && p.State == runbook.RestoreRunning {
-		fmt.Fprintf(&b, "%d devices wait for a human:\n\n```\nstarter get devices --field-selector=status.summary.status=ConflictPaused\nstarter resume device NAME --reason \"…\"\n```\n\n", paused)
+	fmt.Fprintf(&b, "**Restore %s: %s**, %s.", p.RestoreID, p.State, p.Phase)
+	if mode != "" {
+		fmt.Fprintf(&b, " Mode: %s.", mode)
 	}
-	if len(tally.Counts) > 0 {
-		fmt.Fprintf(&b, "| Devices | %d |\n|---|---|\n", tally.Total)
-		for _, state := range runbook.States {
-			fmt.Fprintf(&b, "| %s | %d |\n", state, tally.Counts[state])
+	b.WriteString("\n\n")
+	if p.State == runbook.RestoreRunning {
+		commands := []string{"starter status " + p.RestoreID + " --watch"}
+		if paused := tally.Counts[runbook.StateConflictPaused]; paused > 0 {
+			fmt.Fprintf(&b, "%d devices wait for a human:\n\n", paused)
+			commands = []string{
+				"starter get devices \\\n    --field-selector=status.summary.status=ConflictPaused",
+				"starter diff devices --all", "starter resume device NAME --reason \"…\"",
+			}
 		}
+		writeCommands(&b, commands...)
 		b.WriteString("\n")
-	} else if p.Total > 0 {
-		fmt.Fprintf(&b, "%d devices are on the roll.\n\n", p.Total)
 	}
+	writeTally(&b, p, tally, namespace)
 	b.WriteString(outcomeTable(p.Ended))
 	return b.String()
+}
+
+func writeTally(b *strings.Builder, p runbook.RestoreProgress, tally runbook.RestoreStatus, namespace string) {
+	if len(tally.Counts) == 0 {
+		if p.Total > 0 {
+			fmt.Fprintf(b, "%d devices are on the roll.\n\n", p.Total)
+		}
+		return
+	}
+	fmt.Fprintf(b, "| Devices | %d |\n|---|---|\n", tally.Total)
+	for _, state := range runbook.States {
+		query := fmt.Sprintf(`%s="%s" AND %s="%s"`, runbook.AttributeRestoreID, p.RestoreID, runbook.AttributeDeviceStatus,
+			state)
+		fmt.Fprintf(b, "| %s | %d |\n", listLink(namespace, string(state), query), tally.Counts[state])
+	}
+	b.WriteString("\n")
+}
+
+// listLink is a link to the web UI's list of the workflows that a query selects.
+func listLink(namespace, text, query string) string {
+	escaped := strings.NewReplacer(`%`, "%25", ` `, "%20", `"`, "%22", `=`, "%3D", `/`, "%2F", `&`, "%26", `#`,
+		"%23").Replace(query)
+	return fmt.Sprintf("[%s](/namespaces/%s/workflows?query=%s)", text, namespace, escaped)
 }
 
 func outcomeTable(ended map[runbook.Outcome]int) string {

@@ -5,35 +5,31 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
+	"rollcall/activities"
 	"rollcall/runbook"
 )
 
 // restoreInbox is what a restore has been told.
 type restoreInbox struct {
-	cancel, superseded, predecessorEnded, lateJoinerEnded, batchCalled workflow.ReceiveChannel
+	*mailbox
 
-	cancelledBy  runbook.CancelSignal
-	successors   []string
-	predecessors []string
+	cancelledBy runbook.CancelSignal
+	// cancelRequest is the request id of cancelledBy.
+	cancelRequest string
+	successors    []string
+	predecessors  []string
 	// lateEnded counts the late joiners that wait no more.
 	lateEnded int
-	// called are the batches that have asked for each of their devices.
-	called map[int]bool
+	// scheduled holds the batches that have requested the start of every workflow.
+	scheduled map[int]bool
 }
 
 func openRestoreInbox(ctx workflow.Context) restoreInbox {
 	return restoreInbox{
-		cancel:           workflow.GetSignalChannel(ctx, runbook.SignalCancel),
-		superseded:       workflow.GetSignalChannel(ctx, runbook.SignalSuperseded),
-		predecessorEnded: workflow.GetSignalChannel(ctx, runbook.SignalPredecessorEnded),
-		lateJoinerEnded:  workflow.GetSignalChannel(ctx, runbook.SignalLateJoinerEnded),
-		batchCalled:      workflow.GetSignalChannel(ctx, runbook.SignalBatchCalled),
-		called:           map[int]bool{},
+		mailbox: openMailbox(ctx, runbook.SignalCancel, runbook.SignalSuperseded, runbook.SignalPredecessorEnded,
+			runbook.SignalLateJoinerEnded, runbook.SignalBatchCalled),
+		scheduled: map[int]bool{},
 	}
-}
-
-func (i *restoreInbox) empty() bool {
-	return i.cancel.Len()+i.superseded.Len()+i.predecessorEnded.Len()+i.lateJoinerEnded.Len()+i.batchCalled.Len() == 0
 }
 
 func (i *restoreInbox) haveEnded(ids []string) bool {
@@ -43,48 +39,100 @@ func (i *restoreInbox) haveEnded(ids []string) bool {
 // listen reads signals for as long as the workflow runs.
 func (r *restore) listen(ctx workflow.Context) {
 	workflow.Go(ctx, func(ctx workflow.Context) {
-		for workflow.Await(ctx, func() bool { return !r.inbox.empty() }) == nil {
+		for workflow.Await(ctx, func() bool { return !r.inbox.empty(ctx) }) == nil {
 			r.readSignals(ctx)
 		}
 	})
 }
 
-// readSignals reads all that is there. A cancellation or a successor ends the roll call; a signal that cannot be read does
-// nothing but say so in the log.
+// readSignals reads all that is there. A cancellation or a successor ends the roll call; a signal that cannot be read
+// does nothing but say so in the log.
 func (r *restore) readSignals(ctx workflow.Context) {
-	for !r.inbox.empty() {
-		if message, ok := readSignal[runbook.CancelSignal](r, r.inbox.cancel, runbook.SignalCancel); ok {
-			r.inbox.cancelledBy = message
-			r.halt()
+	for !r.inbox.empty(ctx) {
+		if message, requestID, ok := readLetter[runbook.CancelSignal](r, runbook.SignalCancel); ok &&
+			r.mayCancel(ctx, message, requestID) {
+			r.inbox.cancelledBy, r.inbox.cancelRequest = message, requestID
+			r.stopRollCall()
 		}
-		if message, ok := readSignal[runbook.SupersededSignal](r, r.inbox.superseded, runbook.SignalSuperseded); ok {
-			r.inbox.successors = append(r.inbox.successors, message.ByRestoreID)
-			r.halt()
+		if message, ok := readSignal[runbook.SupersededSignal](r, runbook.SignalSuperseded); ok {
+			if r.isSuperseded(ctx, message.ByRestoreID) {
+				r.inbox.successors = append(r.inbox.successors, message.ByRestoreID)
+				r.stopRollCall()
+			}
 		}
-		if message, ok := readSignal[runbook.PredecessorEndedSignal](r, r.inbox.predecessorEnded, runbook.SignalPredecessorEnded); ok {
+		if message, ok := readSignal[runbook.PredecessorEndedSignal](r, runbook.SignalPredecessorEnded); ok {
 			r.inbox.predecessors = append(r.inbox.predecessors, message.RestoreID)
 		}
-		if message, ok := readSignal[runbook.LateJoinerEndedSignal](r, r.inbox.lateJoinerEnded, runbook.SignalLateJoinerEnded); ok {
+		if message, ok := readSignal[runbook.LateJoinerEndedSignal](r, runbook.SignalLateJoinerEnded); ok {
 			r.countLateJoiner(ctx, message)
 		}
-		if message, ok := readSignal[runbook.BatchCalledSignal](r, r.inbox.batchCalled, runbook.SignalBatchCalled); ok {
-			r.inbox.called[message.Number] = true
+		if message, ok := readSignal[runbook.BatchCalledSignal](r, runbook.SignalBatchCalled); ok {
+			r.inbox.scheduled[message.Number] = true
+		}
+		if name, _, ok := r.inbox.nextUnknown(ctx); ok {
+			r.log.Warn("Message refused", "message", runbook.Storable(name), "error", runbook.UnknownSignal(name, r.inbox.names))
 		}
 	}
 }
 
 // readSignal takes one signal off a channel; ok is false where there is none, or none that can be read.
-func readSignal[T any](r *restore, ch workflow.ReceiveChannel, name string) (message T, ok bool) {
-	message, refusal, ok := next[T](ch, name)
-	if refusal != nil {
-		r.log.Warn("Message refused", "message", name, "error", refusal)
-		return message, false
-	}
+func readSignal[T any](r *restore, name string) (message T, ok bool) {
+	message, _, ok = readLetter[T](r, name)
 	return message, ok
 }
 
-// halt ends the roll call for good.
-func (r *restore) halt() {
+// readLetter is readSignal, with the request id of the signal.
+func readLetter[T any](r *restore, name string) (message T, requestID string, ok bool) {
+	l, ok := next[T](r.inbox.mailbox, name)
+	if l.refusal != nil {
+		r.log.Warn("Message refused", "message", name, "error", l.refusal)
+		return l.message, "", false
+	}
+	return l.message, l.requestID, ok
+}
+
+// mayCancel reports whether a cancellation counts. One that refers to a decision is checked in the database, which also
+// keeps the refusal; any other counts as asserted. No message of an earlier release refers to one.
+func (r *restore) mayCancel(ctx workflow.Context, message runbook.CancelSignal, requestID string) bool {
+	if message.Decision == "" {
+		return true
+	}
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	var result activities.ActResult
+	err := runTransition(ctx, "check who cancels", acts.RecordAct, activities.ActInput{
+		Act: runbook.ActCancel, OrgID: r.in.OrgID, RestoreID: r.in.RestoreID, By: message.By, Reason: message.Reason,
+		RequestID: requestID, Origin: message.Origin,
+	}, &result)
+	if err != nil || result.Refusal != nil {
+		r.log.Warn("Message refused", "message", runbook.SignalCancel, "by", message.By, "refusal", result.Refusal,
+			"error", err)
+		return false
+	}
+	return true
+}
+
+// changeCheckSuccessor marks the restores that ask the database whether they were superseded.
+const changeCheckSuccessor = "check-successor"
+
+// isSuperseded reports whether the database knows that a newer restore has taken over. Anyone can send the signal.
+func (r *restore) isSuperseded(ctx workflow.Context, by string) bool {
+	if workflow.GetVersion(ctx, changeCheckSuccessor, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return true
+	}
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	var found activities.RestoreStateResult
+	err := runTransition(ctx, "has a newer restore taken over", acts.RestoreState,
+		activities.RestoreRef{RestoreID: r.in.RestoreID}, &found)
+	if err == nil && found.State == runbook.RestoreSuperseded {
+		return true
+	}
+	r.log.Warn("Message refused: the database knows no restore that has taken over", "message", runbook.SignalSuperseded,
+		"successor", runbook.Storable(by), "state", found.State, "error", err)
+	return false
+}
+
+// stopRollCall ends the roll call. It is not started again.
+func (r *restore) stopRollCall() {
 	r.stopping = true
 	r.stop()
 }

@@ -35,7 +35,7 @@ func (r *restore) endPredecessors(ctx workflow.Context) error {
 	}
 	r.enterPhase(ctx, runbook.PhaseTakeOver)
 	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
-		Timeout:      predecessorPatience,
+		Timeout:      predecessorTimeout,
 		TimerOptions: workflow.TimerOptions{Summary: "do not wait longer for the superseded restore"},
 	}, func() bool { return r.inbox.haveEnded(waiting) })
 	return err
@@ -56,7 +56,7 @@ func (r *restore) eachChunk(ctx workflow.Context, what string, activity any, cou
 	in := activities.RollInput{RestoreID: r.in.RestoreID}
 	for n := 1; ; n++ {
 		var chunk activities.RollResult
-		if err := insist(ctx, fmt.Sprintf("%s, part %d", what, n), activity, in, &chunk); err != nil {
+		if err := runBulkWithHeartbeat(ctx, fmt.Sprintf("%s, part %d", what, n), activity, in, &chunk); err != nil {
 			return err
 		}
 		count(chunk.Put)
@@ -70,15 +70,19 @@ func (r *restore) eachChunk(ctx workflow.Context, what string, activity any, cou
 // finishRoll closes the list and records SystemRestored.
 func (r *restore) finishRoll(ctx workflow.Context) error {
 	var finished activities.FinishRollResult
-	err := insist(ctx, "record SystemRestored", acts.FinishRoll, activities.RestoreRef{RestoreID: r.in.RestoreID}, &finished)
+	err := runBulkWithHeartbeat(ctx, "record SystemRestored", acts.FinishRoll,
+		activities.RestoreRef{RestoreID: r.in.RestoreID}, &finished)
 	r.progress.Total = finished.Total
 	return err
 }
 
-// callDevices waits for every device: directly where they fit one parent, else through batches.
-func (r *restore) callDevices(ctx workflow.Context) error {
+// runDevices runs the workflow of every device: as its own children where they fit one parent, else through batches.
+func (r *restore) runDevices(ctx workflow.Context) error {
 	slices, err := runbook.PlanBatches(r.progress.Total, r.in.BatchSize)
 	if err != nil {
+		return err
+	}
+	if err := r.beginWaves(ctx, len(slices)); err != nil {
 		return err
 	}
 	r.batches, r.batchEnded = slices, make([]bool, len(slices))
@@ -87,28 +91,55 @@ func (r *restore) callDevices(ctx workflow.Context) error {
 	case 0:
 		return nil
 	case 1:
-		direct := roster{
-			restoreID: r.in.RestoreID, slice: slices[0], ended: r.progress.Ended, changed: r.showDetails,
-			called: func(workflow.Context) { r.inbox.called[0] = true },
+		direct := deviceChildren{
+			restoreID: r.in.RestoreID, size: r.sizeOf(slices[0]), slice: slices[0], takenUp: r.opened.TakenUp,
+			ended: r.progress.Ended, changed: r.showDetails,
+			scheduled: func(workflow.Context) { r.inbox.scheduled[0] = true },
 		}
-		err := direct.call(ctx)
+		err := direct.run(ctx)
 		r.batchEnded[0] = err == nil
 		return err
 	}
-	c := children{list: func(workflow.Context) ([]child, error) {
-		var wanted []child
-		for n := range slices {
-			if !r.batchEnded[n] {
-				wanted = append(wanted, r.batch(n, slices[n]))
+	c := children{
+		list: func(workflow.Context) ([]child, error) {
+			var wanted []child
+			for n := range slices {
+				if !r.batchEnded[n] {
+					wanted = append(wanted, r.batch(n, slices[n]))
+				}
 			}
-		}
-		return wanted, nil
-	}, atOnce: r.batchesAtOnce(ctx), patience: batchPatience, begun: func(batch child, _ workflow.ChildWorkflowFuture) bool { return r.inbox.called[int(batch.key)] }}
+			return wanted, nil
+		}, atOnce: r.batchesAtOnce(ctx), startTimeout: batchStartTimeout,
+		begun: func(batch child, _ workflow.ChildWorkflowFuture) bool { return r.inbox.scheduled[int(batch.key)] },
+	}
 	return c.run(ctx)
 }
 
-// changeBatchesAtOnce marks the restores that have as many batches call their devices at a time as their input says; those
-// whose first batches a worker of an earlier release has started go on with its four.
+// changeClaim marks the restores whose batches claim their devices, those first that are there; those of earlier
+// releases divide the roll into slices before anyone is called.
+const changeClaim = "claim-devices"
+
+// beginWaves has the batches claim devices from now on. A restore whose devices a worker of an earlier release has
+// begun to call keeps its slices.
+func (r *restore) beginWaves(ctx workflow.Context, batches int) error {
+	if batches == 0 || workflow.GetVersion(ctx, changeClaim, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return nil
+	}
+	r.claims = true
+	in := activities.BeginWavesInput{RestoreID: r.in.RestoreID, Batches: batches}
+	return runBulk(ctx, "begin the waves", acts.BeginWaves, in, nil)
+}
+
+// sizeOf is how many devices a batch claims for its part of the roll; 0 is none, as it has a slice.
+func (r *restore) sizeOf(part runbook.Slice) int {
+	if !r.claims {
+		return 0
+	}
+	return int(part.To - part.From)
+}
+
+// changeBatchesAtOnce marks the restores that have as many batches call their devices at a time as their input says;
+// those whose first batches a worker of an earlier release has started go on with its four.
 const changeBatchesAtOnce = "batches-at-once"
 
 func (r *restore) batchesAtOnce(ctx workflow.Context) int {
@@ -118,12 +149,17 @@ func (r *restore) batchesAtOnce(ctx workflow.Context) int {
 	return runbook.BatchesAtOnce(r.in.BatchesAtOnce)
 }
 
-// batchPatience is how long the next batches wait at most. A batch that a worker of a release without
-// changeStartLittleByLittle has started never says that it has called its devices.
-const batchPatience = 10 * time.Minute
+// batchStartTimeout bounds how long the next batches wait. A batch that a worker without changeStartLittleByLittle has
+// started sends no batch-called signal.
+const batchStartTimeout = 10 * time.Minute
 
 func (r *restore) batch(n int, slice runbook.Slice) child {
 	id := runbook.BatchWorkflowID(r.in.RestoreID, n)
+	in := runbook.BatchInput{RestoreID: r.in.RestoreID, Number: n, Size: r.sizeOf(slice), TakenUp: r.opened.TakenUp}
+	summary := fmt.Sprintf("up to %d devices of restore %s", in.Size, r.in.RestoreID)
+	if !r.claims {
+		in.Slice, summary = slice, fmt.Sprintf("devices %d to %d of restore %s", slice.From+1, slice.To, r.in.RestoreID)
+	}
 	return child{
 		key: int64(n),
 		id:  id,
@@ -134,14 +170,17 @@ func (r *restore) batch(n int, slice runbook.Slice) child {
 				ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_TERMINATE,
 				WaitForCancellation:   true,
 				TypedSearchAttributes: temporal.NewSearchAttributes(attributeRestoreID.ValueSet(r.in.RestoreID)),
-				StaticSummary:         fmt.Sprintf("devices %d to %d of restore %s", slice.From+1, slice.To, r.in.RestoreID),
+				StaticSummary:         summary,
 			})
-			return workflow.ExecuteChildWorkflow(ctx, runbook.BatchWorkflowName, runbook.BatchInput{RestoreID: r.in.RestoreID, Number: n, Slice: slice})
+			return workflow.ExecuteChildWorkflow(ctx, runbook.BatchWorkflowName, in)
 		},
 		ended: func(ctx workflow.Context, f workflow.Future) error {
 			var result runbook.BatchResult
 			if err := f.Get(ctx, &result); err != nil {
 				return err
+			}
+			if r.claims && !result.Claimed {
+				return fmt.Errorf("batch %d was carried out by a worker of an earlier release, which claims no devices", n)
 			}
 			r.batchEnded[n] = true
 			for _, outcome := range runbook.Outcomes {

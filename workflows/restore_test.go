@@ -164,7 +164,7 @@ func TestRestoreStartsAgainWhatWasInterrupted(t *testing.T) {
 	status := n.completes(runbook.RestoreInput{})
 	require.True(t, interrupted)
 	require.EqualValues(t, 2, status.Counts[runbook.StateNormal])
-	require.GreaterOrEqual(t, n.world.calls["OpenEntries"], 2)
+	require.GreaterOrEqual(t, n.world.calls["BatchEntries"], 2)
 }
 
 func TestCancellingARestore(t *testing.T) {
@@ -192,7 +192,7 @@ func TestCancellingARestore(t *testing.T) {
 			n.env.SignalWorkflow(runbook.SignalCancel, runbook.CancelSignal{By: "alice", Reason: "wrong backup"})
 		}, n.env.CancelWorkflow)
 		require.True(t, temporal.IsCanceledError(n.run(runbook.RestoreInput{})))
-		require.Equal(t, runbook.RestoreCancelled, n.world.restores["r1"], "nothing is left open that nobody would close")
+		require.Equal(t, runbook.RestoreCancelled, n.world.restores["r1"], "nothing is left open that no one would close")
 		require.Equal(t, "wrong backup", n.world.closedWhy)
 		require.Zero(t, n.world.calls["PutOnRoll"])
 	})
@@ -209,7 +209,8 @@ func TestSupersededRestoreSaysSo(t *testing.T) {
 	t.Parallel()
 	n := newFleetNight(t, 3)
 	told := ""
-	n.env.OnSignalExternalWorkflow("default-test-namespace", "restore/r2", "", runbook.SignalPredecessorEnded, runbook.PredecessorEndedSignal{RestoreID: "r1"}).
+	n.env.OnSignalExternalWorkflow("default-test-namespace", "restore/r2", "", runbook.SignalPredecessorEnded,
+		runbook.PredecessorEndedSignal{RestoreID: "r1"}).
 		Return(func(_, id, _, _ string, _ any) error { told = id; return nil })
 	n.step(n.reports(0, "5"))
 	n.step(func() {
@@ -228,7 +229,8 @@ func TestSupersedingRestoreTakesOver(t *testing.T) {
 		t.Parallel()
 		n := newFleetNight(t, 1)
 		n.world.superseded = []string{"r0"}
-		n.env.OnSignalExternalWorkflow("default-test-namespace", "restore/r0", "", runbook.SignalSuperseded, runbook.SupersededSignal{ByRestoreID: "r1"}).Return(nil)
+		n.env.OnSignalExternalWorkflow("default-test-namespace", "restore/r0", "", runbook.SignalSuperseded,
+			runbook.SupersededSignal{ByRestoreID: "r1"}).Return(nil)
 		n.env.RegisterDelayedCallback(func() {
 			require.Equal(t, runbook.PhaseTakeOver, n.progress().Phase)
 			n.env.SignalWorkflow(runbook.SignalPredecessorEnded, runbook.PredecessorEndedSignal{RestoreID: "r0"})
@@ -240,7 +242,8 @@ func TestSupersedingRestoreTakesOver(t *testing.T) {
 		t.Parallel()
 		n := newFleetNight(t, 1)
 		n.world.superseded = []string{"r0"}
-		n.env.OnSignalExternalWorkflow("default-test-namespace", "restore/r0", "", runbook.SignalSuperseded, runbook.SupersededSignal{ByRestoreID: "r1"}).Return(nil)
+		n.env.OnSignalExternalWorkflow("default-test-namespace", "restore/r0", "", runbook.SignalSuperseded,
+			runbook.SupersededSignal{ByRestoreID: "r1"}).Return(nil)
 		n.step().step(n.reports(0, "5"))
 		n.completes(runbook.RestoreInput{Supersede: true})
 	})
@@ -248,7 +251,8 @@ func TestSupersedingRestoreTakesOver(t *testing.T) {
 		t.Parallel()
 		n := newFleetNight(t, 1)
 		n.world.superseded = []string{"r0"}
-		n.env.OnSignalExternalWorkflow("default-test-namespace", "restore/r0", "", runbook.SignalSuperseded, runbook.SupersededSignal{ByRestoreID: "r1"}).
+		n.env.OnSignalExternalWorkflow("default-test-namespace", "restore/r0", "", runbook.SignalSuperseded,
+			runbook.SupersededSignal{ByRestoreID: "r1"}).
 			Return(errors.New("workflow not found"))
 		n.step(n.reports(0, "5"))
 		n.completes(runbook.RestoreInput{Supersede: true})
@@ -259,7 +263,8 @@ func TestRestoreFencedWhilePuttingDevicesOnTheRoll(t *testing.T) {
 	t.Parallel()
 	n := newFleetNight(t, 3)
 	n.world.superseded = []string{"r0"}
-	n.env.OnSignalExternalWorkflow("default-test-namespace", "restore/r0", "", runbook.SignalSuperseded, runbook.SupersededSignal{ByRestoreID: "r1"}).
+	n.env.OnSignalExternalWorkflow("default-test-namespace", "restore/r0", "", runbook.SignalSuperseded,
+		runbook.SupersededSignal{ByRestoreID: "r1"}).
 		Return(func(string, string, string, string, any) error {
 			n.world.restores["r1"] = runbook.RestoreSuperseded
 			return errors.New("gone")

@@ -24,7 +24,7 @@ func TestARestoreWatchesTheInventory(t *testing.T) {
 		"by default":             {2, "", []activities.WatchInput{{RestoreID: "r1", Every: 10 * time.Second}}},
 		"as often as it is told": {2, "45s", []activities.WatchInput{{RestoreID: "r1", Every: 45 * time.Second}}},
 		"not where it must not":  {2, "0", nil},
-		"not for nobody":         {0, "", nil},
+		"not for no one":         {0, "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -64,7 +64,7 @@ func TestTheWatchEndsWithTheRollCall(t *testing.T) {
 			err := n.run(runbook.RestoreInput{})
 			require.Equal(t, name == "cancelled", temporal.IsCanceledError(err), "%v", err)
 			require.Equal(t, "WatchInventory", cancelled)
-			require.Less(t, n.env.Now().Sub(begun), time.Hour, "nobody waits for the watch")
+			require.Less(t, n.env.Now().Sub(begun), time.Hour, "no one waits for the watch")
 		})
 	}
 }

@@ -117,13 +117,13 @@ func TestResumeNamesTheVersionItSaw(t *testing.T) {
 func TestResumeValidator(t *testing.T) {
 	t.Parallel()
 	n := newNight(t, "5")
-	var nobody, noVersion answer
+	var unnamed, noVersion answer
 	n.step(n.reports("7"))
-	n.step(n.resumeUpdate(&nobody, "u1", "  ", ""), n.resumeUpdate(&noVersion, "u2", "alice", "v7"))
+	n.step(n.resumeUpdate(&unnamed, "u1", "  ", ""), n.resumeUpdate(&noVersion, "u2", "alice", "v7"))
 	n.step(n.resumeSignal("alice", ""))
 	n.ends(runbook.OutcomeResumed)
 	var app *temporal.ApplicationError
-	require.ErrorAs(t, nobody.rejected, &app)
+	require.ErrorAs(t, unnamed.rejected, &app)
 	require.Equal(t, string(runbook.CodeInvalidRequest), app.Type())
 	require.ErrorAs(t, noVersion.rejected, &app)
 	require.Equal(t, string(runbook.CodeInvalidVersion), app.Type())

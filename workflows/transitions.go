@@ -10,15 +10,15 @@ import (
 	"rollcall/runbook"
 )
 
-// acts names the activities for method references; it is never called.
+// acts gives the activities' method values their names. Its methods are never called.
 var acts *activities.Activities
 
-// carryOut runs one repeatable write: quickly as a local activity, and where that does not get through, as a normal one
-// that is tried until it does. It runs on a disconnected context, so that what has begun is finished even when the
-// workflow is cancelled. The error is a *runbook.Refusal, or one that no retry can mend.
-func carryOut(ctx workflow.Context, summary string, activity, in, out any) error {
+// runTransition runs one repeatable write. It runs a local activity first. Where that fails it runs a normal activity,
+// which is retried without end. It uses a disconnected context, so that a cancellation does not interrupt a write. The
+// error is a *runbook.Refusal, or an error that a retry cannot fix.
+func runTransition(ctx workflow.Context, summary string, activity, in, out any) error {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	err := workflow.ExecuteLocalActivity(quick(ctx, summary), activity, in).Get(ctx, out)
+	err := workflow.ExecuteLocalActivity(withFewRetries(ctx, summary), activity, in).Get(ctx, out)
 	if err == nil {
 		return nil
 	}
@@ -26,16 +26,49 @@ func carryOut(ctx workflow.Context, summary string, activity, in, out any) error
 		return refusal
 	}
 	workflow.GetLogger(ctx).Warn("Quick attempts failed, trying patiently", "step", summary, "error", err)
-	return try(patient(ctx, summary, transitionDeadline), activity, in, out)
+	return runActivity(withEndlessRetries(ctx, summary, transitionDeadline), activity, in, out)
 }
 
-// insist runs one repeatable read or write of many rows as a normal activity, tried until it succeeds. The error is a
-// *runbook.Refusal, a cancellation, or one that no retry can mend.
-func insist(ctx workflow.Context, summary string, activity, in, out any) error {
-	return try(patient(ctx, summary, chunkDeadline), activity, in, out)
+// transitionRunner is runTransition or runAccepted.
+type transitionRunner func(ctx workflow.Context, summary string, activity, in, out any) error
+
+// runAccepted is runTransition for what an update asks for. It runs a normal activity from the start, whose command is
+// stored together with the update's acceptance. A local activity would write before Temporal has stored that there is
+// such an update, and a server that is restarted then forgets who asked.
+func runAccepted(ctx workflow.Context, summary string, activity, in, out any) error {
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	return runActivity(withEndlessRetries(ctx, summary, transitionDeadline), activity, in, out)
 }
 
-func try(ctx workflow.Context, activity, in, out any) error {
+// runQuickly is runTransition for what a cancellation may end.
+func runQuickly(ctx workflow.Context, summary string, activity, in, out any) error {
+	err := workflow.ExecuteLocalActivity(withFewRetries(ctx, summary), activity, in).Get(ctx, out)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if refusal := refusalOf(err); refusal != nil {
+		return refusal
+	}
+	workflow.GetLogger(ctx).Warn("Quick attempts failed, trying patiently", "step", summary, "error", err)
+	return runActivity(withEndlessRetries(ctx, summary, transitionDeadline), activity, in, out)
+}
+
+// runBulk runs one repeatable read or write of many rows as a normal activity, which is retried without end. The error
+// is a *runbook.Refusal, a cancellation, or an error that a retry cannot fix.
+func runBulk(ctx workflow.Context, summary string, activity, in, out any) error {
+	return runActivity(withEndlessRetries(ctx, summary, chunkDeadline), activity, in, out)
+}
+
+// runBulkWithHeartbeat is runBulk for an activity that sends heartbeats: another worker runs it within seconds after a
+// worker was killed.
+func runBulkWithHeartbeat(ctx workflow.Context, summary string, activity, in, out any) error {
+	ctx = withEndlessRetries(ctx, summary, chunkDeadline)
+	options := workflow.GetActivityOptions(ctx)
+	options.HeartbeatTimeout = activities.HeartbeatTimeout
+	return runActivity(workflow.WithActivityOptions(ctx, options), activity, in, out)
+}
+
+func runActivity(ctx workflow.Context, activity, in, out any) error {
 	err := workflow.ExecuteActivity(ctx, activity, in).Get(ctx, out)
 	if refusal := refusalOf(err); refusal != nil {
 		return refusal
@@ -43,7 +76,7 @@ func try(ctx workflow.Context, activity, in, out any) error {
 	return err
 }
 
-// refusalOf reads a refusal back out of an activity's error, or returns nil.
+// refusalOf returns the refusal in an activity's error, or nil.
 func refusalOf(err error) *runbook.Refusal {
 	var app *temporal.ApplicationError
 	if errors.As(err, &app) && app.NonRetryable() && app.Type() != "" {

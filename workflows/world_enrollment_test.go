@@ -27,7 +27,8 @@ func (w *world) enrollment(name string) (runbook.Enrollment, *worldRequest) {
 	if !ok {
 		return runbook.Enrollment{}, &worldRequest{decided: activities.DecidedResult{State: runbook.EnrollmentGone}}
 	}
-	return runbook.Enrollment{Exists: true, DeviceExists: r.deviceExists, State: r.decided.State, DecidedBy: r.decided.By}, r
+	return runbook.Enrollment{Exists: true, DeviceExists: r.deviceExists, State: r.decided.State, DecidedBy: r.decided.By},
+		r
 }
 
 func (w *world) approve(_ context.Context, in activities.ApproveInput) (activities.DecidedResult, error) {
@@ -38,13 +39,19 @@ func (w *world) approve(_ context.Context, in activities.ApproveInput) (activiti
 	defer leave()
 	e, r := w.enrollment(in.Name)
 	if err := runbook.MayApprove(e, in.Name); err != nil {
-		return activities.DecidedResult{State: r.decided.State, By: r.decided.By, Refusal: runbook.AsRefusal(err)}, nil
+		return activities.DecidedResult{
+			State: r.decided.State, By: r.decided.By, RestoreID: r.decided.RestoreID,
+			Refusal: runbook.AsRefusal(err),
+		}, nil
 	}
 	state, err := runbook.EnrolledState(r.annotations, r.known)
 	if err != nil {
 		return activities.DecidedResult{State: r.decided.State, Refusal: runbook.AsRefusal(err)}, nil
 	}
-	r.decided = activities.DecidedResult{Applied: true, State: runbook.EnrollmentApproved, Device: state, By: in.By, Reason: in.Reason, At: w.now()}
+	r.decided = activities.DecidedResult{
+		Applied: true, State: runbook.EnrollmentApproved, Device: state, By: in.By,
+		Reason: in.Reason, At: w.now(),
+	}
 	r.labels, r.deviceExists = in.Labels, true
 	if state == runbook.StateAwaitingReconnect && w.restores[w.running] == runbook.RestoreRunning {
 		w.add(in.Name, "")
@@ -63,11 +70,16 @@ func (w *world) deny(_ context.Context, in activities.DenyInput) (activities.Dec
 	if err := runbook.MayDeny(e, in.Name); err != nil {
 		return activities.DecidedResult{State: r.decided.State, By: r.decided.By, Refusal: runbook.AsRefusal(err)}, nil
 	}
-	r.decided = activities.DecidedResult{Applied: true, State: runbook.EnrollmentDenied, By: in.By, Reason: in.Reason, At: w.now()}
+	r.decided = activities.DecidedResult{
+		Applied: true, State: runbook.EnrollmentDenied, By: in.By, Reason: in.Reason,
+		At: w.now(),
+	}
 	return r.decided, nil
 }
 
-func (w *world) waitingEntry(_ context.Context, in activities.WaitingEntryInput) (activities.WaitingEntryResult, error) {
+func (w *world) waitingEntry(
+	_ context.Context, in activities.WaitingEntryInput,
+) (activities.WaitingEntryResult, error) {
 	leave, err := w.enter("WaitingEntry")
 	if err != nil {
 		return activities.WaitingEntryResult{}, err

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
@@ -18,28 +20,32 @@ import (
 // org is the organisation of all tests.
 const org = runbook.DefaultOrgID
 
-// world is a database in memory for workflow logic: it moves devices by runbook's rules and no others. That the real one
-// does the same is inventory's tests to say.
+// world is a database in memory for workflow logic: it moves devices by runbook's rules and no others. That the real
+// one does the same is inventory's tests to say.
 type world struct {
 	mu       sync.Mutex
 	restores map[string]runbook.RestoreState
 	devices  map[string]*worldDevice
 	order    []string
 	refusals []activities.RefusalInput
-	// results are those of accepted resumes, by request id.
+	// results are the answers to reports, resumes and withdrawals, by request id.
 	results map[string]activities.TransitionResult
 	// outages is how many calls fail before one succeeds.
 	outages int
 	calls   map[string]int
 	now     func() time.Time
+	// told is what the audit tells of a device's earlier workflow.
+	told []runbook.TimelineEntry
 	// superseded is what opening a restore reports.
 	superseded []string
 	refuseOpen *runbook.Refusal
 	chunk      int
 	// refuseAudit makes the audit refuse what it is given, for good.
 	refuseAudit bool
-	closedBy    string
-	closedWhy   string
+	// refuseWhatIsNotText makes it refuse, as PostgreSQL does, a text with a NUL or that is no UTF-8.
+	refuseWhatIsNotText bool
+	closedBy            string
+	closedWhy           string
 	// watches is how the inventory watch was started, and watchFails what it ends with.
 	watches    []activities.WatchInput
 	watchFails error
@@ -55,7 +61,9 @@ type worldDevice struct {
 	resumedBy string
 	next      string
 	reason    string
-	// moved is where another hand has put the device, which nobody knows before they look.
+	// batch and wave are who has claimed it; wave 0 is no one, as they count from 1 here.
+	batch, wave int
+	// moved is where another hand has put the device, which no one knows before they look.
 	moved runbook.State
 }
 
@@ -70,7 +78,8 @@ func newWorld() *world {
 // add puts a device on the roll that was restored at a version.
 func (w *world) add(name, restored string) *worldDevice {
 	d := &worldDevice{entry: activities.RollEntry{
-		OrgID: org, Name: name, Fleet: "web", Seq: int64(len(w.order)), State: runbook.StateAwaitingReconnect, Restored: restored,
+		OrgID: org, Name: name, Fleet: "web", Seq: int64(len(w.order)), State: runbook.StateAwaitingReconnect,
+		Restored: restored,
 	}}
 	w.devices[name] = d
 	w.order = append(w.order, name)
@@ -80,10 +89,12 @@ func (w *world) add(name, restored string) *worldDevice {
 func (w *world) register(env *testsuite.TestWorkflowEnvironment) {
 	w.now = env.Now
 	for name, fn := range map[string]any{
-		"OpenRestore": w.openRestore, "PutOnRoll": w.putOnRoll, "AnnotateRequests": w.annotateRequests, "FinishRoll": w.finishRoll,
-		"Tally": w.tally, "CloseRestore": w.closeRestore, "OpenEntries": w.openEntries, "RestoreState": w.restoreState,
+		"OpenRestore": w.openRestore, "PutOnRoll": w.putOnRoll, "AnnotateRequests": w.annotateRequests,
+		"FinishRoll": w.finishRoll,
+		"Tally":      w.tally, "CloseRestore": w.closeRestore, "OpenEntries": w.openEntries, "BeginWaves": w.beginWaves,
+		"BatchEntries": w.batchEntries, "Claim": w.claim, "RestoreState": w.restoreState,
 		"Reconnect": w.reconnect, "Resume": w.resume, "Withdraw": w.withdraw, "RecordRefusal": w.recordRefusal,
-		"Look": w.look, "WatchInventory": w.watchInventory,
+		"Look": w.look, "Story": w.story, "CancelLeftovers": w.cancelLeftovers, "WatchInventory": w.watchInventory,
 		"Approve": w.approve, "Deny": w.deny, "WaitingEntry": w.waitingEntry, "StartEnrollments": w.startEnrollments,
 	} {
 		env.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
@@ -106,9 +117,10 @@ func refused(r *runbook.Refusal) error {
 	return temporal.NewNonRetryableApplicationError(r.Message, string(r.Code), nil)
 }
 
-func (w *world) standing(d *worldDevice) activities.TransitionResult {
+func (w *world) result(d *worldDevice) activities.TransitionResult {
 	return activities.TransitionResult{
-		State: d.entry.State, Restored: d.entry.Restored, Reported: d.entry.Reported, Next: d.next, By: d.resumedBy, Reason: d.reason, At: w.now(),
+		State: d.entry.State, Restored: d.entry.Restored, Reported: d.entry.Reported, Next: d.next, By: d.resumedBy,
+		Reason: d.reason, At: w.now(),
 	}
 }
 
@@ -117,7 +129,7 @@ func (w *world) fence(restoreID string, d *worldDevice) *activities.TransitionRe
 	if w.restores[restoreID] == runbook.RestoreRunning {
 		return nil
 	}
-	result := w.standing(d)
+	result := w.result(d)
 	result.Refusal = runbook.Refuse(runbook.CodeSuperseded, "restore %s is not the current one", restoreID)
 	return &result
 }
@@ -128,6 +140,9 @@ func (w *world) reconnect(_ context.Context, in activities.ReconnectInput) (acti
 		return activities.TransitionResult{}, err
 	}
 	defer leave()
+	if first, ok := w.results[in.RequestID]; ok {
+		return first, nil
+	}
 	d := w.devices[in.Name]
 	if fenced := w.fence(in.RestoreID, d); fenced != nil {
 		return *fenced, nil
@@ -137,9 +152,12 @@ func (w *world) reconnect(_ context.Context, in activities.ReconnectInput) (acti
 	}
 	decision, err := runbook.DecideReconnect(d.entry.Restored, in.Reported)
 	if err != nil || !d.entry.State.Open() {
-		result := w.standing(d)
+		result := w.result(d)
 		result.Refusal = runbook.AsRefusal(err)
 		return result, nil
+	}
+	if d.entry.State == runbook.StateConflictPaused && d.entry.Reported == decision.Reported {
+		return w.result(d), nil
 	}
 	transition := decision.Transition
 	d.entry.Reported = decision.Reported
@@ -148,14 +166,14 @@ func (w *world) reconnect(_ context.Context, in activities.ReconnectInput) (acti
 	} else {
 		d.entry.State = decision.To
 	}
-	result := w.standing(d)
+	result := w.result(d)
 	result.Applied, result.Transition, result.Updated = true, transition, decision.Updated
 	return result, nil
 }
 
 func (w *world) leaveRoll(d *worldDevice) activities.TransitionResult {
 	d.entry.State = runbook.StateWithdrawn
-	result := w.standing(d)
+	result := w.result(d)
 	result.Applied, result.Transition = true, runbook.T5
 	return result
 }
@@ -177,12 +195,12 @@ func (w *world) resume(_ context.Context, in activities.ResumeInput) (activities
 		State: d.entry.State, Restored: d.entry.Restored, Reported: d.entry.Reported, ResumedBy: d.resumedBy,
 	}, in.ExpectVersion)
 	if err != nil {
-		result := w.standing(d)
+		result := w.result(d)
 		result.Refusal = runbook.AsRefusal(err)
 		return result, nil
 	}
 	d.entry.State, d.resumedBy, d.reason, d.next = runbook.StateNormal, in.By, in.Reason, next.String()
-	result := w.standing(d)
+	result := w.result(d)
 	result.Applied, result.Transition = true, runbook.T4
 	w.results[in.RequestID] = result
 	return result, nil
@@ -194,13 +212,17 @@ func (w *world) withdraw(_ context.Context, in activities.WithdrawInput) (activi
 		return activities.TransitionResult{}, err
 	}
 	defer leave()
+	if first, ok := w.results[in.RequestID]; ok {
+		return first, nil
+	}
 	d := w.devices[in.Name]
 	if fenced := w.fence(in.RestoreID, d); fenced != nil {
 		return *fenced, nil
 	}
 	if err := runbook.MayWithdraw(!d.gone, false, "", in.Force); err != nil {
-		result := w.standing(d)
+		result := w.result(d)
 		result.Refusal = runbook.AsRefusal(err)
+		w.results[in.RequestID] = result
 		return result, nil
 	}
 	return w.leaveRoll(d), nil
@@ -220,7 +242,7 @@ func (w *world) look(_ context.Context, in activities.LookInput) (activities.Tra
 		return w.leaveRoll(d), nil
 	}
 	if d.moved == "" || d.moved == d.entry.State {
-		return w.standing(d), nil
+		return w.result(d), nil
 	}
 	transition := runbook.T2
 	switch {
@@ -230,13 +252,13 @@ func (w *world) look(_ context.Context, in activities.LookInput) (activities.Tra
 		transition, d.entry.Reported = runbook.T3, "7"
 	}
 	d.entry.State = d.moved
-	result := w.standing(d)
+	result := w.result(d)
 	result.Applied, result.Transition, result.By = true, transition, "service:flightctl"
 	return result, nil
 }
 
-// watchInventory does not block, as the real one does: time stands still while an activity runs. Tests that need it to run
-// on mock it.
+// watchInventory does not block, as the real one does: time stands still while an activity runs. Tests that need it to
+// run on mock it.
 func (w *world) watchInventory(_ context.Context, in activities.WatchInput) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -250,10 +272,13 @@ func (w *world) recordRefusal(_ context.Context, in activities.RefusalInput) err
 		return err
 	}
 	defer leave()
-	if w.refuseAudit {
+	text := in.Message + in.By + in.Reason + in.Version + in.Refusal.Message
+	if w.refuseAudit || w.refuseWhatIsNotText && (strings.Contains(text, "\x00") || !utf8.ValidString(text)) {
 		return refused(runbook.Refuse(runbook.CodeFailed, "invalid byte sequence"))
 	}
-	w.refusals = append(w.refusals, in)
+	if !slices.ContainsFunc(w.refusals, func(r activities.RefusalInput) bool { return r.RequestID == in.RequestID }) {
+		w.refusals = append(w.refusals, in)
+	}
 	return nil
 }
 
@@ -286,7 +311,8 @@ func (w *world) putOnRoll(_ context.Context, in activities.RollInput) (activitie
 	}
 	defer leave()
 	if w.restores[in.RestoreID] != runbook.RestoreRunning {
-		return activities.RollResult{}, refused(runbook.Refuse(runbook.CodeSuperseded, "restore %s is not the current one", in.RestoreID))
+		return activities.RollResult{},
+			refused(runbook.Refuse(runbook.CodeSuperseded, "restore %s is not the current one", in.RestoreID))
 	}
 	from := slices.Index(w.order, in.AfterName) + 1
 	to := min(from+w.chunk, len(w.order))
@@ -331,6 +357,67 @@ func (w *world) openEntries(_ context.Context, in activities.OpenEntriesInput) (
 	return result, nil
 }
 
+func (w *world) beginWaves(_ context.Context, in activities.BeginWavesInput) error {
+	leave, err := w.enter("BeginWaves")
+	if err != nil {
+		return err
+	}
+	defer leave()
+	for _, d := range w.devices {
+		if d.batch >= in.Batches {
+			d.batch, d.wave = 0, 0
+		}
+	}
+	return nil
+}
+
+func (w *world) batchEntries(_ context.Context, in activities.BatchInput) (activities.BatchResult, error) {
+	leave, err := w.enter("BatchEntries")
+	if err != nil {
+		return activities.BatchResult{}, err
+	}
+	defer leave()
+	var result activities.BatchResult
+	for _, name := range w.order {
+		if d := w.devices[name]; d.wave > 0 && d.batch == in.Batch {
+			result.Claimed++
+			result.NextWave = max(result.NextWave, d.wave)
+			if d.entry.State.Open() {
+				result.Entries = append(result.Entries, d.entry)
+			}
+		}
+	}
+	return result, nil
+}
+
+func (w *world) claim(_ context.Context, in activities.ClaimInput) (activities.ClaimResult, error) {
+	leave, err := w.enter("Claim")
+	if err != nil {
+		return activities.ClaimResult{}, err
+	}
+	defer leave()
+	var result activities.ClaimResult
+	if w.restores[in.RestoreID] != runbook.RestoreRunning {
+		return result, refused(runbook.Refuse(runbook.CodeSuperseded, "restore %s is not the current one", in.RestoreID))
+	}
+	take := func(wanted func(*worldDevice) bool) {
+		for _, name := range w.order {
+			if d := w.devices[name]; wanted(d) && len(result.Entries) < in.Limit {
+				d.batch, d.wave = in.Batch, in.Wave+1
+				result.Entries = append(result.Entries, d.entry)
+			}
+		}
+	}
+	take(func(d *worldDevice) bool { return d.batch == in.Batch && d.wave == in.Wave+1 })
+	if len(result.Entries) > 0 {
+		return result, nil
+	}
+	unclaimed := func(d *worldDevice) bool { return d.wave == 0 && d.entry.State.Open() }
+	take(func(d *worldDevice) bool { return unclaimed(d) && (d.entry.Noted != "" || d.entry.Look) })
+	take(unclaimed)
+	return result, nil
+}
+
 func (w *world) tally(_ context.Context, in activities.RestoreRef) (runbook.RestoreStatus, error) {
 	leave, err := w.enter("Tally")
 	if err != nil {
@@ -340,13 +427,23 @@ func (w *world) tally(_ context.Context, in activities.RestoreRef) (runbook.Rest
 	return w.status(in.RestoreID), nil
 }
 
+func (w *world) cancelLeftovers(context.Context, activities.RestoreRef) error {
+	leave, err := w.enter("CancelLeftovers")
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return nil
+}
+
 func (w *world) closeRestore(_ context.Context, in activities.CloseRestoreInput) (runbook.RestoreStatus, error) {
 	leave, err := w.enter("CloseRestore")
 	if err != nil {
 		return runbook.RestoreStatus{}, err
 	}
 	defer leave()
-	if waiting := w.status(in.RestoreID).Waiting(); waiting > 0 && in.State == runbook.RestoreCompleted && w.restores[in.RestoreID] == runbook.RestoreRunning {
+	if waiting := w.status(in.RestoreID).Waiting(); waiting > 0 && in.State == runbook.RestoreCompleted &&
+		w.restores[in.RestoreID] == runbook.RestoreRunning {
 		return runbook.RestoreStatus{}, refused(runbook.Refuse(runbook.CodeDevicesWaiting, "%d devices still wait", waiting))
 	}
 	if w.restores[in.RestoreID] == runbook.RestoreRunning {
@@ -357,9 +454,22 @@ func (w *world) closeRestore(_ context.Context, in activities.CloseRestoreInput)
 }
 
 func (w *world) status(restoreID string) runbook.RestoreStatus {
-	status := runbook.RestoreStatus{RestoreID: restoreID, State: w.restores[restoreID], Total: int64(len(w.order)), Counts: runbook.NewCounts()}
+	status := runbook.RestoreStatus{
+		RestoreID: restoreID, State: w.restores[restoreID], Total: int64(len(w.order)),
+		Counts: runbook.NewCounts(),
+	}
 	for _, d := range w.devices {
 		status.Counts[d.entry.State]++
 	}
 	return status
+}
+
+// story is what the audit tells of a device.
+func (w *world) story(context.Context, activities.StoryInput) (activities.StoryResult, error) {
+	unlock, err := w.enter("Story")
+	if err != nil {
+		return activities.StoryResult{}, err
+	}
+	defer unlock()
+	return activities.StoryResult{Timeline: w.told}, nil
 }

@@ -12,8 +12,8 @@ import (
 	"rollcall/runbook"
 )
 
-// BenchmarkADeviceOnNoRoll compares a poll that nobody waits for with a handler that does nothing but read one row, over
-// the same kind of connection.
+// BenchmarkADeviceOnNoRoll compares a poll that no one waits for with a handler that does nothing but read one row,
+// over the same kind of connection.
 func BenchmarkADeviceOnNoRoll(b *testing.B) {
 	w := newBench(b, func(c *agentapi.Config) { c.PollFor, c.OpenPerDevice = time.Nanosecond, 100 })
 	w.give(map[string]string{"web-1": "5"})

@@ -7,15 +7,15 @@ import (
 	"net/http"
 	"time"
 
-	"rollcall/authority"
+	"rollcall/internal/authority"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
-// certified reads a request for its agent, signed first where that is due: where it has no certificate, or one of ours that
-// ends soon or has ended. Of many who sign at once the first one counts, and all answer with its certificate.
+// certified reads a request for its agent, signed first where that is due: where it has no certificate, or one of ours
+// that ends soon or has ended. Of many who sign at once the first one counts, and all answer with its certificate.
 func (g *Gateway) certified(ctx context.Context, name string) (inventory.AgentRequest, error) {
-	for range attempts {
+	for range maxReads {
 		r, found, err := g.cfg.Store.AgentRequest(ctx, g.cfg.OrgID, name)
 		if err != nil {
 			return r, err
@@ -45,12 +45,12 @@ func (g *Gateway) certified(ctx context.Context, name string) (inventory.AgentRe
 	return inventory.AgentRequest{}, fmt.Errorf("enrollment request %s changes all the time", name)
 }
 
-// awaitsCertificate tells whether a request was approved and nobody has signed it.
+// awaitsCertificate reports whether a request was approved and no one has signed it.
 func awaitsCertificate(r inventory.AgentRequest) bool {
 	return r.State == runbook.EnrollmentApproved && r.Certificate == ""
 }
 
-// aging tells how the certificate of an approved request stands, as far as it is for this gateway to sign it anew.
+// aging tells how the certificate of an approved request stands, as far as it is for this gateway to sign it again.
 func (g *Gateway) aging(r inventory.AgentRequest) authority.Aging {
 	if g.cfg.CA == nil || r.State != runbook.EnrollmentApproved {
 		return authority.Aging{}
@@ -66,7 +66,8 @@ func (g *Gateway) sign(r inventory.AgentRequest) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read its signing request: %w", err)
 	}
-	return g.cfg.CA.SignRequest(csr, r.Metadata.Name, g.cfg.CertificateLifetime)
+	return g.cfg.CA.Sign(csr, authority.Subject{Device: r.Metadata.Name, Organisation: g.cfg.OrgID},
+		g.cfg.CertificateLifetime)
 }
 
 // unsigned tells, not at each of the agent's looks, that a device waits for a certificate that cannot be made here.
@@ -77,11 +78,12 @@ func (g *Gateway) unsigned(name string, err error) {
 		return
 	}
 	g.enrolls.unsigned.keep(name, now)
-	g.cfg.Logger.Warn("Approved enrollment request cannot be signed here; it looks pending to its agent", "device", name, "error", err)
+	g.cfg.Logger.Warn("Approved enrollment request cannot be signed here; it looks pending to its agent", "device", name,
+		"error", err)
 }
 
-// shown is a request as its agent is told of it: there is always a list of conditions, without which agents fail, and an
-// approval is shown only together with the certificate. Until then the agent goes on waiting, as for a human.
+// shown is a request as its agent is told of it: there is always a list of conditions, without which agents fail, and
+// an approval is shown only together with the certificate. Until then the agent goes on waiting, as for a human.
 func shown(r inventory.AgentRequest) inventory.Resource {
 	status := map[string]json.RawMessage{}
 	_ = json.Unmarshal(r.Status, &status) // what is no object holds nothing to show

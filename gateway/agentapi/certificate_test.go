@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"rollcall/authority"
 	"rollcall/gateway/agentapi"
+	"rollcall/internal/authority"
 )
 
 // beside is another gateway over the same database, as another process would be.
@@ -66,7 +66,6 @@ func TestAnApprovalThatCannotBeSignedLooksPending(t *testing.T) {
 	for _, n := range []*newcomer{n, odd, gone} {
 		requirePending(t, n.post(""), http.StatusCreated)
 	}
-	b.store.DB().MustExec(`update enrollment_requests set spec = '{"csr": "x"}' where name = $1`, odd.name)
 	for _, n := range []*newcomer{n, odd, gone} {
 		b.decided(n.name)
 		requirePending(t, n.get(), http.StatusOK)
@@ -74,6 +73,7 @@ func TestAnApprovalThatCannotBeSignedLooksPending(t *testing.T) {
 	}
 	require.Contains(t, b.ops("/metrics").body, `rollcall_gateway_certificates_total{result="unable"} 3`)
 
+	b.store.DB().MustExec(`update enrollment_requests set spec = '{"csr": "x"}' where name = $1`, odd.name)
 	signing := b.beside()
 	requireApproved(t, n.at(signing).get())
 	requireApproved(t, n.get())
@@ -101,7 +101,8 @@ func TestACertificateThatCannotBeStoredIsNotAnswered(t *testing.T) {
 	n := b.newcomer()
 	requirePending(t, n.post(""), http.StatusCreated)
 	b.decided(n.name)
-	b.store.DB().MustExec(`create function stop() returns trigger language plpgsql as $$ begin raise exception 'full'; end $$`)
+	b.store.DB().MustExec(`create function stop() returns trigger language plpgsql as $$ begin raise exception 'full'; end
+		$$`)
 	b.store.DB().MustExec(`create trigger stop before update on enrollment_requests for each row execute function stop()`)
 	requireStatus(t, n.get(), http.StatusServiceUnavailable, "try again")
 	b.store.DB().MustExec(`drop trigger stop on enrollment_requests`)
@@ -115,7 +116,9 @@ func TestAnAuthorityThatNobodyTrustsIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	certificate, err := pair.TLS()
 	require.NoError(t, err)
-	_, err = agentapi.New(agentapi.Config{Logger: quiet(), Listen: "127.0.0.1:0", Certificate: &certificate, ClientCAs: ca.Pool(), CA: newAuthority(t)})
+	_, err = agentapi.New(agentapi.Config{
+		Logger: quiet(), Listen: "127.0.0.1:0", Certificate: &certificate, ClientCAs: ca.Pool(), CA: newAuthority(t),
+	})
 	require.ErrorContains(t, err, "would not be accepted")
 }
 
@@ -129,7 +132,8 @@ func TestACertificateThatEndsIsSignedAnew(t *testing.T) {
 	require.NoError(t, err)
 	holds := func(certificate string) {
 		t.Helper()
-		b.store.DB().MustExec(`update enrollment_requests set status = status || jsonb_build_object('certificate', cast($1 as text))`, certificate)
+		b.store.DB().MustExec(`update enrollment_requests set status = status || jsonb_build_object('certificate',
+			cast($1 as text))`, certificate)
 	}
 	signed := func(by *authority.CA, lifetime time.Duration) string {
 		t.Helper()
@@ -140,16 +144,16 @@ func TestACertificateThatEndsIsSignedAnew(t *testing.T) {
 	for name, lifetime := range map[string]time.Duration{"expired": -time.Minute, "in the last tenth": 20 * time.Second} {
 		old := signed(b.ca, lifetime)
 		holds(old)
-		anew := requireApproved(t, n.get()).Status.Certificate
-		require.NotEqual(t, old, anew, name)
-		require.Equal(t, http.StatusNoContent, n.admitted(anew).poll("").code, name)
-		require.Equal(t, anew, requireApproved(t, n.get()).Status.Certificate, "once")
+		fresh := requireApproved(t, n.get()).Status.Certificate
+		require.NotEqual(t, old, fresh, name)
+		require.Equal(t, http.StatusNoContent, n.admitted(fresh).poll("").code, name)
+		require.Equal(t, fresh, requireApproved(t, n.get()).Status.Certificate, "once")
 	}
 	theirs := signed(newAuthority(t), -time.Minute)
 	holds(theirs)
 	require.Equal(t, theirs, requireApproved(t, n.get()).Status.Certificate, "another authority's is for others to sign")
 
-	// What cannot be signed anew is shown as long as it is worth something.
+	// What cannot be signed again is shown as long as it is worth something.
 	b.store.DB().MustExec(`update enrollment_requests set spec = '{"csr": "x"}'`)
 	ending := signed(b.ca, 20*time.Second)
 	holds(ending)

@@ -9,15 +9,20 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"rollcall/enrollment"
+	"rollcall/gateway/limits"
+	"rollcall/internal/enrollment"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
-// postRequest answers POST /enrollmentrequests. The request is acknowledged only once it is stored and its workflow is
-// started, so that somebody is asked; whatever is missing, the agent's next attempt does.
+// postRequest answers POST /enrollmentrequests. It takes an EnrollmentRequest as JSON. The answer is 201 once the
+// request is stored and its workflow is started. Otherwise the agent posts again.
 func (g *Gateway) postRequest(w http.ResponseWriter, r *http.Request) error {
-	body, err := g.readBody(w, r)
+	if source := limits.Source(r.RemoteAddr); !g.enrolls.posts.Allow(source, time.Now()) {
+		return g.refuse("rate", problemf(http.StatusTooManyRequests,
+			"%s has posted %d enrollment requests within a minute, as many as it may", source, g.cfg.RequestsPerMinute))
+	}
+	body, err := g.readJSON(w, r, maxRequest)
 	if err != nil {
 		return err
 	}
@@ -30,12 +35,16 @@ func (g *Gateway) postRequest(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer leave()
-	in.OrgID = g.cfg.OrgID
-	var arrived inventory.Arrived
+	in.OrgID, in.MaxPending = g.cfg.OrgID, g.cfg.MaxPendingRequests
+	var arrived inventory.SubmitRequestResult
 	err = g.enrolls.using(r.Context(), func(ctx context.Context) (err error) {
-		arrived, err = g.cfg.Store.Arrive(ctx, in)
+		arrived, err = g.cfg.Store.SubmitRequest(ctx, in)
 		return err
 	})
+	if errors.Is(err, inventory.ErrTooManyPending) {
+		return g.refuse("pending", problemf(http.StatusTooManyRequests,
+			"%d enrollment requests are pending, as many as may be; an operator has to decide about some", in.MaxPending))
+	}
 	if err != nil {
 		return err
 	}
@@ -43,26 +52,33 @@ func (g *Gateway) postRequest(w http.ResponseWriter, r *http.Request) error {
 		return problemf(http.StatusConflict, "%s", arrived.Refusal.Message)
 	}
 	if err := g.startEnrollment(r.Context(), arrived.Request); err != nil {
-		return &problem{code: http.StatusServiceUnavailable, message: "the request is stored, but nobody can be asked about it now; try again", cause: err}
+		return &problem{
+			code:    http.StatusServiceUnavailable,
+			message: "the request is stored, but no one can be asked about it now; try again", cause: err,
+		}
 	}
-	code := http.StatusOK
-	if arrived.Arrival == runbook.ArrivalNew {
-		code = http.StatusCreated
-		g.cfg.Logger.Info("Enrollment requested", "device", in.Name, "restore", arrived.Request.RestoreID, "version", in.Known, "key", arrived.Key)
+	if arrived.Arrival != runbook.SubmissionNew {
+		// Agents go on after 201 and 409 only: any other answer, 200 among them, makes them post again for ever.
+		return problemf(http.StatusConflict, "enrollment request %q is there already; read it to see what becomes of it",
+			in.Name)
 	}
-	writeJSON(w, code, shown(arrived.Request))
+	g.cfg.Logger.Info("Enrollment requested", "device", in.Name, "restore", arrived.Request.RestoreID, "version", in.Known,
+		"key", arrived.Key)
+	told := shown(arrived.Request)
+	told.Spec = nil // the agent has just sent it
+	writeJSON(w, http.StatusCreated, told)
 	return nil
 }
 
-// getRequest answers GET /enrollmentrequests/{name}. It is also what finds a pending request whose workflow was never
-// started, and an approved one that is to be signed.
+// getRequest answers GET /enrollmentrequests/{name}. It takes no body. It also starts the workflow of a pending
+// request that has none, and signs an approved request that has no certificate.
 func (g *Gateway) getRequest(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
 	if r.ContentLength != 0 {
 		return problemf(http.StatusBadRequest, "this call has no body")
 	}
 	if wrong := validation.IsDNS1123Subdomain(name); len(wrong) > 0 {
-		return problemf(http.StatusBadRequest, "%q is not a name: %s", presentable(name), strings.Join(wrong, "; "))
+		return problemf(http.StatusBadRequest, "%q is not a name: %s", printable(name), strings.Join(wrong, "; "))
 	}
 	leave, err := g.enrolls.about(name, g.cfg.OpenPerDevice)
 	if err != nil {
@@ -108,8 +124,9 @@ func (g *Gateway) startEnrollment(ctx context.Context, r inventory.AgentRequest)
 	return err
 }
 
-// ensureEnrollment starts the workflow of a pending request that may have none. That it cannot be done now is no reason to
-// keep from the agent what is true: that nobody has decided. While Temporal is away not every agent waits for it.
+// ensureEnrollment starts the workflow of a pending request that may have none. That it cannot be done now is no
+// reason to keep from the agent what is true: that no one has decided. While Temporal is away not every agent waits
+// for it.
 func (g *Gateway) ensureEnrollment(ctx context.Context, r inventory.AgentRequest) {
 	const temporal = ""
 	if g.enrolls.failed.since(temporal, time.Now(), retryAfter) {
@@ -117,6 +134,7 @@ func (g *Gateway) ensureEnrollment(ctx context.Context, r inventory.AgentRequest
 	}
 	if err := g.startEnrollment(ctx, r); err != nil {
 		g.enrolls.failed.keep(temporal, time.Now())
-		g.cfg.Logger.Warn("Workflow of an enrollment request not started; the agent's next look does it again", "device", r.Metadata.Name, "error", err)
+		g.cfg.Logger.Warn("Workflow of an enrollment request not started; the agent's next look does it again",
+			"device", r.Metadata.Name, "error", err)
 	}
 }

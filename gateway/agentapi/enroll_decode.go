@@ -7,14 +7,13 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"rollcall/authority"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
-// decodeRequest reads an EnrollmentRequest. Fields that are not known are let through; of the metadata only name and labels
-// count, and a status is not the agent's to bring. What cannot be read is a *Refusal, which becomes a 400.
-func decodeRequest(body []byte) (in inventory.ArriveInput, err error) {
+// decodeRequest reads an EnrollmentRequest. Fields that are not known are let through; of the metadata only name and
+// labels count, and a status is not the agent's to bring. What cannot be read is a *Refusal, which becomes a 400.
+func decodeRequest(body []byte) (in inventory.SubmitRequestInput, err error) {
 	request, err := object("the body", body)
 	if err != nil {
 		return in, err
@@ -30,7 +29,7 @@ func decodeRequest(body []byte) (in inventory.ArriveInput, err error) {
 		return in, err
 	}
 	if wrong := validation.IsDNS1123Subdomain(in.Name); len(wrong) > 0 {
-		return in, invalid("metadata.name: %q is not a name: %s", presentable(in.Name), strings.Join(wrong, "; "))
+		return in, invalid("metadata.name: %q is not a name: %s", printable(in.Name), strings.Join(wrong, "; "))
 	}
 	if in.Labels, err = labels("metadata.labels", metadata["labels"]); err != nil {
 		return in, err
@@ -45,21 +44,23 @@ func isRequest(request map[string]json.RawMessage) error {
 		return err
 	}
 	if kind != inventory.KindEnrollmentRequest {
-		return invalid("kind: %q is not %s", presentable(kind), inventory.KindEnrollmentRequest)
+		return invalid("kind: %q is not %s", printable(kind), inventory.KindEnrollmentRequest)
 	}
-	version, err := text("apiVersion", request["apiVersion"])
-	if err != nil {
-		return err
+	version := ""
+	if raw := request["apiVersion"]; !isNull(raw) {
+		if version, err = text("apiVersion", raw); err != nil {
+			return err
+		}
 	}
-	// As for what is imported: what enrollment needs is alike in all versions of Flight Control's API.
-	if of, ok := strings.CutPrefix(version, "flightctl.io/"); !ok || of == "" {
-		return invalid("apiVersion: %q is not of Flight Control, whose present one is %s", presentable(version), inventory.APIVersion)
+	if !runbook.IsAPIVersion(version) {
+		return invalid("apiVersion: %q is not of Flight Control, whose present one is %s", printable(version),
+			inventory.APIVersion)
 	}
 	return nil
 }
 
 // decodeRequestSpec reads what counts of a spec that is stored as it came.
-func decodeRequestSpec(in *inventory.ArriveInput) error {
+func decodeRequestSpec(in *inventory.SubmitRequestInput) error {
 	spec, err := object("spec", orNull(in.Spec))
 	if err != nil {
 		return err
@@ -67,12 +68,9 @@ func decodeRequestSpec(in *inventory.ArriveInput) error {
 	if in.CSR, err = text("spec.csr", spec["csr"]); err != nil {
 		return err
 	}
-	csr, err := authority.ReadRequest(in.CSR)
-	if err != nil {
-		return invalid("spec.csr cannot be signed: %v", err)
-	}
-	if csr.CommonName() != in.Name {
-		return invalid("spec.csr asks for a certificate of %q, and the request is that of %q", presentable(csr.CommonName()), in.Name)
+	u := runbook.CheckSigning(runbook.ModeStandalone, in.Name, inventory.SigningRequest(in.CSR))
+	if u != nil {
+		return invalid("spec.csr: the request %s", u.Message)
 	}
 	if raw := spec["deviceStatus"]; !isNull(raw) {
 		if _, err := object("spec.deviceStatus", raw); err != nil {
@@ -115,12 +113,13 @@ func labels(what string, raw json.RawMessage) (map[string]string, error) {
 	}
 	read := make(map[string]string, len(fields))
 	for name, raw := range fields {
-		value, err := text(what+"."+presentable(name), raw)
+		value, err := text(what+"."+printable(name), raw)
 		if err != nil {
 			return nil, err
 		}
 		if wrong := append(validation.IsQualifiedName(name), validation.IsValidLabelValue(value)...); len(wrong) > 0 {
-			return nil, invalid("%s: %q=%q is not a label: %s", what, presentable(name), presentable(value), strings.Join(wrong, "; "))
+			return nil, invalid("%s: %q=%q is not a label: %s", what, printable(name), printable(value),
+				strings.Join(wrong, "; "))
 		}
 		read[name] = value
 	}

@@ -17,7 +17,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
-	"rollcall/authority"
+	"rollcall/internal/authority"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
@@ -55,7 +55,8 @@ func (n *newcomer) csr() string {
 
 func csrOf(t testing.TB, name string, key any) string {
 	t.Helper()
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}},
+		key)
 	require.NoError(t, err)
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 }
@@ -97,7 +98,7 @@ type seen struct {
 }
 
 // requireRequest reads the request of an answer, as agents do: without a list of conditions they fail.
-func requireRequest(t *testing.T, got answer, code int) (s seen) {
+func requireRequest(t testing.TB, got answer, code int) (s seen) {
 	t.Helper()
 	require.Equal(t, code, got.code, got.body)
 	require.Contains(t, got.body, `"conditions":[`)
@@ -107,13 +108,20 @@ func requireRequest(t *testing.T, got answer, code int) (s seen) {
 	return s
 }
 
-func requirePending(t *testing.T, got answer, code int) seen {
+func requirePending(t testing.TB, got answer, code int) seen {
 	t.Helper()
 	s := requireRequest(t, got, code)
 	require.Empty(t, s.Status.Conditions)
 	require.Empty(t, s.Status.Certificate)
 	require.Nil(t, s.Status.Approval)
 	return s
+}
+
+// requireThere is the answer to an agent that posts its request again, which then reads it.
+func (n *newcomer) requireThere(got answer) seen {
+	n.t.Helper()
+	requireStatus(n.t, got, http.StatusConflict, "is there already")
+	return requirePending(n.t, n.get(), http.StatusOK)
 }
 
 func requireApproved(t *testing.T, got answer) seen {
@@ -158,13 +166,14 @@ func (b *bench) decided(name string) {
 
 func (b *bench) denied(name string) {
 	b.t.Helper()
-	d, err := b.store.Deny(b.t.Context(), inventory.DenyInput{OrgID: runbook.DefaultOrgID, Name: name, By: "alice", Reason: "not ours"})
+	d, err := b.store.Deny(b.t.Context(),
+		inventory.DenyInput{OrgID: runbook.DefaultOrgID, Name: name, By: "alice", Reason: "not ours"})
 	require.NoError(b.t, err)
 	require.True(b.t, d.Applied, d.Refusal)
 }
 
 // standing is where the request of that name stands.
-func (b *bench) standing(name string) inventory.EnrollmentStanding {
+func (b *bench) position(name string) inventory.EnrollmentPosition {
 	b.t.Helper()
 	found, err := b.store.Enrollments(b.t.Context(), inventory.Query{Names: []string{name}})
 	require.NoError(b.t, err)

@@ -16,14 +16,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"rollcall/authority"
+	"rollcall/internal/authority"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
 func TestTheCallsOfOneAddressDoNotShutOutAnother(t *testing.T) {
 	t.Parallel()
-	e := newEnrolls()
+	e := newEnrolls(600)
 	cfg := Config{OpenEnrollments: 3, OpenPerSource: 2}
 	from := func(address string) (func(), int) {
 		leave, err := e.enter(&http.Request{RemoteAddr: address}, cfg)
@@ -68,16 +68,24 @@ func TestWhatAnAgentIsShown(t *testing.T) {
 		certificate, status string
 		want                string
 	}{
-		"no status":                     {runbook.EnrollmentPending, "", ``, `{"conditions":[]}`},
-		"null":                          {runbook.EnrollmentPending, "", `null`, `{"conditions":[]}`},
-		"no object":                     {runbook.EnrollmentPending, "", `7`, `{"conditions":[]}`},
-		"no conditions":                 {runbook.EnrollmentPending, "", `{"a":1.50}`, `{"a":1.50,"conditions":[]}`},
-		"conditions null":               {runbook.EnrollmentPending, "", `{"conditions":null}`, `{"conditions":[]}`},
-		"no list":                       {runbook.EnrollmentPending, "", `{"conditions":{}}`, `{"conditions":[]}`},
-		"approved with a certificate":   {runbook.EnrollmentApproved, "x", `{"certificate":"x",` + approval + `}`, `{"certificate":"x",` + approval + `}`},
-		"approved, not signed":          {runbook.EnrollmentApproved, "", `{` + approval + `}`, `{"conditions":[{"type":"Seen"}]}`},
-		"approved without a condition":  {runbook.EnrollmentApproved, "", `{"approval":{"approved":true}}`, `{"conditions":[]}`},
-		"denied":                        {runbook.EnrollmentDenied, "", `{"conditions":[{"type":"Denied"}]}`, `{"conditions":[{"type":"Denied"}]}`},
+		"no status":       {runbook.EnrollmentPending, "", ``, `{"conditions":[]}`},
+		"null":            {runbook.EnrollmentPending, "", `null`, `{"conditions":[]}`},
+		"no object":       {runbook.EnrollmentPending, "", `7`, `{"conditions":[]}`},
+		"no conditions":   {runbook.EnrollmentPending, "", `{"a":1.50}`, `{"a":1.50,"conditions":[]}`},
+		"conditions null": {runbook.EnrollmentPending, "", `{"conditions":null}`, `{"conditions":[]}`},
+		"no list":         {runbook.EnrollmentPending, "", `{"conditions":{}}`, `{"conditions":[]}`},
+		"approved with a certificate": {
+			runbook.EnrollmentApproved, "x", `{"certificate":"x",` + approval + `}`, `{"certificate":"x",` + approval + `}`,
+		},
+		"approved, not signed": {
+			runbook.EnrollmentApproved, "", `{` + approval + `}`, `{"conditions":[{"type":"Seen"}]}`,
+		},
+		"approved without a condition": {
+			runbook.EnrollmentApproved, "", `{"approval":{"approved":true}}`, `{"conditions":[]}`,
+		},
+		"denied": {
+			runbook.EnrollmentDenied, "", `{"conditions":[{"type":"Denied"}]}`, `{"conditions":[{"type":"Denied"}]}`,
+		},
 		"conditions that are no object": {runbook.EnrollmentApproved, "", `{"conditions":[7]}`, `{"conditions":[7]}`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +101,8 @@ func TestWhatAnAgentIsShown(t *testing.T) {
 func FuzzDecodeRequest(f *testing.F) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(f, err)
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "web-1"}}, key)
+	der, err := x509.CreateCertificateRequest(rand.Reader,
+		&x509.CertificateRequest{Subject: pkix.Name{CommonName: "web-1"}}, key)
 	require.NoError(f, err)
 	csr := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 	whole := func(known string) string {
@@ -101,7 +110,8 @@ func FuzzDecodeRequest(f *testing.F) {
 			"spec":{"csr":%q,"deviceStatus":{"a":[1.5]},"labels":{"site":"berlin"},"knownRenderedVersion":%s}}`, csr, known)
 	}
 	for _, body := range []string{
-		``, `null`, `{}`, `[]`, whole(`"7"`), whole(`7`), whole(`null`), whole(`7e0`), whole(`"007"`), whole(`{}`), whole(`"٧"`),
+		``, `null`, `{}`, `[]`, whole(`"7"`), whole(`7`), whole(`null`), whole(`7e0`), whole(`"007"`), whole(`{}`),
+		whole(`"٧"`),
 		strings.Replace(whole(`1`), "web-1", "web-2", 1), strings.Replace(whole(`1`), `"kind"`, `"KIND"`, 1),
 		strings.Replace(whole(`1`), `"spec"`, `"spec":{},"spec"`, 1), strings.Replace(whole(`1`), "M", "N", 1),
 		strings.Replace(whole(`1`), `{"a":"b"}`, `null`, 1), strings.Replace(whole(`1`), `[1.5]`, `"\u0000"`, 1),

@@ -11,7 +11,8 @@ import (
 	"rollcall/runbook"
 )
 
-// The whole of it, with workflows: each row of the enrollment table from the agent's first post to its place in the fleet.
+// The whole of it, with workflows: each row of the enrollment table from the agent's first post to its place in the
+// fleet.
 func TestDevicesThatTheBackupNeverKnewComeBack(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, patient)
@@ -20,7 +21,9 @@ func TestDevicesThatTheBackupNeverKnewComeBack(t *testing.T) {
 	inBackup := b.newcomer()
 	requirePending(t, inBackup.post(""), http.StatusCreated)
 	b.restore(c, "night")
-	require.Eventually(t, func() bool { return b.standing(inBackup.name).Begins == runbook.StateAwaitingReconnect }, patience, 20*time.Millisecond)
+	require.Eventually(t, func() bool {
+		return b.position(inBackup.name).Begins == runbook.StateAwaitingReconnect
+	}, waitLimit, 20*time.Millisecond)
 
 	deployed, fresh := b.newcomer(), b.newcomer()
 	requirePending(t, deployed.post(`"8"`), http.StatusCreated)
@@ -40,7 +43,8 @@ func TestDevicesThatTheBackupNeverKnewComeBack(t *testing.T) {
 	agents := map[*newcomer]*agent{}
 	for _, n := range []*newcomer{inBackup, deployed, fresh} {
 		agents[n] = n.admitted(requireApproved(t, n.get()).Status.Certificate)
-		requireStatus(t, agents[n].do(http.MethodGet, requestsPath+"/"+n.name, ""), http.StatusForbidden, "not one to enroll with")
+		requireStatus(t, agents[n].do(http.MethodGet, requestsPath+"/"+n.name, ""), http.StatusForbidden,
+			"not one to enroll with")
 	}
 	b.answersRollCall(agents[inBackup], "0", runbook.StateNormal)
 	b.answersRollCall(agents[deployed], "8", runbook.StateConflictPaused)
@@ -55,7 +59,8 @@ func TestDevicesThatTheBackupNeverKnewComeBack(t *testing.T) {
 
 	b.until(deployed.name, runbook.StateNormal)
 	resumed := deployed.at(b.beside()).admitted(requireApproved(t, deployed.get()).Status.Certificate)
-	require.Equal(t, http.StatusNoContent, resumed.poll("8").code, "nobody has given it a spec, and an empty one would take away all that it runs")
+	require.Equal(t, http.StatusNoContent, resumed.poll("8").code,
+		"no one has given it a spec, and an empty one would take away all that it runs")
 	b.store.DB().MustExec(`update devices set spec = '{"os": {"image": "web:9"}}' where name = $1`, deployed.name)
 	served := resumed.poll("8")
 	require.Equal(t, http.StatusOK, served.code, served.body)
@@ -66,7 +71,7 @@ func TestDevicesThatTheBackupNeverKnewComeBack(t *testing.T) {
 	require.Eventually(t, func() bool {
 		tally, err := b.store.RestoreStatus(t.Context(), "night")
 		return err == nil && tally.State == runbook.RestoreCompleted && tally.AddsUp()
-	}, patience, 20*time.Millisecond)
+	}, waitLimit, 20*time.Millisecond)
 }
 
 // answersRollCall polls as agents do until the roll call has heard.
@@ -80,11 +85,11 @@ func (b *bench) answersRollCall(a *agent, version string, state runbook.State) {
 		case <-time.After(100 * time.Millisecond):
 			return true // it is held
 		}
-	}, patience, 20*time.Millisecond)
+	}, waitLimit, 20*time.Millisecond)
 	b.until(a.name, state)
 }
 
-// A device that was deleted enrolls anew: its old workflow has ended, and a new one asks.
+// A device that was deleted enrolls again: its old workflow has ended, and a new one asks.
 func TestAnOldDecisionDoesNotStandInTheWay(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -95,12 +100,13 @@ func TestAnOldDecisionDoesNotStandInTheWay(t *testing.T) {
 	a := n.admitted(requireApproved(t, n.get()).Status.Certificate)
 	require.Equal(t, http.StatusNoContent, a.poll("").code)
 	first := requireApproved(t, n.get()).Status.Certificate
-	require.NoError(t, c.GetWorkflow(t.Context(), runbook.EnrollmentWorkflowID(runbook.DefaultOrgID, n.name), "").Get(t.Context(), nil))
+	require.NoError(t,
+		c.GetWorkflow(t.Context(), runbook.EnrollmentWorkflowID(runbook.DefaultOrgID, n.name), "").Get(t.Context(), nil))
 
 	b.store.DB().MustExec(`delete from devices`)
 	requireStatus(t, a.poll(""), http.StatusNotFound, n.name)
 	requirePending(t, n.post(`"3"`), http.StatusCreated)
-	require.Equal(t, runbook.KeySame, b.standing(n.name).Key)
+	require.Equal(t, runbook.KeySame, b.position(n.name).Key)
 	decision := b.approve(c, n.name)
 	require.True(t, decision.Accepted, decision.Message)
 	require.Equal(t, runbook.StateAwaitingReconnect, decision.Device)
@@ -113,31 +119,31 @@ func TestADifferentKeyIsShownAndNeverLaundered(t *testing.T) {
 	b := newBench(t)
 	n := b.newcomer("web-1")
 	requirePending(t, n.post(`"5"`), http.StatusCreated)
-	require.Equal(t, runbook.KeyNew, b.standing("web-1").Key)
-	requirePending(t, n.post(`"6"`), http.StatusOK)
-	require.Equal(t, runbook.KeyNew, b.standing("web-1").Key, "none was known before")
+	require.Equal(t, runbook.KeyNew, b.position("web-1").Key)
+	n.requireThere(n.post(`"6"`))
+	require.Equal(t, runbook.KeyNew, b.position("web-1").Key, "none was known before")
 	b.decided("web-1")
 	b.store.DB().MustExec(`delete from devices`)
 
 	stranger := n.rekeyed()
-	for i, code := range []int{http.StatusCreated, http.StatusOK, http.StatusOK} {
-		requirePending(t, stranger.post(`"5"`), code)
-		require.Equal(t, runbook.KeyDifferent, b.standing("web-1").Key, "%d", i)
+	for i, code := range []int{http.StatusCreated, http.StatusConflict, http.StatusConflict} {
+		require.Equal(t, code, stranger.post(`"5"`).code)
+		require.Equal(t, runbook.KeyDifferent, b.position("web-1").Key, "%d", i)
 	}
 	b.restoreRequests("night")
-	requirePending(t, stranger.post(`"5"`), http.StatusOK)
-	require.Equal(t, runbook.KeyDifferent, b.standing("web-1").Key)
+	stranger.requireThere(stranger.post(`"5"`))
+	require.Equal(t, runbook.KeyDifferent, b.position("web-1").Key)
 	require.Equal(t, 1, b.count(`select count(*) from events where type = 'Warning' and message like '%is different%'`))
 	b.store.DB().MustExec(`update enrollment_requests set deleted_at = now()`)
 	requirePending(t, stranger.post(`"5"`), http.StatusCreated)
-	require.Equal(t, runbook.KeyDifferent, b.standing("web-1").Key)
+	require.Equal(t, runbook.KeyDifferent, b.position("web-1").Key)
 	b.store.DB().MustExec(`delete from enrollment_requests`)
 	requirePending(t, stranger.post(`"5"`), http.StatusCreated)
-	require.Equal(t, runbook.KeyDifferent, b.standing("web-1").Key)
+	require.Equal(t, runbook.KeyDifferent, b.position("web-1").Key)
 
-	requirePending(t, n.post(`"5"`), http.StatusOK)
-	require.Equal(t, runbook.KeySame, b.standing("web-1").Key, "the device itself comes back")
+	n.requireThere(n.post(`"5"`))
+	require.Equal(t, runbook.KeySame, b.position("web-1").Key, "the device itself comes back")
 	posed := b.newcomer(b.newcomer().name)
 	requirePending(t, posed.post(""), http.StatusCreated)
-	require.Equal(t, runbook.KeyDifferent, b.standing(posed.name).Key, "its name is the hash of another key")
+	require.Equal(t, runbook.KeyDifferent, b.position(posed.name).Key, "its name is the hash of another key")
 }

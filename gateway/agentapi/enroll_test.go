@@ -12,8 +12,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 
-	"rollcall/authority"
 	"rollcall/gateway/agentapi"
+	"rollcall/internal/authority"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
@@ -37,7 +37,9 @@ func TestWhoMayEnroll(t *testing.T) {
 		_, err := n.try(http.MethodGet, requestsPath+"/"+n.name, nil)
 		require.ErrorContains(t, err, "tls: ", name)
 	}
-	for _, cn := range []string{"device:" + n.name, "device:other", n.name, "client-enrollment-", "client-enrollmentx", "Client-Enrollment", ""} {
+	for _, cn := range []string{
+		"device:" + n.name, "device:other", n.name, "client-enrollment-", "client-enrollmentx", "Client-Enrollment", "",
+	} {
 		n.http = b.client(issue(b.ca.Client(cn, lifetime)))
 		requireStatus(t, n.post(""), http.StatusForbidden, "certificate")
 		requireStatus(t, n.get(), http.StatusForbidden, "certificate")
@@ -46,7 +48,7 @@ func TestWhoMayEnroll(t *testing.T) {
 	b.give(map[string]string{n.name: "5"})
 	for i, suffix := range []string{"", "site-1"} {
 		n.http = b.client(issue(b.ca.Enrollment(suffix, lifetime)))
-		requirePending(t, n.post(""), []int{http.StatusCreated, http.StatusOK}[i])
+		require.Equal(t, []int{http.StatusCreated, http.StatusConflict}[i], n.post("").code)
 		requirePending(t, n.get(), http.StatusOK)
 		requireStatus(t, n.poll("5"), http.StatusForbidden, "certificate")
 		requireStatus(t, n.put(`{}`), http.StatusForbidden, "certificate")
@@ -61,19 +63,23 @@ func TestARequestIsStoredAndSomebodyIsAsked(t *testing.T) {
 	body := n.request(`"8"`)
 	got := requirePending(t, n.do(http.MethodPost, requestsPath, body), http.StatusCreated)
 	require.Equal(t, n.name, got.Metadata.Name)
+	require.Empty(t, got.Spec, "the agent has just sent it")
+	got = requirePending(t, n.get(), http.StatusOK)
 	require.JSONEq(t, requestSpec(t, body), string(got.Spec))
 	require.NotNil(t, got.Metadata.CreationTimestamp)
-	again := requirePending(t, n.do(http.MethodPost, requestsPath, body), http.StatusOK)
+	again := n.requireThere(n.do(http.MethodPost, requestsPath, body))
 	require.Equal(t, got, again, "the same again changes nothing")
 	require.Equal(t, got, requirePending(t, n.get(), http.StatusOK))
 	require.Equal(t, []runbook.EnrollmentInput{{OrgID: runbook.DefaultOrgID, Name: n.name}}, b.signals.enrollments())
-	require.Equal(t, 1, b.count(`select count(*) from events where involved_object_kind = 'EnrollmentRequest' and reason = 'ResourceCreated' and type = 'Normal'`))
+	require.Equal(t, 1,
+		b.count(`select count(*) from events where involved_object_kind = 'EnrollmentRequest' and reason = 'ResourceCreated'
+			and type = 'Normal'`))
 
-	again = requirePending(t, n.post(`9`), http.StatusOK)
+	again = n.requireThere(n.post(`9`))
 	require.Contains(t, string(again.Spec), `"knownRenderedVersion":9`, "a number is a version too")
 	require.Equal(t, got.Metadata.CreationTimestamp, again.Metadata.CreationTimestamp)
 	require.Equal(t, "2", again.Metadata.ResourceVersion)
-	require.Equal(t, runbook.StateAwaitingReconnect, b.standing(n.name).Begins)
+	require.Equal(t, runbook.StateAwaitingReconnect, b.position(n.name).Begins)
 
 	b.roll("r1")
 	other := b.newcomer()
@@ -93,20 +99,22 @@ func TestWhatIsTheServicesNeverComesFromAnAgent(t *testing.T) {
 	const mark = `"annotations":{"device-controller/awaitingReconnect":"true","a":"b"}`
 	body := fmt.Sprintf(`{"apiVersion":"flightctl.io/v1alpha1","kind":"EnrollmentRequest","metadata":{"name":"web-1","owner":"Fleet/x","labels":{"site":"rome"},%s},
 		"spec":{"csr":%q},"status":{"approval":{"approved":true},"certificate":"x","conditions":[{"type":"Approved","status":"True"}]}}`, mark, n.csr())
-	for _, code := range []int{http.StatusCreated, http.StatusOK} {
-		got := requirePending(t, n.do(http.MethodPost, requestsPath, body), code)
+	for _, code := range []int{http.StatusCreated, http.StatusConflict} {
+		require.Equal(t, code, n.do(http.MethodPost, requestsPath, body).code)
+		got := requirePending(t, n.get(), http.StatusOK)
 		require.Empty(t, got.Metadata.Annotations)
 		require.Empty(t, got.Metadata.Owner)
 		require.Equal(t, map[string]string{"site": "rome"}, got.Metadata.Labels)
 	}
-	require.Equal(t, runbook.StateNormal, b.standing("web-1").Begins)
+	require.Equal(t, runbook.StateNormal, b.position("web-1").Begins)
 }
 
 // Each way in which a request of that name may stand when an agent brings one.
 func TestAnAgentThatAsksAgain(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	pending, approved, gone, denied := b.newcomer("pending"), b.newcomer("approved"), b.newcomer("gone"), b.newcomer("denied")
+	pending, approved, gone, denied := b.newcomer("pending"), b.newcomer("approved"), b.newcomer("gone"),
+		b.newcomer("denied")
 	for _, n := range []*newcomer{pending, approved, gone, denied} {
 		requirePending(t, n.post(`"7"`), http.StatusCreated)
 	}
@@ -116,12 +124,13 @@ func TestAnAgentThatAsksAgain(t *testing.T) {
 	b.denied("denied")
 	// The backup holds these; its restore begins.
 	b.restoreRequests("night")
-	require.Equal(t, runbook.StateAwaitingReconnect, b.standing("pending").Begins)
+	require.Equal(t, runbook.StateAwaitingReconnect, b.position("pending").Begins)
 	b.store.DB().MustExec(`delete from devices where name = 'gone'`)
 
-	again := requirePending(t, pending.post(`"0"`), http.StatusOK)
+	again := pending.requireThere(pending.post(`"0"`))
 	require.Equal(t, "true", again.Metadata.Annotations[runbook.AnnotationAwaitingReconnect])
-	require.Equal(t, runbook.StateAwaitingReconnect, b.standing("pending").Begins, "it was in the backup, whatever it says now")
+	require.Equal(t, runbook.StateAwaitingReconnect, b.position("pending").Begins,
+		"it was in the backup, whatever it says now")
 
 	requireStatus(t, approved.post(`"9"`), http.StatusConflict, "device is there")
 	requireApproved(t, approved.get())
@@ -134,7 +143,7 @@ func TestAnAgentThatAsksAgain(t *testing.T) {
 
 	fresh := requirePending(t, gone.post(`"9"`), http.StatusCreated)
 	require.Empty(t, fresh.Metadata.Annotations)
-	require.Equal(t, runbook.EnrollmentPending, b.standing("gone").State)
+	require.Equal(t, runbook.EnrollmentPending, b.position("gone").State)
 	require.Equal(t, "night", b.signals.enrollments()[len(b.signals.enrollments())-1].RestoreID)
 	b.decided("gone")
 	requireApproved(t, gone.get())
@@ -165,12 +174,14 @@ func TestARequestThatArrivesWhileTheRollIsMadeWasNotInTheBackup(t *testing.T) {
 	require.NoError(t, err)
 	during := b.newcomer("during")
 	requirePending(t, during.post(""), http.StatusCreated)
-	requirePending(t, before.post(`"3"`), http.StatusOK)
+	before.requireThere(before.post(`"3"`))
 	requirePending(t, gone.post(""), http.StatusCreated)
 	_, err = b.store.AnnotateRequests(t.Context(), inventory.RollInput{RestoreID: "r1"})
 	require.NoError(t, err)
-	for name, want := range map[string]runbook.State{"before": runbook.StateAwaitingReconnect, "during": runbook.StateNormal, "gone": runbook.StateNormal} {
-		require.Equal(t, want, b.standing(name).Begins, name)
+	for name, want := range map[string]runbook.State{
+		"before": runbook.StateAwaitingReconnect, "during": runbook.StateNormal, "gone": runbook.StateNormal,
+	} {
+		require.Equal(t, want, b.position(name).Begins, name)
 	}
 }
 
@@ -193,7 +204,7 @@ func TestManyIdenticalRequestsAreOne(t *testing.T) {
 				case http.StatusCreated:
 					created.Add(1)
 				default:
-					require.Equal(t, http.StatusOK, got.code, got.body)
+					require.Equal(t, http.StatusConflict, got.code, got.body)
 				}
 				return
 			}
@@ -205,7 +216,7 @@ func TestManyIdenticalRequestsAreOne(t *testing.T) {
 	require.Equal(t, 1, b.count(`select count(*) from enrollment_requests`))
 	require.Equal(t, 1, b.count(`select count(*) from events where involved_object_kind = 'EnrollmentRequest'`))
 	require.Equal(t, "1", requirePending(t, n.get(), http.StatusOK).Metadata.ResourceVersion)
-	require.Eventually(t, func() bool { return len(b.runs(c, n.name)) > 0 }, patience, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return len(b.runs(c, n.name)) > 0 }, waitLimit, 50*time.Millisecond)
 	require.Len(t, b.runs(c, n.name), 1)
 }
 
@@ -223,13 +234,14 @@ func TestATemporalThatIsAwayIsA503ForARequestToo(t *testing.T) {
 	}
 	// One comes again when Temporal is back; the other only looks whether it has been let in.
 	c := b.work()
-	requirePending(t, patientOne.post(""), http.StatusOK)
+	patientOne.requireThere(patientOne.post(""))
 	require.Equal(t, runbook.EnrollmentApproved, b.approve(c, patientOne.name).State)
 	require.Eventually(t, func() bool {
 		requirePending(t, goneOne.get(), http.StatusOK)
-		_, err := c.DescribeWorkflowExecution(t.Context(), runbook.EnrollmentWorkflowID(runbook.DefaultOrgID, goneOne.name), "")
+		_, err := c.DescribeWorkflowExecution(t.Context(), runbook.EnrollmentWorkflowID(runbook.DefaultOrgID, goneOne.name),
+			"")
 		return err == nil
-	}, patience, 100*time.Millisecond)
+	}, waitLimit, 100*time.Millisecond)
 }
 
 func TestAnAgentThatLooksOftenAsksTemporalOnce(t *testing.T) {
@@ -246,7 +258,7 @@ func TestAnAgentThatLooksOftenAsksTemporalOnce(t *testing.T) {
 func TestADatabaseThatIsAwayIsA503ForARequestToo(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(b *bench){
-		"no connection": func(b *bench) { require.NoError(t, b.store.Close()) },
+		"no connection": func(b *bench) { require.NoError(t, b.serving.Close()) },
 		"no table":      func(b *bench) { b.store.DB().MustExec(`drop table enrollment_requests`) },
 		"half a schema": func(b *bench) { b.store.DB().MustExec(`drop schema rollcall cascade`) },
 		"no organisation": func(b *bench) {

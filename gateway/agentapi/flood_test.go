@@ -11,106 +11,185 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
 
 	"rollcall/gateway/agentapi"
 	"rollcall/runbook"
 )
 
-// A fleet that comes back at once is let in little by little, and no report is lost.
+// A fleet that comes back at once is let in little by little, and each report waits for its turn.
 func TestAFloodOfReportsIsSmoothed(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, func(c *agentapi.Config) { c.ReportsAtOnce = 2 })
+	b := newBench(t, patient, func(c *agentapi.Config) { c.ReportsAtOnce = 2 })
 	b.give(map[string]string{"web-1": "5", "web-2": "5", "web-3": "5"})
 	b.roll("r1")
-	require.Equal(t, http.StatusNoContent, b.agent("web-1").poll("5").code)
-	require.Equal(t, http.StatusNoContent, b.agent("web-2").poll("5").code)
-	third := b.agent("web-3")
-	requireStatus(t, third.poll("4"), http.StatusServiceUnavailable, "many devices report at once")
-	requireStatus(t, third.put(`{"config":{"renderedVersion":"8"}}`), http.StatusServiceUnavailable, "many devices report at once")
-	require.Equal(t, []string{"5", "5"}, b.signals.versions(), "Temporal has not been asked")
-	require.Contains(t, b.ops("/metrics").body, `rollcall_gateway_reports_total{result="deferred"} 2`)
-	require.Contains(t, b.ops("/metrics").body, "rollcall_gateway_reports_under_way 2\n")
-	require.Equal(t, http.StatusNoContent, b.agent("web-1").poll("5").code, "whoever was let in is not turned away")
-
+	b.agent("web-1").polling("5")
+	b.agent("web-2").polling("5")
+	require.Eventually(t, func() bool { return len(b.signals.versions()) == 2 }, waitLimit, 10*time.Millisecond)
+	third := b.agent("web-3").polling("4")
+	require.Eventually(t, func() bool {
+		return strings.Contains(b.ops("/metrics").body, "rollcall_gateway_reports_under_way 2\n")
+	}, waitLimit, 10*time.Millisecond)
 	b.reconnect("r1", "web-2", "5")
-	require.Eventually(t, func() bool {
-		return strings.Contains(b.ops("/metrics").body, "rollcall_gateway_reports_under_way 1\n")
-	}, patience, 10*time.Millisecond)
-	require.Equal(t, http.StatusNoContent, third.poll("4").code)
+	require.Eventually(t, func() bool { return len(b.signals.versions()) == 3 }, waitLimit, 10*time.Millisecond)
 	require.Equal(t, []string{"5", "5", "4"}, b.signals.versions())
+	require.Empty(t, third, "it is held, and was not turned away")
 }
 
-// restoreSays answers as a restore does that has called so many of its devices.
-type restoreSays struct{ called atomic.Int64 }
-
-func (r *restoreSays) QueryWorkflow(_ context.Context, workflowID, _, query string, _ ...any) (converter.EncodedValue, error) {
-	if workflowID != runbook.RestoreWorkflowID("r1") || query != runbook.QueryTally {
-		return nil, fmt.Errorf("%s of %s is not asked for here", query, workflowID)
-	}
-	called := r.called.Load()
-	payloads, err := converter.GetDefaultDataConverter().ToPayloads(runbook.RestoreProgress{Phase: runbook.PhaseWaiting, Total: 20_000, Called: &called})
-	return client.NewValue(payloads), err
+func (b *bench) noted(name string) (version string) {
+	b.t.Helper()
+	require.NoError(b.t, b.store.DB().Get(&version,
+		`select coalesce(noted_version, '') from rollcall.roll where name = $1 and not superseded`, name))
+	return version
 }
 
-// nobodyThere is a Temporal without workflows.
-type nobodyThere struct{}
-
-func (nobodyThere) SignalWorkflow(context.Context, string, string, string, any) error {
-	return serviceerror.NewNotFound("no workflow")
-}
-
-// Agents are back long before the roll call has come to their devices: they are told when it will have, and nobody asks for
-// their workflows meanwhile.
-func TestAgentsWhoseTurnHasNotComeAreToldSo(t *testing.T) {
+// Agents are back long before the roll call has come to their devices: what they report is on the roll when their poll
+// is held, and Temporal does not hear of it.
+func TestAReportThatComesBeforeItsTurnIsNoted(t *testing.T) {
 	t.Parallel()
-	says := &restoreSays{}
-	b := newBench(t, func(c *agentapi.Config) { c.Querier = says })
-	b.signals.to = nobodyThere{}
+	b := newBench(t, patient)
+	b.give(map[string]string{"web-1": "5", "web-2": "5", "web-3": "5", "odd": "5"})
+	b.uncalled("r1")
+	polls := []<-chan answer{b.agent("web-1").polling("5"), b.agent("web-2").polling("7"), b.agent("web-3").polling("")}
+	b.held(3)
+	require.Equal(t, "5", b.noted("web-1"))
+	require.Equal(t, "7", b.noted("web-2"))
+	require.Equal(t, "0", b.noted("web-3"))
+	odd := b.agent("odd")
+	requireStatus(t, odd.poll("007"), http.StatusBadRequest, "leading zero")
+	require.Equal(t, "007", b.noted("odd"), "the refusal is to be on the timeline")
+	require.Equal(t, http.StatusOK, odd.put(`{"config":{"renderedVersion":"8"}}`).code,
+		"its agent puts it when it has changed, and not again")
+	require.Equal(t, "8", b.noted("odd"))
+	require.Empty(t, b.signals.versions())
+	require.Contains(t, b.ops("/metrics").body, `rollcall_gateway_reports_total{result="noted"} 5`)
+	for _, poll := range polls {
+		require.Empty(t, poll, "it is held")
+	}
+
+	// What is on the roll survives the gateway: the workflow that starts for the device begins with it.
+	b.stop()
+	found := map[string]string{}
+	for _, entry := range b.claim("r1", 0, 10) {
+		found[entry.Name] = entry.Noted
+	}
+	require.Equal(t, map[string]string{"web-1": "5", "web-2": "7", "web-3": "0", "odd": "8"}, found)
+}
+
+// A report is noted once, however often its agent polls, and a newer one replaces it.
+func TestAReportIsNotedOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.give(map[string]string{"web-1": "5"})
+	b.uncalled("r1")
+	a := b.agent("web-1")
+	written := func() (xmin string) {
+		require.NoError(t, b.store.DB().Get(&xmin, `select cast(xmin as text) from rollcall.roll`))
+		return xmin
+	}
+	require.Equal(t, http.StatusNoContent, a.poll("5").code)
+	first := written()
+	for range 3 {
+		require.Equal(t, http.StatusNoContent, a.poll("5").code)
+	}
+	require.Equal(t, first, written())
+	require.Equal(t, http.StatusNoContent, a.poll("6").code)
+	require.Equal(t, "6", b.noted("web-1"))
+}
+
+// late is a Temporal whose workflows are not there before it is told.
+type late struct {
+	tried atomic.Int64
+	there atomic.Bool
+}
+
+func (l *late) SignalWorkflow(context.Context, string, string, string, any) error {
+	l.tried.Add(1)
+	if !l.there.Load() {
+		return serviceerror.NewNotFound("no such workflow")
+	}
+	return nil
+}
+
+func (l *late) CancelWorkflow(context.Context, string, string) error { return nil }
+
+// A device whose workflow has been asked for and is not there yet is told again beside its poll.
+func TestAWorkflowThatIsNotThereYetIsToldAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, patient)
+	temporal := &late{}
+	b.signals.to = temporal
+	b.give(map[string]string{"web-1": "5"})
+	b.roll("r1")
+	a := b.agent("web-1")
+	poll := a.polling("5")
+	require.Eventually(t, func() bool { return temporal.tried.Load() >= 2 }, waitLimit, 10*time.Millisecond)
+	require.Equal(t, "5", b.noted("web-1"), "it is not lost with the gateway")
+	require.Equal(t, http.StatusOK, a.put(`{"config":{"renderedVersion":"5"}}`).code)
+	temporal.there.Store(true)
+	require.Eventually(t, func() bool {
+		return strings.Contains(b.ops("/metrics").body, `rollcall_gateway_reports_total{result="sent"} 1`)
+	}, waitLimit, 10*time.Millisecond)
+	require.Empty(t, poll)
+}
+
+// What a device said to a roll call before is no answer to the next one.
+func TestAReportIsNotToldToANewerRestore(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, patient, func(c *agentapi.Config) { c.WatchEvery = time.Hour })
+	temporal := &late{}
+	b.signals.to = temporal
+	b.give(map[string]string{"web-1": "5"})
+	b.roll("r1")
+	b.agent("web-1").polling("5")
+	require.Eventually(t, func() bool { return temporal.tried.Load() >= 2 }, waitLimit, 10*time.Millisecond)
+	b.uncalled("r2")
+	tried := temporal.tried.Load()
+	temporal.there.Store(true)
+	require.Never(t, func() bool { return temporal.tried.Load() > tried+1 }, 2*time.Second, 50*time.Millisecond)
+	require.Empty(t, b.noted("web-1"))
+}
+
+// Past as many polls as it may hold a gateway answers 503, and lets others in when some have ended.
+func TestSoManyPollsAreHeld(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, patient, func(c *agentapi.Config) { c.MaxHeldPolls = 2 })
 	b.give(map[string]string{"web-1": "5", "web-2": "5", "web-3": "5"})
 	b.roll("r1")
-	last := b.agent("web-3")
-	require.Eventually(t, func() bool {
-		got := last.poll("5")
-		requireStatus(t, got, http.StatusServiceUnavailable, "the roll call")
-		return strings.Contains(got.body, "has not come to the device yet")
-	}, patience, 10*time.Millisecond)
-	tried := len(b.signals.versions())
-	requireStatus(t, last.poll("5"), http.StatusServiceUnavailable, "has not come to the device yet")
-	const lastSeen = `select last_seen::text from device_timestamps where name = 'web-3'`
-	status := func(version string) answer { return last.put(`{"config":{"renderedVersion":"` + version + `"}}`) }
-	require.Equal(t, http.StatusOK, status("5").code, "it is seen to be back")
-	back := b.text(lastSeen)
-	require.NotNil(t, back)
-	requireStatus(t, status("5"), http.StatusServiceUnavailable, "has not come to the device yet")
-	require.Equal(t, back, b.text(lastSeen), "once is enough")
-	require.Equal(t, http.StatusOK, status("8").code, "the inventory watch has another version to report")
-	require.Contains(t, *b.text(`select status::text from devices where name = 'web-3'`), `"8"`)
-	requireStatus(t, last.poll("8"), http.StatusServiceUnavailable, "has not come to the device yet")
-	require.NotNil(t, b.text(lastSeen))
-	requireStatus(t, last.poll("9"), http.StatusServiceUnavailable, "has not come to the device yet")
-	require.Nil(t, b.text(lastSeen), "what was stored is not what it runs")
-	require.Equal(t, http.StatusOK, status("9").code)
-	requireStatus(t, status("nine"), http.StatusServiceUnavailable, "has not come to the device yet")
-	require.Nil(t, b.text(lastSeen), "nor is it now")
-	require.Equal(t, http.StatusOK, status("5").code)
+	first := b.agent("web-1").polling("5")
+	b.agent("web-2").polling("5")
+	b.held(2)
+	third := b.agent("web-3")
+	requireStatus(t, third.poll("5"), http.StatusServiceUnavailable, "holds 2 polls")
+	require.Equal(t, http.StatusOK, third.put(`{"config":{"renderedVersion":"5"}}`).code, "a status is no poll")
+	b.reconnect("r1", "web-1", "5")
+	served(t, <-first)
+	third.polling("5")
+	b.held(2)
+}
 
-	b.store.DB().MustExec(`update devices set status = '{}', annotations = '{"device-controller/conflictPaused": "true"}' where name = 'web-2'`)
-	for range 2 {
-		require.Equal(t, http.StatusOK, b.agent("web-2").put(`{"summary":{"status":"Online"}}`).code, "a human may be looking at it")
+// The whole of it, with workflows: devices that are there are answered by what they said before the roll call came to
+// them.
+func TestARollCallOfDevicesThatAreThere(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, patient)
+	c := b.work()
+	devices := map[string]string{}
+	for i := range 40 {
+		devices[fmt.Sprintf("d-%02d", i)] = "5"
 	}
-	b.store.DB().MustExec(`update devices set annotations = '{"device-controller/awaitingReconnect": "true"}' where name = 'web-2'`)
-	require.Len(t, b.signals.versions(), tried)
-	require.Contains(t, b.ops("/metrics").body, `rollcall_gateway_reports_total{result="early"}`)
-
-	says.called.Store(2)
-	b.signals.mu.Lock()
-	b.signals.to = nil // all workflows are there
-	b.signals.mu.Unlock()
-	require.Eventually(t, func() bool { return b.agent("web-2").poll("5").code == http.StatusNoContent }, patience, 10*time.Millisecond)
-	requireStatus(t, last.poll("5"), http.StatusServiceUnavailable, "has not come to the device yet")
-	says.called.Store(3)
-	require.Eventually(t, func() bool { return last.poll("5").code == http.StatusNoContent }, patience, 10*time.Millisecond)
-	require.Equal(t, http.StatusOK, status("5").code, "its turn has come")
+	b.give(devices)
+	there := []string{"d-07", "d-23", "d-39"}
+	for _, name := range there {
+		a := b.agent(name)
+		require.Equal(t, "6", version(served(t, a.poll("5"))))
+		a.asking("6")
+	}
+	b.held(len(there))
+	b.restore(c, "night")
+	for _, name := range there {
+		b.until(name, runbook.StateNormal)
+	}
+	ahead := b.agent("d-11")
+	ahead.polling("9")
+	b.until("d-11", runbook.StateConflictPaused)
 }

@@ -8,26 +8,37 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
+	"golang.org/x/time/rate"
+
+	"rollcall/gateway/limits"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
 // Gateway serves the agents of one organisation.
 type Gateway struct {
-	cfg      Config
-	listener net.Listener
-	ops      net.Listener
-	waits    waiters
-	looks    *looks
-	open     openRequests
-	courier  courier
-	flow     *flow
-	calling  *calling
-	// uncalled are whose polls are still to be woken for a roll; only watch uses it.
+	cfg         Config
+	listener    net.Listener
+	ops         net.Listener
+	polls       pollRegistry
+	lastSeen    lastSeen
+	batchReader *batchReader
+	open        openRequests
+	reportDedup reportDedup
+	flow        *flow
+	notes       *notes
+	// polling counts the polls that are open, and reads has room for those that read where their device stands.
+	polling atomic.Int64
+	reads   chan struct{}
+	// uncalled are whose polls are still to be woken for a roll, and calls lets so many be woken; only watch uses them.
 	uncalled uncalled
+	calls    *rate.Limiter
 	enrolls  enrolls
-	metrics  metrics
+	// connections counts those of each device's certificate.
+	connections *limits.Connections
+	metrics     metrics
 	// ending is closed when the gateway is to end: held polls are answered then.
 	ending chan struct{}
 	end    sync.Once
@@ -40,18 +51,29 @@ func New(cfg Config) (*Gateway, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("configure the gateway: %w", err)
 	}
-	g := &Gateway{cfg: cfg, ending: make(chan struct{}), metrics: newMetrics(cfg.Metrics), enrolls: newEnrolls(), flow: newFlow(cfg.ReportsAtOnce), calling: newCalling(cfg.Querier)}
-	g.looks = newLooks(cfg.RecheckEvery, func(ctx context.Context, names []string) (map[string]inventory.AgentDevice, error) {
-		return cfg.Store.AgentDevices(ctx, cfg.OrgID, names)
-	})
+	g := &Gateway{
+		cfg: cfg, ending: make(chan struct{}), metrics: newMetrics(cfg.Metrics), enrolls: newEnrolls(cfg.RequestsPerMinute),
+		connections: limits.NewConnections(cfg.ConnectionsPerCertificate),
+		flow:        newFlow(cfg.ReportsAtOnce), reads: make(chan struct{}, readsAtOnce),
+		calls: rate.NewLimiter(callsPerSecond, max(1, int(callsPerSecond*cfg.WatchEvery.Seconds()))),
+	}
+	g.notes = &notes{write: func(ctx context.Context, reports []inventory.NoteReportInput) ([]inventory.Noted, error) {
+		return cfg.Store.NoteReports(ctx, cfg.OrgID, reports)
+	}}
+	g.batchReader = newBatchReader(cfg.RecheckEvery,
+		func(ctx context.Context, names []string) (map[string]inventory.AgentDevice, error) {
+			return cfg.Store.AgentDevices(ctx, cfg.OrgID, names)
+		})
 	g.metrics.watchFlow(g.flow)
 	var err error
 	if g.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listen for agents on %s: %w", cfg.Listen, err)
 	}
+	g.listener = limits.Listen(g.listener, cfg.ConnectionsPerAddress, g.metrics.refusals.WithLabelValues("address").Inc)
 	if cfg.MetricsListen != "" {
 		if g.ops, err = net.Listen("tcp", cfg.MetricsListen); err != nil {
-			return nil, errors.Join(fmt.Errorf("listen for metrics and health on %s: %w", cfg.MetricsListen, err), g.listener.Close())
+			return nil, errors.Join(fmt.Errorf("listen for metrics and health on %s: %w", cfg.MetricsListen, err),
+				g.listener.Close())
 		}
 	}
 	return g, nil
@@ -69,11 +91,17 @@ func (g *Gateway) MetricsAddress() string {
 }
 
 // Run serves until ctx is done, then answers the polls that are held with 204, lets other requests finish, and returns
-// nil. It is called once.
+// nil. It is called once. It does not serve beside a live Flight Control.
 func (g *Gateway) Run(ctx context.Context) error {
+	// What cannot be read now is looked at again with each call.
+	if p := (*problem)(nil); errors.As(g.standsAlone(ctx), &p) {
+		return errors.Join(fmt.Errorf("start the gateway: %w", p), g.closeListeners())
+	}
 	watching, stopWatching := context.WithCancel(context.Background())
-	watched := make(chan struct{})
-	go func() { defer close(watched); g.watch(watching) }()
+	var beside sync.WaitGroup
+	beside.Go(func() { g.watch(watching) })
+	beside.Go(func() { g.storeLastSeen(watching) })
+	beside.Go(func() { g.expireRequests(watching) })
 	agents, ops := g.server(), &http.Server{Handler: g.opsHandler(), ReadHeaderTimeout: headerTimeout}
 	failed := make(chan error, 2)
 	serve := func(what string, serve func() error) {
@@ -90,9 +118,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.ops != nil {
 		go serve("metrics and health", func() error { return ops.Serve(g.ops) })
 	}
-	g.cfg.Logger.Info("Gateway started", "address", g.Address(), "plainHTTP", g.cfg.PlainHTTP, "render", g.cfg.Render, "signs", g.cfg.CA != nil, "metrics", g.MetricsAddress())
+	g.cfg.Logger.Info("Gateway started", "address", g.Address(), "plainHTTP", g.cfg.PlainHTTP, "render", g.cfg.Render,
+		"signs", g.cfg.CA != nil, "metrics", g.MetricsAddress())
 	if g.cfg.CA == nil {
-		g.cfg.Logger.Warn("No authority's key was given: approved enrollment requests are not signed here, and their devices wait until they are signed elsewhere")
+		g.cfg.Logger.Warn("No authority's key was given: approved enrollment requests are not signed here, and their " +
+			"devices wait until they are signed elsewhere")
 	}
 	var err error
 	select {
@@ -106,16 +136,24 @@ func (g *Gateway) Run(ctx context.Context) error {
 		err = errors.Join(err, fmt.Errorf("end the gateway: %w", shutdown), agents.Close())
 	}
 	err = errors.Join(err, ops.Close())
-	g.looks.stop()
+	g.batchReader.stop()
 	stopWatching()
-	<-watched
+	beside.Wait()
 	g.cfg.Logger.Info("Gateway stopped", "address", g.Address())
+	return err
+}
+
+func (g *Gateway) closeListeners() error {
+	err := g.listener.Close()
+	if g.ops != nil {
+		err = errors.Join(err, g.ops.Close())
+	}
 	return err
 }
 
 func (g *Gateway) server() *http.Server {
 	s := &http.Server{
-		Handler:           g.handler(),
+		Handler:           g.withDeadline(g.withinConnections(g.handler())),
 		ReadHeaderTimeout: headerTimeout, // of the TLS handshake too
 		IdleTimeout:       idleTimeout,
 		WriteTimeout:      g.cfg.PollFor + writeTimeout,
@@ -132,11 +170,28 @@ func (g *Gateway) server() *http.Server {
 			ClientCAs:    g.cfg.ClientCAs,
 		}
 	}
+	g.connections.Watch(s)
 	return s
 }
 
 // workflowID is that of a device's part in a roll call.
 func (g *Gateway) workflowID(name string) string { return runbook.DeviceWorkflowID(g.cfg.OrgID, name) }
+
+// standsAlone fails where a restore of the gateway's organisation runs beside Flight Control.
+func (g *Gateway) standsAlone(ctx context.Context) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	id, err := g.cfg.Store.FlightctlRestore(ctx, g.cfg.OrgID)
+	if err != nil {
+		return err
+	}
+	if id != "" {
+		p := besideFlightControl()
+		p.cause = fmt.Errorf("restore %s has the mode flightctl", id)
+		return p
+	}
+	return nil
+}
 
 // bounded is ctx for one call of the database or of Temporal.
 func bounded(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -1,7 +1,6 @@
 package agentapi_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"sync"
@@ -9,13 +8,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 
-	"rollcall/authority"
-	"rollcall/devenv/devtest"
 	"rollcall/gateway/agentapi"
+	"rollcall/internal/authority"
+	"rollcall/internal/devenv/devtest"
 	"rollcall/inventory"
 )
 
@@ -38,7 +36,10 @@ func TestTheCertificateIsTheDevice(t *testing.T) {
 		_, err := a.try(http.MethodGet, a.rendered(""), nil)
 		require.ErrorContains(t, err, "tls: ", name)
 	}
-	for _, cn := range []string{"device:web-2", "web-1", "device:", "client-enrollment", "client-enrollment-web-1", "DEVICE:web-1", "device:web-1 ", "device:web-1/x"} {
+	for _, cn := range []string{
+		"device:web-2", "web-1", "device:", "client-enrollment", "client-enrollment-web-1",
+		"DEVICE:web-1", "device:web-1 ", "device:web-1/x",
+	} {
 		a := agent{bench: b, name: "web-1", http: b.client(issue(b.ca.Client(cn, lifetime)))}
 		requireStatus(t, a.poll("5"), http.StatusForbidden, "certificate")
 		requireStatus(t, a.put(`{}`), http.StatusForbidden, "certificate")
@@ -63,17 +64,21 @@ func TestOnlyADeviceThatIsNotThereIsA404(t *testing.T) {
 	requireStatus(t, a.do(http.MethodGet, "/", ""), http.StatusNotFound, "nothing here")
 	requireStatus(t, a.do(http.MethodPost, a.rendered(""), ""), http.StatusMethodNotAllowed, "GET")
 	require.Equal(t, http.StatusMethodNotAllowed, a.do(http.MethodHead, a.rendered(""), "").code, "a HEAD is no poll")
-	requireStatus(t, a.do(http.MethodDelete, "/api/v1/devices/web-1/status", ""), http.StatusMethodNotAllowed, "PUT")
+	requireStatus(t, a.do(http.MethodDelete, "/api/v1/devices/web-1/status", ""), http.StatusMethodNotAllowed,
+		"PATCH or PUT")
 }
 
 func TestADatabaseThatIsAwayIsA503(t *testing.T) {
 	t.Parallel()
-	for name, b := range map[string]*bench{"no schema": newBenchOn(t, devtest.EmptyDatabase(t)), "no connection": newBench(t), "no table": newBench(t), "half a schema": newBench(t)} {
+	for name, b := range map[string]*bench{
+		"no schema":     newBenchOn(t, devtest.EmptyDatabase(t)),
+		"no connection": newBench(t), "no table": newBench(t), "half a schema": newBench(t),
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			switch name {
 			case "no connection":
-				require.NoError(t, b.store.Close())
+				require.NoError(t, b.serving.Close())
 			case "no table":
 				b.store.DB().MustExec(`drop table devices cascade`)
 			case "half a schema":
@@ -138,22 +143,6 @@ func (b *bench) restoreSuperseding(c client.Client, id string) {
 	b.restore(c, id)
 }
 
-func TestARollCallThatHasNotStartedIsA503(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	b.give(map[string]string{"web-1": "5"})
-	b.roll("r1")
-	b.signals.to = absent{}
-	requireStatus(t, b.agent("web-1").poll("5"), http.StatusServiceUnavailable, "not ready")
-}
-
-// absent is a Temporal without the workflow.
-type absent struct{}
-
-func (absent) SignalWorkflow(context.Context, string, string, string, any) error {
-	return serviceerror.NewNotFound("no such workflow")
-}
-
 func TestADeviceHasAFewRequestsOpenAndOthersDoNotMind(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, patient, func(c *agentapi.Config) { c.OpenPerDevice = 3 })
@@ -171,7 +160,8 @@ func TestADeviceHasAFewRequestsOpenAndOthersDoNotMind(t *testing.T) {
 	for range 8 {
 		flood.Go(func() {
 			for range 50 {
-				if got, err := loud.try(http.MethodGet, loud.rendered(""), nil); err != nil || got.code != http.StatusTooManyRequests {
+				if got, err := loud.try(http.MethodGet, loud.rendered(""), nil); err != nil ||
+					got.code != http.StatusTooManyRequests {
 					panic(fmt.Sprint(got, err))
 				}
 			}
@@ -227,7 +217,7 @@ func TestPlainHTTPIsForLoopbackOnly(t *testing.T) {
 	t.Parallel()
 	for _, listen := range []string{":0", "0.0.0.0:0", "[::]:0", "192.0.2.1:0"} {
 		_, err := agentapi.New(agentapi.Config{Logger: quiet(), Listen: listen, PlainHTTP: true})
-		require.ErrorContains(t, err, "anybody could speak", listen)
+		require.ErrorContains(t, err, "anyone could speak", listen)
 	}
 	_, err := agentapi.New(agentapi.Config{Logger: quiet(), Listen: "127.0.0.1:0"})
 	require.ErrorContains(t, err, "certificate")

@@ -1,27 +1,37 @@
 package agentapi
 
 import (
-	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"rollcall/authority"
+	"rollcall/internal/authority"
+	"rollcall/runbook"
 )
 
-// call answers a request of the device of that name.
-type call func(w http.ResponseWriter, r *http.Request, name string) error
+// call answers a request of a device, and methods are the calls of one path by their HTTP method.
+type (
+	call    func(w http.ResponseWriter, r *http.Request, c caller) error
+	methods map[string]call
+)
 
 func (g *Gateway) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/api/v1/devices/{name}/rendered", g.device("rendered", http.MethodGet, g.rendered))
-	mux.Handle("/api/v1/devices/{name}/status", g.device("status", http.MethodPut, g.putStatus))
+	mux.Handle("/api/v1/devices/{name}/rendered", g.device("rendered", methods{http.MethodGet: g.rendered}))
+	mux.Handle("/api/v1/devices/{name}/status",
+		g.device("status", methods{http.MethodPut: g.putStatus, http.MethodPatch: g.patchStatus}))
+	mux.Handle("/api/v1/certificatesigningrequests", g.renewals("renew", http.MethodPost, g.postRenewal))
+	mux.Handle("/api/v1/certificatesigningrequests/{name}", g.renewals("renewal", http.MethodGet, g.getRenewal))
 	mux.Handle("/api/v1/enrollmentrequests", g.enrollment("enroll", http.MethodPost, g.postRequest))
 	mux.Handle("/api/v1/enrollmentrequests/{name}", g.enrollment("enrollment", http.MethodGet, g.getRequest))
 	// Not a 404: an agent that asks for something else of its device must not take it for its device's absence.
-	for _, below := range []string{"/api/v1/devices/", "/api/v1/enrollmentrequests/"} {
+	for _, below := range []string{
+		"/api/v1/devices/", "/api/v1/enrollmentrequests/",
+		"/api/v1/certificatesigningrequests/",
+	} {
 		mux.Handle(below, g.always(problemf(http.StatusNotImplemented, "this gateway has no such call")))
 	}
 	mux.Handle("/", g.always(problemf(http.StatusNotFound, "there is nothing here; agents are served below /api/v1")))
@@ -36,23 +46,27 @@ func (g *Gateway) always(p *problem) http.Handler {
 }
 
 // device lets a call through that the device itself makes, and that is not one too many.
-func (g *Gateway) device(what, method string, do call) http.Handler {
-	return g.answering(what, method, func(w http.ResponseWriter, r *http.Request) error { return g.admit(w, r, do) })
+func (g *Gateway) device(what string, calls methods) http.Handler {
+	return g.answering(what, slices.Sorted(maps.Keys(calls)), func(w http.ResponseWriter, r *http.Request) error {
+		return g.admit(w, r, r.PathValue("name"), calls[r.Method])
+	})
 }
 
-// answering makes an answer of what do returns, and counts it.
-func (g *Gateway) answering(what, method string, do func(w http.ResponseWriter, r *http.Request) error) http.Handler {
+// answering makes an answer of what do returns, and counts it. Other methods than the allowed ones do not come to do.
+func (g *Gateway) answering(
+	what string, allowed []string, do func(w http.ResponseWriter, r *http.Request) error,
+) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		counted := &countingWriter{ResponseWriter: w, code: http.StatusOK}
 		var err error
-		if r.Method == method { // exactly: a HEAD is no poll
+		if slices.Contains(allowed, r.Method) { // exactly: a HEAD is no poll
 			err = do(counted, r)
 		} else {
-			counted.Header().Set("Allow", method)
-			err = problemf(http.StatusMethodNotAllowed, "use %s", method)
+			counted.Header().Set("Allow", strings.Join(allowed, ", "))
+			err = problemf(http.StatusMethodNotAllowed, "use %s", strings.Join(allowed, " or "))
 		}
 		if err != nil {
-			p := g.paced(asProblem(err))
+			p := asProblem(err)
 			// The context ends with a body that does not come, too, so that the answer is written either way.
 			if p.code == http.StatusServiceUnavailable && r.Context().Err() == nil {
 				g.cfg.Logger.Warn("Request not answered", "call", what, "device", r.PathValue("name"), "error", p)
@@ -63,9 +77,9 @@ func (g *Gateway) answering(what, method string, do func(w http.ResponseWriter, 
 	})
 }
 
-func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, do call) error {
-	name := r.PathValue("name")
-	if err := g.identify(r, name); err != nil {
+func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, name string, do call) error {
+	certificate, err := g.identify(r, name)
+	if err != nil {
 		return err
 	}
 	leave, ok := g.open.enter(name, g.cfg.OpenPerDevice)
@@ -73,39 +87,51 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, do call) error {
 		return problemf(http.StatusTooManyRequests, "device %q has %d requests open already", name, g.cfg.OpenPerDevice)
 	}
 	defer leave()
-	return do(w, r, name)
+	return do(w, r, caller{name, certificate})
 }
 
-// identify checks that the client certificate names the device.
-func (g *Gateway) identify(r *http.Request, name string) error {
+// identify checks that the client certificate names the device. Whether it may act is for read to find.
+func (g *Gateway) identify(r *http.Request, name string) (certificate runbook.Certificate, err error) {
 	if g.cfg.PlainHTTP {
-		return nil
+		return certificate, nil
 	}
-	commonName, err := clientName(r)
+	id, err := g.client(r)
 	if err != nil {
-		return err
+		return certificate, err
 	}
-	own, ok := strings.CutPrefix(commonName, authority.DeviceCN)
+	own, ok := strings.CutPrefix(id.CommonName, authority.DeviceCN)
 	switch {
 	case !ok || own == "":
-		return problemf(http.StatusForbidden, "the client certificate of %q names no device (%sNAME)", commonName, authority.DeviceCN)
+		return certificate, problemf(http.StatusForbidden, "the client certificate of %q names no device (%sNAME)",
+			id.CommonName, authority.DeviceCN)
+	case id.Signer != "" && id.Signer != authority.SignerEnrollment && id.Signer != authority.SignerRenewal:
+		return certificate, problemf(http.StatusForbidden,
+			"the client certificate of %q is of signer %q, which signs for other purposes", id.CommonName, id.Signer)
 	case own != name:
-		return problemf(http.StatusForbidden, "the client certificate is that of device %q, not of %q", own, name)
+		return certificate, problemf(http.StatusForbidden, "the client certificate is that of device %q, not of %q", own,
+			name)
 	}
-	return nil
+	return certificateOf(r.TLS.PeerCertificates[0]), nil
 }
 
-// clientName is the common name of the client certificate. That it is valid, the handshake has checked; a connection may
-// outlive it.
-func clientName(r *http.Request) (string, error) {
+// client reads the client certificate. That it is valid, the handshake has checked; a connection may outlive it. Where
+// it names an organisation, that counts: another's device of the same name is not spoken for.
+func (g *Gateway) client(r *http.Request) (id authority.Identity, err error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return "", problemf(http.StatusUnauthorized, "a client certificate is needed")
+		return id, problemf(http.StatusUnauthorized, "a client certificate is needed")
 	}
 	cert := r.TLS.PeerCertificates[0]
 	if time.Now().After(cert.NotAfter) {
-		return "", problemf(http.StatusUnauthorized, "the client certificate has expired")
+		return id, problemf(http.StatusUnauthorized, "the client certificate has expired")
 	}
-	return cert.Subject.CommonName, nil
+	if id, err = authority.IdentityOf(cert); err != nil {
+		return id, problemf(http.StatusForbidden, "%v", err)
+	}
+	if id.Organisation != "" && !strings.EqualFold(id.Organisation, g.cfg.OrgID) {
+		return id, problemf(http.StatusForbidden, "the client certificate is of organisation %q, which is not served here",
+			printable(id.Organisation))
+	}
+	return id, nil
 }
 
 // countingWriter remembers the code that was answered.
@@ -122,12 +148,6 @@ func (w *countingWriter) WriteHeader(code int) {
 
 // Unwrap is for http.ResponseController.
 func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// isTooLarge tells whether a body was cut off at its limit.
-func isTooLarge(err error) bool {
-	var tooLarge *http.MaxBytesError
-	return errors.As(err, &tooLarge)
-}
 
 // only takes the one value of a query parameter; none is empty. Several contradict each other.
 func only(values []string) (string, error) {

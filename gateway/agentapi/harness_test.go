@@ -18,29 +18,32 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 
-	"rollcall/authority"
-	"rollcall/devenv/devtest"
-	"rollcall/enrollment"
 	"rollcall/gateway/agentapi"
-	"rollcall/host"
+	"rollcall/internal/authority"
+	"rollcall/internal/devenv/devtest"
+	"rollcall/internal/enrollment"
+	"rollcall/internal/host"
 	"rollcall/inventory"
+	"rollcall/inventory/roles"
 	"rollcall/runbook"
 )
 
 func TestMain(m *testing.M) { devtest.Main(m) }
 
 const (
-	patience = time.Minute // other tests run beside these
-	lifetime = time.Hour
+	waitLimit = 3 * time.Minute // other tests run beside these
+	lifetime  = time.Hour
 )
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // bench is one test's world: a database, an authority, and a gateway that serves over TLS.
 type bench struct {
-	t       testing.TB
-	url     string
+	t   testing.TB
+	url string
+	// store is the owner's, and serving the gateway's, with the rights of its role.
 	store   *inventory.Store
+	serving *inventory.Store
 	ca      *authority.CA
 	gateway *agentapi.Gateway
 	// signals are those that the gateway has sent.
@@ -51,14 +54,16 @@ type bench struct {
 
 // counter notes the signals on their way to Temporal, or in place of it.
 type counter struct {
-	to   agentapi.Signaler
+	to   agentapi.Workflows
 	mu   sync.Mutex
 	sent []runbook.ReconnectSignal
 	// started are the enrollments whose workflows the gateway has started, or tried to.
 	started []runbook.EnrollmentInput
 }
 
-func (c *counter) ExecuteWorkflow(ctx context.Context, options client.StartWorkflowOptions, workflow any, args ...any) (client.WorkflowRun, error) {
+func (c *counter) ExecuteWorkflow(
+	ctx context.Context, options client.StartWorkflowOptions, workflow any, args ...any,
+) (client.WorkflowRun, error) {
 	c.mu.Lock()
 	c.started = append(c.started, args[0].(runbook.EnrollmentInput))
 	to, _ := c.to.(enrollment.Starter)
@@ -83,6 +88,13 @@ func (c *counter) SignalWorkflow(ctx context.Context, id, run, name string, mess
 		return nil
 	}
 	return c.to.SignalWorkflow(ctx, id, run, name, message)
+}
+
+func (c *counter) CancelWorkflow(ctx context.Context, id, run string) error {
+	if c.to == nil {
+		return nil
+	}
+	return c.to.CancelWorkflow(ctx, id, run)
 }
 
 func (c *counter) versions() []string {
@@ -114,13 +126,20 @@ func newBenchOn(t testing.TB, url string, change ...func(*agentapi.Config)) *ben
 	store, err := inventory.Open(t.Context(), url)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
-	b := &bench{t: t, url: url, store: store, ca: newAuthority(t), signals: &counter{}, queue: devtest.TaskQueue(t)}
+	serving, err := inventory.Open(t.Context(), devtest.As(t, url, roles.Gateway))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = serving.Close() })
+	b := &bench{
+		t: t, url: url, store: store, serving: serving, ca: newAuthority(t), signals: &counter{},
+		queue: devtest.TaskQueue(t),
+	}
 	server, err := b.ca.Server([]string{"127.0.0.1"}, lifetime)
 	require.NoError(t, err)
 	certificate, err := server.TLS()
 	require.NoError(t, err)
 	cfg := agentapi.Config{
-		Store: store, Temporal: b.signals, TaskQueue: b.queue, CA: b.ca, Logger: quiet(), Listen: "127.0.0.1:0", MetricsListen: "127.0.0.1:0",
+		Store: serving, Temporal: b.signals, TaskQueue: b.queue, CA: b.ca, Logger: quiet(),
+		Listen: "127.0.0.1:0", MetricsListen: "127.0.0.1:0",
 		Certificate: &certificate, ClientCAs: b.ca.Pool(), Render: true,
 		PollFor: 300 * time.Millisecond, WatchEvery: 20 * time.Millisecond, RecheckEvery: time.Minute,
 	}
@@ -141,7 +160,7 @@ func newBenchOn(t testing.TB, url string, change ...func(*agentapi.Config)) *ben
 }
 
 // patient makes polls be held for longer than any test waits.
-func patient(cfg *agentapi.Config) { cfg.PollFor = time.Minute }
+func patient(cfg *agentapi.Config) { cfg.PollFor = 2 * waitLimit }
 
 // to makes signals go to Temporal.
 func (b *bench) to(c client.Client) {
@@ -162,8 +181,24 @@ func (b *bench) give(devices map[string]string) {
 	require.NoError(b.t, err)
 }
 
-// roll puts all devices on the roll of a restore, without workflows.
+// roll puts all devices on the roll of a restore that has come to each of them, without workflows.
 func (b *bench) roll(id string) {
+	b.t.Helper()
+	b.uncalled(id)
+	for wave := 0; len(b.claim(id, wave, 1000)) > 0; wave++ {
+	}
+}
+
+// claim has the roll call come to the next devices.
+func (b *bench) claim(id string, wave, limit int) []inventory.RollEntry {
+	b.t.Helper()
+	claimed, err := b.store.Claim(b.t.Context(), inventory.ClaimInput{RestoreID: id, Wave: wave, Limit: limit})
+	require.NoError(b.t, err)
+	return claimed
+}
+
+// uncalled puts all devices on the roll of a restore that has yet to come to them.
+func (b *bench) uncalled(id string) {
 	b.t.Helper()
 	_, err := b.store.OpenRestore(b.t.Context(), inventory.OpenRestoreInput{ID: id, By: "alice", Supersede: true})
 	require.NoError(b.t, err)
@@ -175,13 +210,18 @@ func (b *bench) roll(id string) {
 
 func (b *bench) reconnect(restoreID, name, version string) {
 	b.t.Helper()
-	_, err := b.store.Reconnect(b.t.Context(), inventory.ReconnectInput{RestoreID: restoreID, OrgID: runbook.DefaultOrgID, Name: name, Restored: "5", Reported: version})
+	_, err := b.store.Reconnect(b.t.Context(),
+		inventory.ReconnectInput{
+			RestoreID: restoreID, OrgID: runbook.DefaultOrgID, Name: name,
+			Restored: "5", Reported: version,
+		})
 	require.NoError(b.t, err)
 }
 
 func (b *bench) resume(restoreID, name string) {
 	b.t.Helper()
-	done, err := b.store.Resume(b.t.Context(), inventory.ResumeInput{RestoreID: restoreID, OrgID: runbook.DefaultOrgID, Name: name, By: "alice"})
+	done, err := b.store.Resume(b.t.Context(),
+		inventory.ResumeInput{RestoreID: restoreID, OrgID: runbook.DefaultOrgID, Name: name, By: "alice"})
 	require.NoError(b.t, err)
 	require.Nil(b.t, done.Refusal)
 }
@@ -192,8 +232,11 @@ func (b *bench) work() client.Client {
 	server := devtest.Temporal(b.t)
 	c := server.Client(b.t)
 	b.to(c)
+	store, err := inventory.Open(b.t.Context(), devtest.As(b.t, b.url, roles.Worker))
+	require.NoError(b.t, err)
+	b.t.Cleanup(func() { _ = store.Close() })
 	worker, err := host.New(b.t.Context(), host.Config{
-		Client: c, Store: b.store, Namespace: server.Namespace, TaskQueue: b.queue, Logger: quiet(),
+		Client: c, Store: store, Namespace: server.Namespace, TaskQueue: b.queue, Logger: quiet(),
 	})
 	require.NoError(b.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -206,9 +249,9 @@ func (b *bench) work() client.Client {
 func (b *bench) until(name string, state runbook.State) {
 	b.t.Helper()
 	require.Eventually(b.t, func() bool {
-		found, err := b.store.Standing(b.t.Context(), inventory.Query{Names: []string{name}})
+		found, err := b.store.Position(b.t.Context(), inventory.Query{Names: []string{name}})
 		return err == nil && len(found) == 1 && found[0].State == state
-	}, patience, 20*time.Millisecond, "device %s does not become %s", name, state)
+	}, waitLimit, 20*time.Millisecond, "device %s does not become %s", name, state)
 }
 
 // client is an agent with a certificate, or without one.
@@ -222,7 +265,7 @@ func (b *bench) client(certificates ...authority.Pair) *http.Client {
 	}
 	transport := &http.Transport{TLSClientConfig: config}
 	b.t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: patience}
+	return &http.Client{Transport: transport, Timeout: waitLimit}
 }
 
 // agent is the agent of a device.
@@ -252,10 +295,15 @@ func (a *agent) do(method, path, body string) answer {
 }
 
 func (a *agent) try(method, path string, body io.Reader) (answer, error) {
+	return a.send(method, path, "application/json", body)
+}
+
+func (a *agent) send(method, path, contentType string, body io.Reader) (answer, error) {
 	r, err := http.NewRequestWithContext(a.t.Context(), method, "https://"+a.gateway.Address()+path, body)
 	if err != nil {
 		return answer{}, err
 	}
+	r.Header.Set("Content-Type", contentType)
 	response, err := a.http.Do(r)
 	if err != nil {
 		return answer{}, err
@@ -288,13 +336,26 @@ func (a *agent) polling(version string) <-chan answer {
 	return done
 }
 
-// insisting is a poll that goes on beside the test, and is made again as long as the agent is told to come again: a busy
-// machine may not find the time for one within the gateway's limits.
+// insisting is a poll that goes on beside the test, and is made again as long as the agent is told to come again: a
+// busy machine may not find the time for one within the gateway's limits.
 func (a *agent) insisting(version string) <-chan answer {
 	done := make(chan answer, 1)
 	go func() {
 		got := <-a.polling(version)
-		for began := time.Now(); got.code == http.StatusServiceUnavailable && time.Since(began) < patience; {
+		for began := time.Now(); got.code == http.StatusServiceUnavailable && time.Since(began) < waitLimit; {
+			got = <-a.polling(version)
+		}
+		done <- got
+	}()
+	return done
+}
+
+// asking is a poll that goes on beside the test, and is made again when it ends without news.
+func (a *agent) asking(version string) <-chan answer {
+	done := make(chan answer, 1)
+	go func() {
+		got := <-a.polling(version)
+		for began := time.Now(); got.code == http.StatusNoContent && time.Since(began) < waitLimit; {
 			got = <-a.polling(version)
 		}
 		done <- got
@@ -305,7 +366,8 @@ func (a *agent) insisting(version string) <-chan answer {
 func (a *agent) put(status string) answer {
 	a.t.Helper()
 	return a.do(http.MethodPut, "/api/v1/devices/"+a.name+"/status",
-		fmt.Sprintf(`{"apiVersion":"flightctl.io/v1beta1","kind":"Device","metadata":{"name":%q},"status":%s}`, a.name, status))
+		fmt.Sprintf(`{"apiVersion":"flightctl.io/v1beta1","kind":"Device","metadata":{"name":%q},"status":%s}`, a.name,
+			status))
 }
 
 // held waits until the gateway holds that many polls.
@@ -313,7 +375,7 @@ func (b *bench) held(n int) {
 	b.t.Helper()
 	require.Eventually(b.t, func() bool {
 		return strings.Contains(b.ops("/metrics").body, fmt.Sprintf("rollcall_gateway_polls_open %d\n", n))
-	}, patience, 10*time.Millisecond, "%d polls should be held", n)
+	}, waitLimit, 10*time.Millisecond, "%d polls should be held", n)
 }
 
 func (b *bench) ops(path string) answer {
@@ -327,7 +389,7 @@ func (b *bench) ops(path string) answer {
 }
 
 // requireStatus checks that an answer is a Status object.
-func requireStatus(t *testing.T, got answer, code int, says string) {
+func requireStatus(t testing.TB, got answer, code int, says string) {
 	t.Helper()
 	require.Equal(t, code, got.code, got.body)
 	var status struct {

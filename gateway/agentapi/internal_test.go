@@ -57,9 +57,9 @@ func TestTheCursorForgetsWhatNeverComes(t *testing.T) {
 	now := time.Now()
 	c := cursor{}
 	c.note(10, now)
-	c.forget(now.Add(gapPatience))
+	c.forget(now.Add(gapTimeout))
 	require.Len(t, c.gaps, 1)
-	c.forget(now.Add(gapPatience + 1))
+	c.forget(now.Add(gapTimeout + 1))
 	require.Empty(t, c.gaps)
 	for i := range int64(3 * maxGaps) {
 		c.note(20+2*i, now)
@@ -70,27 +70,30 @@ func TestTheCursorForgetsWhatNeverComes(t *testing.T) {
 
 func TestTheCourierRepeatsAfterAWhile(t *testing.T) {
 	t.Parallel()
-	var c courier
+	var c reportDedup
 	now := time.Now()
 	seven := report{"r1", runbook.StateAwaitingReconnect, "7"}
-	require.False(t, c.told("web-1", seven, now))
-	c.keep("web-1", seven, now)
-	require.True(t, c.told("web-1", seven, now.Add(time.Second)))
-	require.False(t, c.told("web-2", seven, now))
-	require.False(t, c.told("web-1", report{"r1", runbook.StateAwaitingReconnect, "8"}, now))
-	require.False(t, c.told("web-1", report{"r2", runbook.StateAwaitingReconnect, "7"}, now), "another roll call")
-	require.False(t, c.told("web-1", seven, now.Add(repeatAfter)))
+	require.False(t, c.isRepeated("web-1", seven, now))
+	c.remember("web-1", seven, now)
+	require.True(t, c.isRepeated("web-1", seven, now.Add(time.Second)))
+	require.False(t, c.isRepeated("web-2", seven, now))
+	require.False(t, c.isRepeated("web-1", report{"r1", runbook.StateAwaitingReconnect, "8"}, now))
+	require.False(t, c.isRepeated("web-1", report{"r2", runbook.StateAwaitingReconnect, "7"}, now), "another roll call")
+	require.False(t, c.isRepeated("web-1", seven, now.Add(repeatAfter)))
 	c.sweep(now.Add(repeatAfter))
 	require.Empty(t, c.last)
 }
 
 // What is passed on of a version reads as the version did: the same number, or no version.
 func FuzzPresentable(f *testing.F) {
-	for _, v := range []string{"", "0", "7", "abc", " 7", "+7", "-1", "007", "9223372036854775807", "9223372036854775808", strings.Repeat("9", 40), "٧", "7\x00", "7\xff", strings.Repeat("é", 99)} {
+	for _, v := range []string{
+		"", "0", "7", "abc", " 7", "+7", "-1", "007", "9223372036854775807", "9223372036854775808", strings.Repeat("9", 40),
+		"٧", "7\x00", "7\xff", strings.Repeat("é", 99),
+	} {
 		f.Add(v)
 	}
 	f.Fuzz(func(t *testing.T, version string) {
-		shown := presentable(version)
+		shown := printable(version)
 		require.True(t, utf8.ValidString(shown))
 		require.LessOrEqual(t, len(shown), longestVersion+len("…"))
 		require.NotContains(t, shown, "\x00")
@@ -104,9 +107,12 @@ func FuzzPresentable(f *testing.F) {
 // Whatever comes as a body is refused, or has a status that is an object and a version that is one.
 func FuzzDecodeStatus(f *testing.F) {
 	for _, body := range []string{
-		``, `null`, `{}`, `{"status":{}}`, `{"status":null}`, `{"kind":"Device","metadata":{"name":"web-1"},"status":{"config":{"renderedVersion":"7"}}}`,
-		`{"status":{"config":{"renderedVersion":7}}}`, `{"status":{"config":{"renderedVersion":null}}}`, `{"status":{"config":null}}`,
-		`{"status":{"config":{"renderedVersion":"٧"}}}`, `{"status":{"a":"\u0000"}}`, `{"status":{},"status":7}`, `{"STATUS":{}}`, deepBody,
+		``, `null`, `{}`, `{"status":{}}`, `{"status":null}`,
+		`{"kind":"Device","metadata":{"name":"web-1"},"status":{"config":{"renderedVersion":"7"}}}`,
+		`{"status":{"config":{"renderedVersion":7}}}`, `{"status":{"config":{"renderedVersion":null}}}`,
+		`{"status":{"config":null}}`,
+		`{"status":{"config":{"renderedVersion":"٧"}}}`, `{"status":{"a":"\u0000"}}`, `{"status":{},"status":7}`,
+		`{"STATUS":{}}`, deepBody,
 	} {
 		f.Add([]byte(body))
 	}

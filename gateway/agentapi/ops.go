@@ -14,6 +14,8 @@ type metrics struct {
 	reports  *prometheus.CounterVec
 	polls    prometheus.Gauge
 	signed   *prometheus.CounterVec
+	refusals *prometheus.CounterVec
+	expired  prometheus.Counter
 }
 
 func newMetrics(registry *prometheus.Registry) metrics {
@@ -26,28 +28,44 @@ func newMetrics(registry *prometheus.Registry) metrics {
 			Name: "rollcall_gateway_requests_total", Help: "Requests of agents that were answered, by call and status code.",
 		}, []string{"call", "code"}),
 		reports: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "rollcall_gateway_reports_total", Help: "Reports of devices that a roll call waits for: sent, failed, repeated too soon to be sent again, early because the roll call has not come to the device yet, or deferred because many are under way.",
+			Name: "rollcall_gateway_reports_total",
+			Help: "Reports of devices that a roll call waits for: sent to a workflow, noted on the roll because the workflow " +
+				"is not there yet, repeated too soon to be sent again, held back because the device has reported too many " +
+				"versions, or failed.",
 		}, []string{"result"}),
 		polls: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "rollcall_gateway_polls_open", Help: "Polls that are held.",
 		}),
 		signed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "rollcall_gateway_certificates_total", Help: "Approved enrollment requests without a certificate that agents asked for: signed, or unable to be signed here.",
+			Name: "rollcall_gateway_certificates_total",
+			Help: "Approved enrollment requests without a certificate that agents asked for: signed, or unable to be signed " +
+				"here.",
 		}, []string{"result"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rollcall_gateway_refusals_total",
+			Help: "Calls that were refused, by reason: the certificate was revoked, or its key was replaced; a renewal was " +
+				"for another key; an address has posted too many enrollment requests, too many are pending; or an address or a " +
+				"certificate has too many connections.",
+		}, []string{"reason"}),
+		expired: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rollcall_gateway_requests_expired_total", Help: "Pending enrollment requests that have expired.",
+		}),
 	}
-	registry.MustRegister(m.requests, m.reports, m.polls, m.signed)
+	registry.MustRegister(m.requests, m.reports, m.polls, m.signed, m.refusals, m.expired)
 	return m
 }
 
 // watchFlow shows how many reports are under way.
 func (m metrics) watchFlow(f *flow) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "rollcall_gateway_reports_under_way", Help: "Reports that were sent to the roll call and not yet seen to be answered.",
+		Name: "rollcall_gateway_reports_under_way",
+		Help: "Reports that were sent to the roll call and not yet seen to be answered.",
 	}, func() float64 { return float64(f.underWay()) }))
 }
 
-// opsHandler answers /healthz (the process lives), /readyz (the database answers and has the schema) and /metrics. A
-// gateway without Temporal is ready: it serves all devices that no roll call waits for, and tells the others to come again.
+// opsHandler answers /healthz (the process lives), /readyz (the database has the schema and takes writes) and /metrics.
+// A gateway without Temporal is ready: it serves all devices that no roll call waits for, and keeps on the roll what
+// the others say.
 func (g *Gateway) opsHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -59,7 +77,15 @@ func (g *Gateway) opsHandler() http.Handler {
 func (g *Gateway) answerReady(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := bounded(r.Context())
 	defer cancel()
-	if err := g.cfg.Store.CheckSchema(ctx); err != nil {
+	err := g.cfg.Store.CheckSchema(ctx)
+	if err == nil {
+		err = g.cfg.Store.CheckWritable(ctx)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	if err := g.standsAlone(ctx); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}

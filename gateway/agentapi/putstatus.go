@@ -2,125 +2,85 @@ package agentapi
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
-	"os"
-	"time"
 
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
-// putStatus answers PUT /devices/{name}/status. A version past what the roll call knows is a report as a poll's is; it is
-// told before the status is stored, so that whoever reads the status finds the roll call informed. Of a device that the roll
-// call has not come to, a status is stored that was not, or that says another version than the one before: so it is seen to be
-// back, and the inventory watch reports the version when its turn has come. Otherwise its agent is told when to come again,
-// before a fleet of them costs as many writes.
-func (g *Gateway) putStatus(w http.ResponseWriter, r *http.Request, name string) error {
-	body, err := g.readBody(w, r)
+// putStatus answers PUT /devices/{name}/status. It takes a Device as JSON and stores its status. A version in
+// status.config.renderedVersion is a report, and is told to the roll call before the status is stored. Where no
+// workflow waits for the device yet, the report is noted on the roll and the status is stored, because an agent
+// puts a status only when it has changed.
+func (g *Gateway) putStatus(w http.ResponseWriter, r *http.Request, c caller) error {
+	body, err := g.readJSON(w, r, maxBody)
 	if err != nil {
 		return err
 	}
-	agent, err := decodeStatus(body, name)
+	agent, err := decodeStatus(body, c.name)
 	if err != nil {
 		return err
 	}
-	d, err := g.read(r.Context(), name)
+	d, err := g.read(r.Context(), c)
 	if err != nil {
 		return err
 	}
-	early := g.early(d)
-	switch {
-	case early != nil && agent.invalid == nil && d.State == runbook.StateAwaitingReconnect:
-		if d.Seen && agent.said() == d.Current {
-			return g.turnAway(early)
-		}
-	case agent.invalid != nil || agent.version != nil && aheadOf(*agent.version, d):
-		if err := g.report(r.Context(), d, *agent.version); err != nil {
-			return err
-		}
-	}
-	if agent.invalid != nil {
-		return agent.invalid
+	if err := g.reportStatus(r.Context(), d, agent); err != nil {
+		return err
 	}
 	ctx, cancel := bounded(r.Context())
 	defer cancel()
-	device, found, err := g.cfg.Store.PutStatus(ctx, g.cfg.OrgID, name, agent.status, agent.version)
+	device, found, err := g.cfg.Store.PutStatus(ctx, g.cfg.OrgID, c.name, agent.status, agent.version)
 	switch {
 	case err != nil:
 		return err
 	case !found:
-		return noDevice(name)
+		return noDevice(c.name)
 	}
-	writeJSON(w, http.StatusOK, device)
+	writeJSON(w, http.StatusOK, acknowledged(device))
 	return nil
 }
 
-// aheadOf tells whether a version is past what is known of a device: what was restored, or what it reported since. A
-// restored version that cannot be read counts as none.
-func aheadOf(version string, d inventory.AgentDevice) bool {
-	v, err := runbook.ParseVersion(version)
-	if err != nil {
-		return false
+// reportStatus reports the version in a status to the roll call, where it is new. An error is the agent's answer, and
+// then nothing is stored.
+func (g *Gateway) reportStatus(ctx context.Context, d inventory.AgentDevice, agent agentStatus) error {
+	if agent.reports(d) {
+		err := g.report(ctx, d, *agent.version, false)
+		switch {
+		case errors.Is(err, errUntold):
+			return &problem{
+				code: http.StatusServiceUnavailable, message: "the roll call is not ready for the device; try again",
+				cause: err,
+			}
+		case err != nil && !errors.Is(err, errKept):
+			return err
+		}
 	}
-	known := d.Restored
-	if d.State == runbook.StateConflictPaused {
-		known = d.Reported
-	}
-	k, err := runbook.ParseVersion(known)
-	return err != nil && v > 0 || v > k
+	return agent.invalid
 }
 
-// readBody reads a body that is neither too large nor too slow.
-func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	// A server that cannot set one has read the body already.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.cfg.BodyTimeout))
-	if r.ContentLength > maxBody {
-		drain(r)
-		return nil, tooLarge()
+// reports reports whether a status is a report to the roll call that waits for a device: it says a version. Of a paused
+// device only a version past what it has reported is one: its poll says what it knows, and a resume renders past the
+// higher.
+func (a agentStatus) reports(d inventory.AgentDevice) bool {
+	if a.version == nil || d.State != runbook.StateConflictPaused || a.invalid != nil {
+		return a.version != nil
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	switch {
-	case isTooLarge(err):
-		drain(r)
-		return nil, tooLarge()
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, problemf(http.StatusRequestTimeout, "the body did not come within %s", g.cfg.BodyTimeout)
-	case err != nil:
-		return nil, problemf(http.StatusBadRequest, "the body cannot be read: %v", err)
-	}
-	return body, nil
-}
-
-// drain reads what is left of a body, within bounds, and forgets it: a client that is still sending when the connection is
-// closed sees that, and not the answer. One that asks before it sends need not send.
-func drain(r *http.Request) {
-	if r.ContentLength <= maxDrained && r.Header.Get("Expect") == "" {
-		_, _ = io.CopyN(io.Discard, r.Body, maxDrained)
-	}
-}
-
-func tooLarge() *problem {
-	return problemf(http.StatusRequestEntityTooLarge, "a body may hold %d bytes", maxBody)
+	v, err := runbook.ParseVersion(*a.version)
+	known, unknown := runbook.ParseVersion(d.Reported)
+	return err == nil && (unknown != nil || v > known)
 }
 
 // agentStatus is what an agent says of itself.
 type agentStatus struct {
 	status json.RawMessage
-	// version is status.config.renderedVersion, nil where it is missing or null; invalid is why it is not one, and version then
-	// says in words what it is.
+	// version is status.config.renderedVersion, nil where it is missing or null; invalid is why it is not one, and
+	// version then says in words what it is.
 	version *string
 	invalid error
-}
-
-// said is the version as it is stored: none is the empty one.
-func (a agentStatus) said() string {
-	if a.version == nil {
-		return ""
-	}
-	return *a.version
 }
 
 // decodeStatus reads a Device with its status. Fields that are not known are let through; the names of those that are

@@ -27,7 +27,7 @@ func TestANormalDeviceIsServedWhatIsNewer(t *testing.T) {
 	require.Equal(t, "flightctl.io/v1beta1", device.APIVersion)
 	require.Equal(t, "Device", device.Kind)
 	require.Equal(t, "web-1", device.Metadata.Name)
-	require.Equal(t, "6", version(device), "another hand rendered 5, from nobody knows what")
+	require.Equal(t, "6", version(device), "another hand rendered 5, from no one knows what")
 	require.JSONEq(t, `{"os":{"image":"registry.example.com/web-1:1"}}`, string(device.Spec))
 	require.Equal(t, "6", version(served(t, a.poll("5"))), "it is rendered once")
 	require.Equal(t, "6", version(served(t, a.poll(""))))
@@ -52,7 +52,7 @@ func TestWithoutRenderingOnlyWhatIsRenderedIsServed(t *testing.T) {
 func TestADeviceOnNoRollCostsOneRead(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, func(c *agentapi.Config) { c.PollFor = time.Millisecond })
-	b.store.DB().SetMaxOpenConns(1) // one backend, which can be asked for its counts
+	b.serving.DB().SetMaxOpenConns(1) // one backend, which can be asked for its counts
 	devices := map[string]string{}
 	for i := range 1000 {
 		devices[fmt.Sprintf("d-%04d", i)] = "5"
@@ -80,8 +80,9 @@ type tableReads struct {
 
 func (b *bench) reads() (r tableReads) {
 	b.t.Helper()
-	b.store.DB().MustExec(`select pg_stat_force_next_flush()`)
-	require.NoError(b.t, b.store.DB().Get(&r, `select idx_scan, seq_scan from pg_stat_user_tables where relname = 'devices'`))
+	b.serving.DB().MustExec(`select pg_stat_force_next_flush()`)
+	require.NoError(b.t,
+		b.store.DB().Get(&r, `select idx_scan, seq_scan from pg_stat_user_tables where relname = 'devices'`))
 	return r
 }
 
@@ -101,13 +102,14 @@ func TestAWaitingDeviceIsNeverServed(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, a.poll("1").code, "paused whatever it reports")
 	require.Equal(t, []string{"3", "8", "1"}, b.signals.versions())
 
-	// Nor by annotation alone, where its restore was cancelled; and then nobody is told.
+	// Nor by annotation alone, where its restore was cancelled; and then no one is told.
 	b.store.DB().MustExec(`update rollcall.restores set state = 'Cancelled'`)
 	require.Equal(t, http.StatusNoContent, a.poll("2").code)
 	require.Equal(t, http.StatusNoContent, b.agent("web-2").poll("1").code)
 	// Nor where another hand took the annotation away while the roll call waits.
 	b.store.DB().MustExec(`update rollcall.restores set state = 'Running'`)
-	b.store.DB().MustExec(`update devices set annotations = annotations - 'device-controller/awaitingReconnect' where name = 'web-3'`)
+	b.store.DB().MustExec(`update devices set annotations = annotations - 'device-controller/awaitingReconnect'
+		where name = 'web-3'`)
 	require.Equal(t, http.StatusNoContent, b.agent("web-3").poll("1").code)
 	require.Equal(t, []string{"3", "8", "1", "1"}, b.signals.versions())
 }
@@ -137,14 +139,15 @@ func TestARollCallAnsweredByPolls(t *testing.T) {
 	before := time.Now()
 	handle, err := c.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
 		WorkflowID: runbook.DeviceWorkflowID(runbook.DefaultOrgID, "ahead"), UpdateName: runbook.UpdateResume,
-		Args: []any{runbook.ResumeRequest{By: "alice", ExpectVersion: "7"}}, WaitForStage: client.WorkflowUpdateStageCompleted,
+		Args:         []any{runbook.ResumeRequest{By: "alice", ExpectVersion: "7"}},
+		WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
 	require.NoError(t, err)
 	var decision runbook.ResumeDecision
 	require.NoError(t, handle.Get(t.Context(), &decision))
 	require.Equal(t, "8", decision.Next)
 	require.Equal(t, "8", version(served(t, <-ahead)), "T4 wakes the poll")
-	require.Less(t, time.Since(before), patience)
+	require.Less(t, time.Since(before), waitLimit)
 
 	// An agent that runs what it was served, and says so.
 	status := b.agent("ahead").put(`{"summary":{"status":"Degraded"},"config":{"renderedVersion":"8"}}`)
@@ -155,10 +158,10 @@ func TestARollCallAnsweredByPolls(t *testing.T) {
 	require.Eventually(t, func() bool {
 		tally, err := b.store.RestoreStatus(t.Context(), "night")
 		return err == nil && tally.State == runbook.RestoreCompleted
-	}, patience, 20*time.Millisecond)
+	}, waitLimit, 20*time.Millisecond)
 }
 
-// A poll that was open when the restore began says nothing of now: it ends, and the agent asks anew.
+// A poll that was open when the restore began says nothing of now: it ends, and the agent asks again.
 func TestAPollFromBeforeARestoreEnds(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, patient)
@@ -171,12 +174,13 @@ func TestAPollFromBeforeARestoreEnds(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, (<-before).code)
 	require.Empty(t, b.signals.versions())
 	again := a.polling("6")
-	require.Eventually(t, func() bool { return len(b.signals.versions()) == 1 }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(b.signals.versions()) == 1 }, waitLimit, 10*time.Millisecond)
 	b.roll("r2")
 	require.Equal(t, http.StatusNoContent, (<-again).code, "and so does one from before the next")
 }
 
-// The looks of all polls must not bring a whole fleet as fast as its roll is made: a poll that nobody calls is held to its end.
+// The looks of all polls must not bring a whole fleet as fast as its roll is made: a poll that no one calls is held to
+// its end.
 func TestAPollIsNotEndedByItsOwnLookAtARestore(t *testing.T) {
 	t.Parallel()
 	const pollFor = 2 * time.Second
@@ -235,7 +239,7 @@ func TestAHeldPollLooksByItselfToo(t *testing.T) {
 	requireStatus(t, <-held, http.StatusNotFound, "web-1")
 }
 
-// A database that cannot answer for a while is not asked anew by the agents of all held polls.
+// A database that cannot answer for a while is not asked again by the agents of all held polls.
 func TestAHeldPollOutlivesADatabaseThatIsAway(t *testing.T) {
 	t.Parallel()
 	var failed atomic.Int64
@@ -250,7 +254,7 @@ func TestAHeldPollOutlivesADatabaseThatIsAway(t *testing.T) {
 	b.held(1)
 	b.store.DB().MustExec(`alter table devices rename to elsewhere`)
 	before := failed.Load()
-	require.Eventually(t, func() bool { return failed.Load() > before+2 || len(held) > 0 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return failed.Load() > before+2 || len(held) > 0 }, waitLimit, time.Millisecond)
 	require.Empty(t, held, "it is still held")
 	b.store.DB().MustExec(`alter table elsewhere rename to devices`)
 	b.store.DB().MustExec(`update devices set spec = '{"os": {"image": "another"}}'`)
@@ -292,6 +296,7 @@ func TestVersions(t *testing.T) {
 		"%zz":                          "query",
 		strings.Repeat("%D9%A7", 1000): "digits",
 	} {
+		b.credit()
 		before := len(b.signals.versions())
 		requireStatus(t, a.poll(query), http.StatusBadRequest, says)
 		now := b.signals.versions()
@@ -314,8 +319,8 @@ func TestVersions(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, a.do(http.MethodGet, a.rendered(""), "").code, "none at all is version 0")
 }
 
-// Many reports at once, the same and others, in any order: each agent is answered, and each device ends where its version
-// puts it.
+// Many reports at once, the same and others, in any order: each agent is answered, and each device ends where its
+// version puts it.
 func TestManyReportsAtOnce(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, patient)
@@ -340,36 +345,39 @@ func TestManyReportsAtOnce(t *testing.T) {
 	}
 	require.Eventually(t, func() bool {
 		tally, err := b.store.RestoreStatus(t.Context(), "night")
-		return err == nil && tally.AddsUp() && tally.Counts[runbook.StateAwaitingReconnect] == 0 && tally.Counts[runbook.StateNormal] >= n
-	}, patience, 20*time.Millisecond)
+		return err == nil && tally.AddsUp() && tally.Counts[runbook.StateAwaitingReconnect] == 0 &&
+			tally.Counts[runbook.StateNormal] >= n
+	}, waitLimit, 20*time.Millisecond)
 }
 
 // restore starts a roll call and waits until its workflows wait for the devices.
 func (b *bench) restore(c client.Client, id string) {
 	b.t.Helper()
-	_, err := c.ExecuteWorkflow(b.t.Context(), client.StartWorkflowOptions{ID: runbook.RestoreWorkflowID(id), TaskQueue: b.queue},
+	_, err := c.ExecuteWorkflow(b.t.Context(),
+		client.StartWorkflowOptions{ID: runbook.RestoreWorkflowID(id), TaskQueue: b.queue},
 		runbook.RestoreWorkflowName, runbook.RestoreInput{RestoreID: id})
 	require.NoError(b.t, err)
-	devices, err := b.store.Standing(b.t.Context(), inventory.Query{})
+	devices, err := b.store.Position(b.t.Context(), inventory.Query{})
 	require.NoError(b.t, err)
 	for _, d := range devices {
 		require.Eventually(b.t, func() bool {
 			_, err := c.DescribeWorkflowExecution(b.t.Context(), runbook.DeviceWorkflowID(d.OrgID, d.Name), "")
 			return err == nil
-		}, patience, 10*time.Millisecond)
+		}, waitLimit, 10*time.Millisecond)
 	}
 }
 
 func (b *bench) timeline(c client.Client, name string) (entries []runbook.TimelineEntry) {
 	b.t.Helper()
 	require.Eventually(b.t, func() bool {
-		answer, err := c.QueryWorkflow(b.t.Context(), runbook.DeviceWorkflowID(runbook.DefaultOrgID, name), "", runbook.QueryState)
+		answer, err := c.QueryWorkflow(b.t.Context(), runbook.DeviceWorkflowID(runbook.DefaultOrgID, name), "",
+			runbook.QueryState)
 		var status runbook.DeviceStatus
 		if err != nil || answer.Get(&status) != nil {
 			return false
 		}
 		entries = status.Timeline
 		return len(entries) > 0
-	}, patience, 50*time.Millisecond)
+	}, waitLimit, 50*time.Millisecond)
 	return entries
 }

@@ -11,101 +11,153 @@ import (
 	"go.temporal.io/api/serviceerror"
 
 	"rollcall/inventory"
+	"rollcall/inventory/posts"
 	"rollcall/runbook"
 )
 
-// errNobodyWaits says that no workflow waits for a device that is on a running roll: the roll call is starting, or the
-// device has left it just now.
-var errNobodyWaits = errors.New("no workflow waits for the device yet")
+// errNoWorkflow says that no workflow waits for a device that is on a running roll: the device has left it just now.
+var errNoWorkflow = errors.New("no workflow waits for the device")
 
-// report tells the roll call that waits for the device which version it runs, readable or not, so that a refusal is on its
-// timeline. It returns once that is durable. Where no roll call waits, or the conflict is about this version already, there
-// is nothing to tell.
-func (g *Gateway) report(ctx context.Context, d inventory.AgentDevice, version string) error {
+// What a poll is held with that has reported, and a workflow is yet to be told: errKept is a report that is on the roll
+// and not lost, errUntold one that is nowhere yet.
+var (
+	errKept   = errors.New("the report is on the roll, and the device's workflow is yet to be told")
+	errUntold = errors.New("the device's workflow is yet to be told")
+)
+
+// report tells the roll call that waits for the device which version it runs, readable or not, so that a refusal is on
+// its timeline. It returns once that is durable: on the roll, where the roll call has not come to the device, and in
+// Temporal otherwise. Where no roll call waits, or the conflict is about this version already, there is nothing to
+// tell. again says that the same poll has tried before.
+func (g *Gateway) report(ctx context.Context, d inventory.AgentDevice, version string, again bool) error {
 	if d.RestoreID == "" || !d.State.Open() {
 		return nil
 	}
-	version = presentable(version)
+	version = printable(version)
 	if d.State == runbook.StateConflictPaused && sameVersion(version, d.Reported) {
 		return nil
 	}
+	if d.State == runbook.StateAwaitingReconnect && !d.Called {
+		called, err := g.note(ctx, d, version)
+		if err != nil {
+			return err
+		}
+		if !called {
+			g.metrics.reports.WithLabelValues("noted").Inc()
+			return nil // its workflow will begin with it
+		}
+		d.Noted = runbook.OrZero(version)
+	}
+	return g.tell(ctx, d, version, again)
+}
+
+// tell signals the device's workflow, which has been asked for. again is as in report.
+func (g *Gateway) tell(ctx context.Context, d inventory.AgentDevice, version string, again bool) error {
 	news := report{d.RestoreID, d.State, version}
-	if g.courier.told(d.Name, news, time.Now()) {
+	if g.reportDedup.isRepeated(d.Name, news, time.Now()) {
 		g.metrics.reports.WithLabelValues("repeated").Inc()
 		return nil
 	}
-	if early := g.early(d); early != nil {
-		if d.State == runbook.StateAwaitingReconnect && d.Seen && version != d.Current {
-			// What was stored of it is not what it runs, and the inventory watch is not to report that in its place.
-			if err := g.forgetSeen(ctx, d); err != nil {
-				return err
-			}
+	if may, err := g.mayReport(ctx, d, version, again); err != nil {
+		return err
+	} else if !may {
+		g.metrics.reports.WithLabelValues("held").Inc()
+		return g.keep(ctx, d, version)
+	}
+	if err := g.awaitTurn(ctx, d.Name); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		return g.turnAway(early)
+		return g.keep(ctx, d, version)
 	}
-	if !g.flow.enter(d.Name, time.Now()) {
-		g.metrics.reports.WithLabelValues("deferred").Inc()
-		return g.comeAgain("many devices report at once; come again", nil)
+	if d.Noted != "" {
+		// What was noted before is older, and the watch must not tell it after this report.
+		if _, err := g.note(ctx, d, version); err != nil {
+			return err
+		}
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	err := g.cfg.Temporal.SignalWorkflow(ctx, g.workflowID(d.Name), "", runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: version})
+	err := g.signal(ctx, d.Name, version)
 	var missing *serviceerror.NotFound
 	switch {
 	case errors.As(err, &missing):
-		g.calling.watch(d.RestoreID, time.Now())
-		return g.notSent(d.Name, "the roll call is not ready for the device; try again", errNobodyWaits)
+		g.flow.answered(d.Name)
+		return g.keep(ctx, d, version)
 	case err != nil:
-		return g.notSent(d.Name, "the roll call cannot be reached now; try again", err)
+		g.metrics.reports.WithLabelValues("failed").Inc()
+		g.flow.failed(d.Name, time.Now().Add(retryAfter))
+		return &problem{
+			code: http.StatusServiceUnavailable, message: "the roll call cannot be reached now; try again",
+			cause: err,
+		}
 	}
-	g.courier.keep(d.Name, news, time.Now())
+	g.reportDedup.remember(d.Name, news, time.Now())
 	g.metrics.reports.WithLabelValues("sent").Inc()
 	g.cfg.Logger.Info("Device reported", "device", d.Name, "restore", d.RestoreID, "version", version, "state", d.State)
 	return nil
 }
 
-// early is what the agent of a device is told to which the roll call has not come, nil where it has.
-func (g *Gateway) early(d inventory.AgentDevice) *problem {
-	wait, early := g.calling.early(d.RestoreID, d.Seq, time.Now())
-	if !early {
-		return nil
+// mayReport reports whether a report may be told now. A device that reports ever other versions would fill the audit:
+// it may do so a few times, and then now and then. A held poll tells the newest as soon as it may. The first report
+// that can be read moves the device, and is not counted.
+func (g *Gateway) mayReport(ctx context.Context, d inventory.AgentDevice, version string, again bool) (bool, error) {
+	_, unread := runbook.ParseVersion(version)
+	if unread == nil && d.State == runbook.StateAwaitingReconnect && !g.reportDedup.isRecent(d.Name, time.Now()) {
+		return true, nil
 	}
-	return &problem{code: http.StatusServiceUnavailable, message: "the roll call has not come to the device yet; come again", again: wait}
-}
-
-func (g *Gateway) turnAway(early *problem) error {
-	g.metrics.reports.WithLabelValues("early").Inc()
-	return early
-}
-
-func (g *Gateway) forgetSeen(ctx context.Context, d inventory.AgentDevice) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	return g.cfg.Store.ForgetSeen(ctx, d.OrgID, d.Name)
+	return posts.MayReport(ctx, g.cfg.Store.DB(), d.RestoreID, d.OrgID, d.Name, !again)
 }
 
-// notSent answers an agent whose report has reached nobody.
-func (g *Gateway) notSent(name, message string, cause error) error {
-	g.metrics.reports.WithLabelValues("failed").Inc()
-	g.flow.failed(name, time.Now().Add(retryAfter))
-	return g.comeAgain(message, cause)
+// turnTimeout is how long a report waits for its turn before it is written to the roll instead, and told later.
+const turnTimeout = 5 * time.Second
+
+// awaitTurn waits a while for a place among the reports that are under way.
+func (g *Gateway) awaitTurn(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	return g.flow.enter(ctx, name)
 }
 
-// comeAgain sends an agent away until it is its turn.
-func (g *Gateway) comeAgain(message string, cause error) error {
-	return &problem{code: http.StatusServiceUnavailable, message: message, cause: cause, again: g.flow.comeAgain(time.Now(), retryAfter)}
+// signal tells a device's workflow which version the device runs.
+func (g *Gateway) signal(ctx context.Context, name, version string) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	return g.cfg.Temporal.SignalWorkflow(ctx, g.workflowID(name), "", runbook.SignalReconnect,
+		runbook.ReconnectSignal{RenderedVersion: version, Agent: true})
 }
 
-// paced makes agents that cannot be answered now come again one after the other, whatever the cause: the database may be slow
-// because so many ask it.
-func (g *Gateway) paced(p *problem) *problem {
-	if p.code != http.StatusServiceUnavailable || p.again > 0 {
-		return p
+// keep is for a report that no workflow could be told now: a device's first report is kept on the roll.
+func (g *Gateway) keep(ctx context.Context, d inventory.AgentDevice, version string) error {
+	if d.State != runbook.StateAwaitingReconnect {
+		return errUntold
 	}
-	g.flow.unanswered(time.Now())
-	later := *p
-	later.again = g.flow.comeAgain(time.Now(), retryAfter)
-	return &later
+	if _, err := g.note(ctx, d, version); err != nil {
+		return err
+	}
+	g.metrics.reports.WithLabelValues("noted").Inc()
+	return errKept
+}
+
+// note writes a report to the device's row of the roll, unless it is there already. called reports whether the roll
+// call has come to the device: its workflow must be told. A roll call that does not wait for the device's first report
+// is errNoWorkflow.
+func (g *Gateway) note(ctx context.Context, d inventory.AgentDevice, version string) (called bool, err error) {
+	if d.State != runbook.StateAwaitingReconnect || runbook.OrZero(version) == d.Noted {
+		return d.Called, nil
+	}
+	noted, found, err := g.notes.note(ctx,
+		inventory.NoteReportInput{RestoreID: d.RestoreID, Name: d.Name, Version: version})
+	switch {
+	case err != nil:
+		return false, err
+	case !found:
+		return false, &problem{
+			code:    http.StatusServiceUnavailable,
+			message: "the roll call is not ready for the device; try again", cause: errNoWorkflow,
+		}
+	}
+	return noted.Called, nil
 }
 
 // sameVersion compares a version with one in its stored form.
@@ -117,10 +169,10 @@ func sameVersion(version, stored string) bool {
 // longestVersion is how much of a version that cannot be read is passed on; one that can has 19 digits at most.
 const longestVersion = 60
 
-// presentable is a version, or another word of an agent, as it may be stored, shown and sent on. A version that can be read
-// stays as it is, and one that cannot still cannot: what a database or a terminal would stumble over is replaced by a sign
-// that is no digit, and what is cut off is past all that a version can have.
-func presentable(version string) string {
+// printable returns a version, or another text of an agent, in a form that can be stored, shown and sent on. A valid
+// version does not change, and an invalid one stays invalid: characters that cannot be printed are replaced by one
+// that is no digit, and no valid version is long enough to be cut.
+func printable(version string) string {
 	version = strings.Map(func(r rune) rune {
 		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
 			return unicode.ReplacementChar

@@ -17,7 +17,7 @@ func (g *Gateway) watch(ctx context.Context) {
 	var at *cursor
 	away, swept := false, time.Now()
 	for {
-		err := g.look(ctx, &at)
+		err := g.readMoves(ctx, &at)
 		if ctx.Err() != nil {
 			return
 		}
@@ -26,7 +26,7 @@ func (g *Gateway) watch(ctx context.Context) {
 			g.cfg.Logger.Warn("Watching for devices that move", "works", !away, "error", err)
 		}
 		if now := time.Now(); now.Sub(swept) > sweepEvery {
-			g.courier.sweep(now)
+			g.reportDedup.sweep(now)
 			g.enrolls.sweep(now)
 			swept = now
 		}
@@ -38,14 +38,14 @@ func (g *Gateway) watch(ctx context.Context) {
 	}
 }
 
-func (g *Gateway) look(ctx context.Context, at **cursor) error {
+func (g *Gateway) readMoves(ctx context.Context, at **cursor) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	if *at == nil {
 		last, err := g.cfg.Store.LastMove(ctx)
 		if err == nil {
 			*at = &cursor{last: last}
-			g.waits.wakeAll() // what moved between a poll's own look and this first one is in no later one
+			g.polls.wakeAll() // what moved between a poll's own look and this first one is in no later one
 		}
 		return err
 	}
@@ -56,35 +56,31 @@ func (g *Gateway) look(ctx context.Context, at **cursor) error {
 	now := time.Now()
 	for _, m := range moves {
 		(*at).note(m.ID, now)
-		g.noteMove(m, now)
+		g.noteMove(m)
 	}
 	(*at).forget(now)
+	g.flow.expire(now)
 	g.callSome(now)
 	return nil
 }
 
 // noteMove wakes the polls of a device, but for one that was put on a roll: that waits to be called.
-func (g *Gateway) noteMove(m inventory.Moved, now time.Time) {
-	ours := m.OrgID == g.cfg.OrgID
+func (g *Gateway) noteMove(m inventory.Moved) {
 	switch {
-	case ours && m.Transition == runbook.T1:
+	case m.OrgID != g.cfg.OrgID:
+	case m.Transition == runbook.T1:
 		g.uncalled.add(m)
-	case ours:
-		g.flow.answered(m.Name, now)
-		g.waits.wake(m.Name)
-	case m.Transition == runbook.T1 && m.RestoreID == g.uncalled.restoreID:
-		m.Name = "" // it has a place on the same roll, and no poll here
-		g.uncalled.add(m)
+	default:
+		g.flow.answered(m.Name)
+		g.polls.wake(m.Name)
 	}
 }
 
-// uncalled are the devices of the newest roll whose polls are still to be woken for it, in the order in which they were put
-// on it; gone is how many came before them, as far as this gateway has seen: one that begins in the middle, or whose
-// organisation comes after others, wakes them earlier.
+// uncalled are the devices of the newest roll whose polls are still to be woken for it, in the order in which they were
+// put on it.
 type uncalled struct {
 	restoreID string
 	names     []string
-	gone      int64
 }
 
 // add puts a device behind the others of its roll. A newer one takes over all devices of an older.
@@ -95,34 +91,32 @@ func (u *uncalled) add(m inventory.Moved) {
 	u.names = append(u.names, m.Name)
 }
 
-// callSome wakes polls of devices that were put on a roll, as many as agents are asked to come again in that time, and none
-// whose turn is yet to come. A restore puts a whole fleet on its roll within seconds, long before it waits for the last of
-// them, and all at once they would leave no room for its own work. Those that are not called by then come when their poll ends.
+// callsPerSecond is how many polls from before T1 are ended in a second. A restore puts a whole fleet on its roll
+// within seconds, and its agents all at once would leave no room for its own work.
+const callsPerSecond = 200
+
+// callSome wakes polls of devices that were put on a roll: what their agents said before is no answer to it. Those that
+// are not called by then come when their poll ends.
 func (g *Gateway) callSome(now time.Time) {
 	u := &g.uncalled
-	if len(u.names) == 0 {
-		u.names = nil
-		return
-	}
-	g.calling.watch(u.restoreID, now)
-	for left := max(1, int(g.flow.rateAt(now)*g.cfg.WatchEvery.Seconds())); left > 0 && len(u.names) > 0; {
-		if _, early := g.calling.early(u.restoreID, u.gone, now); early {
-			return
-		}
-		if g.waits.wake(u.names[0]) {
-			left--
+	for len(u.names) > 0 {
+		if g.polls.has(u.names[0]) {
+			if !g.calls.AllowN(now, 1) {
+				return
+			}
+			g.polls.wake(u.names[0])
 		}
 		u.names = u.names[1:]
-		u.gone++
 	}
+	u.names = nil
 }
 
-// A transaction takes its numbers before it commits, so that a lower number may become visible after a higher one. What
-// is missing is looked for until its transaction cannot be under way any more; a number that was rolled back never comes.
-// Past this a poll finds out by its own slow look.
+// A transaction takes its numbers before it commits, so that a lower number may become visible after a higher one.
+// What is missing is looked for until its transaction cannot be under way any more; a number that was rolled back
+// never comes. Past this a poll finds out by its own slow look.
 const (
-	gapPatience = 30 * time.Second
-	maxGaps     = 500
+	gapTimeout = 30 * time.Second
+	maxGaps    = 500
 )
 
 // cursor is how far the audit has been read: all numbers up to last, but for the gaps.
@@ -169,9 +163,9 @@ func (c *cursor) note(id int64, now time.Time) {
 	c.gaps = slices.Replace(c.gaps, i, i+1, rest...)
 }
 
-// forget drops the gaps that nobody will fill.
+// forget drops the gaps that no one will fill.
 func (c *cursor) forget(now time.Time) {
-	c.gaps = slices.DeleteFunc(c.gaps, func(g gap) bool { return now.Sub(g.since) > gapPatience })
+	c.gaps = slices.DeleteFunc(c.gaps, func(g gap) bool { return now.Sub(g.since) > gapTimeout })
 	if over := len(c.gaps) - maxGaps; over > 0 {
 		c.gaps = slices.Delete(c.gaps, 0, over)
 	}

@@ -2,10 +2,10 @@ package compose
 
 import (
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime/debug"
 	"syscall"
@@ -15,11 +15,12 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/stretchr/testify/require"
 
-	"rollcall/devenv"
-	"rollcall/devenv/devtest"
+	"rollcall/internal/authority"
+	"rollcall/internal/devenv"
+	"rollcall/internal/devenv/devtest"
 )
 
-// Both services run here with the command and the variables of the file; only the values that name hosts, ports and the
+// All services run here with the command and the variables of the file; only the values that name hosts, ports and the
 // password are those of this machine.
 func TestTheServicesRunAsTheyAreConfigured(t *testing.T) {
 	t.Parallel()
@@ -31,21 +32,19 @@ func TestTheServicesRunAsTheyAreConfigured(t *testing.T) {
 	out, err := migrate.CombinedOutput()
 	require.NoError(t, err, string(out))
 
-	worker := here.command(t, bin, p.Services["worker"])
-	worker.Stderr = os.Stderr
-	require.NoError(t, worker.Start())
-	t.Cleanup(func() { worker.Process.Kill() })
-	probe := here.local(t, healthURL(t, p.Services["worker"]))
-	require.Eventually(t, func() bool {
-		answer, err := http.Get(probe)
-		if err != nil {
-			return false
-		}
-		answer.Body.Close()
-		return answer.StatusCode == http.StatusOK
-	}, time.Minute, 50*time.Millisecond, "the worker does not become healthy")
-	require.NoError(t, worker.Process.Signal(syscall.SIGTERM))
-	require.NoError(t, worker.Wait())
+	for _, name := range []string{"worker", "gateway"} {
+		service := here.command(t, bin, p.Services[name])
+		service.Stderr = os.Stderr
+		require.NoError(t, service.Start())
+		t.Cleanup(func() { _ = service.Process.Kill() })
+		require.Eventually(t, func() bool {
+			return here.check(t, bin, p.Services[name]) == nil
+		}, time.Minute, 200*time.Millisecond,
+			"%s does not become healthy", name)
+		require.NoError(t, service.Process.Signal(syscall.SIGTERM))
+		require.NoError(t, service.Wait())
+		require.Error(t, here.check(t, bin, p.Services[name]), "the check of a %s that has ended", name)
+	}
 }
 
 // The commands and the health check of Temporal's image are those of the tool that we have here.
@@ -60,10 +59,11 @@ func TestTemporalKnowsItsFlags(t *testing.T) {
 		out, err := exec.Command(temporal, append(args, "--help")...).CombinedOutput()
 		require.NoError(t, err, string(out))
 	}
-	require.Error(t, exec.Command(temporal, "server", "start-dev", "--no-such-flag", "--help").Run(), "an unknown flag would be seen")
+	require.Error(t, exec.Command(temporal, "server", "start-dev", "--no-such-flag", "--help").Run(),
+		"an unknown flag would be seen")
 }
 
-// build builds both programs; as the test itself is built, so that nothing is compiled twice.
+// build builds the programs; as the test itself is built, so that nothing is compiled twice.
 func build(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -75,7 +75,7 @@ func build(t *testing.T) string {
 			}
 		}
 	}
-	cmd := exec.Command("go", append(args, "./starter", "./worker")...)
+	cmd := exec.Command("go", append(args, "./starter", "./worker", "./gateway")...)
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
@@ -87,6 +87,7 @@ type machine struct {
 	database *url.URL
 	temporal devtest.Server
 	metrics  string
+	pki      string
 }
 
 func newMachine(t *testing.T) machine {
@@ -96,7 +97,13 @@ func newMachine(t *testing.T) machine {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
-	return machine{database: database, temporal: devtest.EmptyTemporal(t), metrics: l.Addr().String()}
+	pki := t.TempDir()
+	ca, err := authority.LoadOrMake(filepath.Join(pki, "ca.crt"), filepath.Join(pki, "ca.key"))
+	require.NoError(t, err)
+	server, err := ca.Server([]string{"127.0.0.1"}, time.Hour)
+	require.NoError(t, err)
+	require.NoError(t, server.Write(filepath.Join(pki, "gateway.crt"), filepath.Join(pki, "gateway.key")))
+	return machine{database: database, temporal: devtest.EmptyTemporal(t), metrics: l.Addr().String(), pki: pki}
 }
 
 func (m machine) command(t *testing.T, bin string, s types.ServiceConfig) *exec.Cmd {
@@ -129,26 +136,23 @@ func (m machine) value(t *testing.T, name, value string) string {
 	case "TEMPORAL_NAMESPACE":
 		return m.temporal.Namespace
 	case "ROLLCALL_METRICS_LISTEN":
+		require.Equal(t, ":9090", value)
 		return m.metrics
+	case "ROLLCALL_GATEWAY_LISTEN":
+		require.Equal(t, ":7443", value)
+		return "127.0.0.1:0"
+	case "ROLLCALL_GATEWAY_CERT", "ROLLCALL_GATEWAY_KEY", "ROLLCALL_CA_CERT":
+		require.Equal(t, "/pki", path.Dir(value), "the volume of the service")
+		return filepath.Join(m.pki, path.Base(value))
 	}
 	return value
 }
 
-// local turns an address inside the container into the one here.
-func (m machine) local(t *testing.T, address string) string {
-	t.Helper()
-	u, err := url.Parse(address)
-	require.NoError(t, err)
-	u.Host = m.metrics
-	return u.String()
-}
-
-func healthURL(t *testing.T, s types.ServiceConfig) string {
+// check runs the health check of a service, which asks at the address of the service's own variables.
+func (m machine) check(t *testing.T, bin string, s types.ServiceConfig) error {
 	t.Helper()
 	require.NotNil(t, s.HealthCheck)
-	address := s.HealthCheck.Test[len(s.HealthCheck.Test)-1]
-	u, err := url.Parse(address)
-	require.NoError(t, err)
-	require.Equal(t, ":"+u.Port(), *s.Environment["ROLLCALL_METRICS_LISTEN"], "the probe asks where the worker listens")
-	return address
+	require.Equal(t, "CMD", s.HealthCheck.Test[0], "there is no shell")
+	s.Command = types.ShellCommand(s.HealthCheck.Test[1:])
+	return m.command(t, bin, s).Run()
 }

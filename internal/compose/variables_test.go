@@ -17,8 +17,9 @@ import (
 
 // sources are the packages in which each program may read its environment.
 var sources = map[string][]string{
-	"starter": {"starter", "host", "inventory", "devenv"},
-	"worker":  {"worker", "host", "inventory"},
+	"starter": {"starter", "internal/host", "inventory", "internal/devenv"},
+	"worker":  {"worker", "internal/program", "internal/host", "inventory"},
+	"gateway": {"gateway", "internal/program", "internal/host", "inventory"},
 }
 
 // readByDriver are variables that the database driver reads; TestTheServicesRunAsTheyAreConfigured proves it.
@@ -39,7 +40,8 @@ func TestEveryVariableIsOneThatTheProgramReads(t *testing.T) {
 
 func TestReadByFindsWhatAProgramReads(t *testing.T) {
 	t.Parallel()
-	require.Contains(t, readBy(t, "worker"), "ROLLCALL_METRICS_LISTEN")
+	require.Contains(t, readBy(t, "internal/program"), "ROLLCALL_METRICS_LISTEN")
+	require.Contains(t, readBy(t, "internal/host"), "ROLLCALL_DATABASE_URL", "a setting that may be in a file")
 	require.Contains(t, readBy(t, "starter"), "ROLLCALL_DATABASE_URL", "a constant")
 	require.Contains(t, readByTemporal(t), "TEMPORAL_ADDRESS")
 }
@@ -73,6 +75,9 @@ func readBy(t *testing.T, dir string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
 	require.NoError(t, err)
+	below, err := filepath.Glob(filepath.Join(root, dir, "*", "*.go")) // packages below it hold its constants
+	require.NoError(t, err)
+	files = append(files, below...)
 	var calls []ast.Expr
 	constants := map[string]string{}
 	for _, file := range files {
@@ -87,7 +92,7 @@ func readBy(t *testing.T, dir string) []string {
 				noteConstants(constants, n)
 			case *ast.CallExpr:
 				if readsEnvironment(n) {
-					calls = append(calls, n.Args[0])
+					calls = append(calls, n.Args[len(n.Args)-1])
 				}
 			}
 			return true
@@ -100,6 +105,8 @@ func readBy(t *testing.T, dir string) []string {
 			names = append(names, unquote(a))
 		case *ast.Ident:
 			names = append(names, constants[a.Name])
+		case *ast.SelectorExpr: // a constant of another package of ours
+			names = append(names, constants[a.Sel.Name])
 		}
 	}
 	return names
@@ -107,8 +114,11 @@ func readBy(t *testing.T, dir string) []string {
 
 func readsEnvironment(call *ast.CallExpr) bool {
 	f, ok := call.Fun.(*ast.SelectorExpr)
-	if !ok || len(call.Args) != 1 {
+	if !ok || len(call.Args) == 0 {
 		return false
+	}
+	if from, ok := f.X.(*ast.Ident); ok && from.Name == "settings" {
+		return f.Sel.Name == "Read" // the variable's name comes last
 	}
 	// Env is the starter's own door to os.LookupEnv.
 	return f.Sel.Name == "Getenv" || f.Sel.Name == "LookupEnv" || f.Sel.Name == "Env"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"time"
 
 	"go.temporal.io/server/common/dynamicconfig"
@@ -8,6 +9,16 @@ import (
 
 // unlimited is far above what one machine does; 0 is not "no limit" for all of them.
 const unlimited = 1_000_000
+
+// settings are limits, and with --jwks-uri also that events carry the caller as the server knows it.
+func settings(o *options) dynamicconfig.StaticClient {
+	if o.jwksURI == "" {
+		return limits
+	}
+	s := maps.Clone(limits)
+	s[dynamicconfig.EnablePrincipalPropagation.Key()] = true
+	return s
+}
 
 // limits lifts the rates that the server limits by default, so that what a bench measures is its work. The limits that
 // belong to the design of a workflow (events and bytes in a history, pending children, updates in flight) stay.

@@ -1,6 +1,6 @@
 // Temporal-postgres runs a Temporal server on PostgreSQL in one process: the server that the benches compare with the
-// development server, whose SQLite takes one writer at a time. It creates the databases and brings their schema up to date
-// first.
+// development server, whose SQLite takes one writer at a time. It creates the databases and brings their schema up to
+// date first.
 //
 // It is a module of its own so that the server's many dependencies stay out of Rollcall's.
 package main
@@ -59,8 +59,8 @@ func run(ctx context.Context, o *options) error {
 	return nil
 }
 
-// prepare brings the databases up to date and builds the server, which writes the cluster's metadata. Members that start at
-// the same time take turns.
+// prepare brings the databases up to date and builds the server, which writes the cluster's metadata. Members that
+// start at the same time take turns.
 func prepare(ctx context.Context, o *options, logger log.Logger) (temporal.Server, error) {
 	unlock, err := lockDatabases(ctx, o)
 	if err != nil {

@@ -26,6 +26,7 @@ type options struct {
 	shards      int
 	conns       int
 	asyncCommit bool
+	jwksURI     string
 	logLevel    string
 }
 
@@ -49,12 +50,18 @@ func parse(args []string, urlFromEnv string) (*options, error) {
 	flags := flag.NewFlagSet("temporal-postgres", flag.ContinueOnError)
 	// Help is what was asked for and goes to stdout; an error is one line, on stderr.
 	flags.SetOutput(io.Discard)
-	address := flags.String("postgres-url", "", "PostgreSQL, as a `URL` of a database in it whose user may create databases; else $"+envURL)
+	address := flags.String("postgres-url", "",
+		"PostgreSQL, as a `URL` of a database in it whose user may create databases; else $"+envURL)
 	flags.IntVar(&o.port, "port", 7233, "TCP `port` of the frontend")
-	members := flags.String("members", "", "frontend `ports` of all processes of the cluster, with commas; empty is this one alone")
+	members := flags.String("members", "",
+		"frontend `ports` of all processes of the cluster, with commas; empty is this one alone")
 	flags.IntVar(&o.shards, "shards", 16, "history shards; the first start settles it for good")
 	flags.IntVar(&o.conns, "conns", 20, "connections that each service may hold to each of the two databases")
-	flags.BoolVar(&o.asyncCommit, "async-commit", false, "commit without waiting for the disk (synchronous_commit=off): a crash of PostgreSQL loses the last moments")
+	flags.BoolVar(&o.asyncCommit, "async-commit", false,
+		"commit without waiting for the disk (synchronous_commit=off): a crash of PostgreSQL loses the last moments")
+	flags.StringVar(&o.jwksURI, "jwks-uri", "",
+		"let no one in without a JWT that a key of this `URL` has signed, and write who called into histories; without the "+
+			"server's own workflows")
 	flags.StringVar(&o.logLevel, "log-level", "warn", "least `level` to log to stderr: debug, info, warn or error")
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -101,7 +108,8 @@ func (o *options) setURL(text string) error {
 		// The error of url.Parse would repeat the password.
 		return errors.New("--postgres-url is not a URL")
 	}
-	if (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.Host == "" || u.User == nil || strings.Trim(u.Path, "/") == "" {
+	if (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.Host == "" || u.User == nil ||
+		strings.Trim(u.Path, "/") == "" {
 		return errors.New("--postgres-url is not of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE")
 	}
 	if u.Port() == "" {

@@ -93,7 +93,8 @@ func create(ctx context.Context, db *sql.DB, name string) error {
 	}
 	_, err = db.ExecContext(ctx, "CREATE DATABASE "+pq.QuoteIdentifier(name)+" TEMPLATE template0")
 	var refused *pq.Error
-	if errors.As(err, &refused) && (refused.Code.Name() == "duplicate_database" || refused.Code.Name() == "unique_violation") {
+	if errors.As(err, &refused) &&
+		(refused.Code.Name() == "duplicate_database" || refused.Code.Name() == "unique_violation") {
 		return nil
 	}
 	return err
@@ -107,7 +108,8 @@ func checkConnections(ctx context.Context, db *sql.DB, o *options) error {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	if need := o.conns * len(temporal.DefaultServices) * len(schemas) * len(o.members); need >= limit {
-		return fmt.Errorf("--conns %d can become %d connections (services, databases and members), and PostgreSQL's max_connections is %d",
+		return fmt.Errorf("--conns %d can become %d connections (services, databases and members), and PostgreSQL's "+
+			"max_connections is %d",
 			o.conns, need, limit)
 	}
 	return nil

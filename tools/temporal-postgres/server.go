@@ -18,9 +18,17 @@ import (
 
 const loopback = "127.0.0.1"
 
-// portOrder is the order of a member's ports.
-var portOrder = [portsOfMember]primitives.ServiceName{
-	primitives.FrontendService, primitives.HistoryService, primitives.MatchingService, primitives.WorkerService,
+// portOrder is what a member runs, in the order of its ports. A server that lets no one in without a token has an
+// internal frontend, through which its services speak to each other, in place of its own workflows, which nothing here
+// needs.
+func portOrder(o *options) [portsOfMember]primitives.ServiceName {
+	last := primitives.WorkerService
+	if o.jwksURI != "" {
+		last = primitives.InternalFrontendService
+	}
+	return [portsOfMember]primitives.ServiceName{
+		primitives.FrontendService, primitives.HistoryService, primitives.MatchingService, last,
+	}
 }
 
 const (
@@ -31,15 +39,36 @@ const (
 )
 
 func serverOptions(o *options, logger log.Logger) []temporal.ServerOption {
-	return []temporal.ServerOption{
-		temporal.WithConfig(serverConfig(o)),
-		temporal.ForServices(temporal.DefaultServices),
+	var services []string
+	for _, name := range portOrder(o) {
+		services = append(services, string(name))
+	}
+	// The mapper of claims is made when its option is applied, and reads the configuration, which comes first.
+	return append(append([]temporal.ServerOption{temporal.WithConfig(serverConfig(o))}, authOptions(o, logger)...),
+		temporal.ForServices(services),
 		// A list in place of gossip: members do not change while a bench runs, and a lone one need not wait for others.
 		temporal.WithStaticHosts(hosts(o)),
-		temporal.WithDynamicConfigClient(limits),
+		temporal.WithDynamicConfigClient(settings(o)),
 		temporal.WithLogger(logger),
-		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
-		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper { return authorization.NewNoopClaimMapper() }),
+	)
+}
+
+// authOptions let everyone in, or with --jwks-uri only who has a token.
+func authOptions(o *options, logger log.Logger) []temporal.ServerOption {
+	if o.jwksURI == "" {
+		return []temporal.ServerOption{
+			temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
+			temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper {
+				return authorization.NewNoopClaimMapper()
+			}),
+		}
+	}
+	return []temporal.ServerOption{
+		temporal.WithAuthorizer(authorization.NewDefaultAuthorizer()),
+		temporal.WithClaimMapper(func(c *config.Config) authorization.ClaimMapper {
+			auth := &c.Global.Authorization
+			return authorization.NewDefaultJWTClaimMapper(authorization.NewDefaultTokenKeyProvider(auth, logger), auth, logger)
+		}),
 	}
 }
 
@@ -67,11 +96,15 @@ func serverConfig(o *options) *config.Config {
 		Services:            map[string]config.Service{},
 		PublicClient:        config.PublicClient{HostPort: hostPort(o.port)},
 	}
+	if o.jwksURI != "" {
+		c.Global.Authorization.JWTKeyProvider.KeySourceURIs = []string{o.jwksURI}
+		c.PublicClient = config.PublicClient{} // the internal frontend is in its place
+	}
 	c.Archival.History.State = "disabled"
 	c.Archival.Visibility.State = "disabled"
 	c.NamespaceDefaults.Archival.History.State = "disabled"
 	c.NamespaceDefaults.Archival.Visibility.State = "disabled"
-	for i, name := range portOrder {
+	for i, name := range portOrder(o) {
 		c.Services[string(name)] = config.Service{RPC: config.RPC{GRPCPort: o.port + i, BindOnIP: loopback}}
 	}
 	return c
@@ -80,12 +113,15 @@ func serverConfig(o *options) *config.Config {
 // hosts lists who runs each service: every member does.
 func hosts(o *options) map[primitives.ServiceName]static.Hosts {
 	all := map[primitives.ServiceName]static.Hosts{}
-	for i, name := range portOrder {
+	for i, name := range portOrder(o) {
 		h := static.Hosts{Self: hostPort(o.port + i)}
 		for _, member := range o.members {
 			h.All = append(h.All, hostPort(member+i))
 		}
 		all[name] = h
+	}
+	if internal, ok := all[primitives.InternalFrontendService]; ok {
+		all[primitives.WorkerService] = internal // the server asks for a place of each service, also of one that does not run
 	}
 	return all
 }

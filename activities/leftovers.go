@@ -1,0 +1,34 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.temporal.io/api/serviceerror"
+
+	"rollcall/runbook"
+)
+
+// CancelLeftovers ends the waits of the devices of a restore that was cancelled and that are not its children, because
+// they joined late or were started by the inventory watch. It cancels nothing of a restore that still runs, whoever
+// asks.
+func (a *Activities) CancelLeftovers(ctx context.Context, in RestoreRef) error {
+	defer heartbeats(ctx)()
+	state, err := a.Inventory.RestoreStateOf(ctx, in.RestoreID)
+	if err != nil || state == runbook.RestoreRunning || a.Workflows == nil {
+		return asActivityError(err)
+	}
+	m := reconciler{watch: newWatch(a, in.RestoreID), workflows: a.Workflows}
+	running, err := m.running(ctx)
+	if err != nil {
+		return fmt.Errorf("list the workflows of restore %s: %w", in.RestoreID, err)
+	}
+	for id := range running {
+		var gone *serviceerror.NotFound
+		if err := a.Workflows.CancelWorkflow(ctx, id, ""); err != nil && !errors.As(err, &gone) {
+			return fmt.Errorf("cancel %s: %w", id, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,244 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+
+	"rollcall/inventory"
+	"rollcall/runbook"
+)
+
+// Workflows is what the inventory watch needs of a Temporal client to compare the roll with the workflows that run.
+type Workflows interface {
+	ExecuteWorkflow(ctx context.Context, options client.StartWorkflowOptions, workflow any,
+		args ...any) (client.WorkflowRun, error)
+	GetWorkflow(ctx context.Context, workflowID, runID string) client.WorkflowRun
+	CancelWorkflow(ctx context.Context, workflowID, runID string) error
+	TerminateWorkflow(ctx context.Context, workflowID, runID, reason string, details ...any) error
+	QueryWorkflow(ctx context.Context, workflowID, runID, queryType string, args ...any) (converter.EncodedValue, error)
+	ListWorkflow(ctx context.Context,
+		in *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error)
+	DescribeWorkflowExecution(ctx context.Context, workflowID,
+		runID string) (*workflowservice.DescribeWorkflowExecutionResponse, error)
+}
+
+const (
+	// reconcileEvery is how often the roll is compared with the workflows, or after every fifth poll where that is
+	// sooner. Only what two comparisons in a row find is repaired, so that a device without a workflow has one within a
+	// minute.
+	reconcileEvery = 20 * time.Second
+	// reconcileShare bounds the cost of a large fleet: comparisons take at most 1/reconcileShare of the time.
+	reconcileShare = 20
+	// reconcilePage is how many workflows one request lists.
+	reconcilePage = 1000
+)
+
+// reconciler compares the roll with the workflows that run, and repairs differences that a crash has left: a decision
+// in the database that its workflow does not know, and a device on the roll without a workflow. It finds them in the
+// search index, and confirms each with the workflow itself.
+type reconciler struct {
+	watch     *watch
+	workflows Workflows
+	// every is how often it compares at most.
+	every time.Duration
+	due   time.Time
+	// suspects are the workflow ids that the last comparison found.
+	suspects map[string]bool
+}
+
+// runIfDue compares when it is time to. A failure is logged, and the next comparison follows as usual.
+func (m *reconciler) runIfDue(ctx context.Context) {
+	began := time.Now()
+	if m.workflows == nil || began.Before(m.due) {
+		return
+	}
+	if err := m.compare(ctx); err != nil && ctx.Err() == nil {
+		activity.GetLogger(ctx).Warn("Roll could not be compared with the workflows", "restore", m.watch.restoreID,
+			"error", err)
+	}
+	m.due = time.Now().Add(max(m.every, reconcileShare*time.Since(began)))
+}
+
+func (m *reconciler) compare(ctx context.Context) error {
+	progress, err := m.progress(ctx)
+	if err != nil || progress.Called == nil { // a worker of an early release does not say
+		return err
+	}
+	running, err := m.running(ctx)
+	if err != nil {
+		return err
+	}
+	open, err := m.watch.inventory.OpenEntries(ctx, m.watch.restoreID, runbook.Slice{To: math.MaxInt64})
+	if err != nil {
+		return err
+	}
+	before, tried := m.suspects, attempts{}
+	m.suspects = map[string]bool{}
+	twice := func(id string) bool { m.suspects[id] = true; return before[id] }
+	for _, entry := range open {
+		id := runbook.DeviceWorkflowID(entry.OrgID, entry.Name)
+		shown, there := running[id]
+		delete(running, id)
+		called := progress.HasCalled(entry.Seq, entry.Claimed)
+		switch {
+		case !there && called && twice(id):
+			tried.add(ctx, m.watch, entry.Name, m.start(ctx, entry))
+		case there && shown != string(entry.State) && twice(id):
+			tried.add(ctx, m.watch, entry.Name, m.sync(ctx, id))
+		}
+		if ctx.Err() != nil || tried.failed >= tooManyFailures {
+			return errors.Join(tried.last, ctx.Err())
+		}
+	}
+	for id := range running { // their devices have left the roll call
+		if twice(id) {
+			tried.add(ctx, m.watch, id, m.sync(ctx, id))
+		}
+	}
+	return tried.failure()
+}
+
+// progress asks the restore which of its devices it has called: a workflow that is yet to be started is not missing.
+func (m *reconciler) progress(ctx context.Context) (p runbook.RestoreProgress, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	value, err := m.workflows.QueryWorkflow(ctx, runbook.RestoreWorkflowID(m.watch.restoreID), "", runbook.QueryTally)
+	if err == nil {
+		err = value.Get(&p)
+	}
+	return p, err
+}
+
+// running lists the device workflows of the restore that run, with the state that each shows.
+func (m *reconciler) running(ctx context.Context) (map[string]string, error) {
+	shown := map[string]string{}
+	in := &workflowservice.ListWorkflowExecutionsRequest{
+		PageSize: reconcilePage,
+		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'",
+			runbook.DeviceWorkflowName, runbook.AttributeRestoreID, m.watch.restoreID),
+	}
+	for {
+		page, err := m.workflows.ListWorkflow(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range page.GetExecutions() {
+			var state string
+			if payload := e.GetSearchAttributes().GetIndexedFields()[runbook.AttributeDeviceStatus]; payload != nil {
+				if err := converter.GetDefaultDataConverter().FromPayload(payload, &state); err != nil {
+					return nil, fmt.Errorf("read the state of %s: %w", e.GetExecution().GetWorkflowId(), err)
+				}
+			}
+			shown[e.GetExecution().GetWorkflowId()] = state
+		}
+		m.watch.beat(ctx)
+		if in.NextPageToken = page.GetNextPageToken(); len(in.NextPageToken) == 0 {
+			return shown, nil
+		}
+	}
+}
+
+// sync tells a workflow to follow the database. A workflow that has ended needs no signal.
+func (m *reconciler) sync(ctx context.Context, id string) error {
+	var notFound *serviceerror.NotFound
+	err := m.watch.temporal.SignalWorkflow(ctx, id, "", runbook.SignalLook, runbook.LookSignal{})
+	if err == nil || errors.As(err, &notFound) {
+		return nil
+	}
+	return fmt.Errorf("signal %s to %s: %w", runbook.SignalLook, id, err)
+}
+
+// start starts the workflow of a device that is waited for, unless it runs after all. What an earlier workflow of the
+// device has answered, and the database does not know, is named in the audit first.
+func (m *reconciler) start(ctx context.Context, entry inventory.RollEntry) error {
+	id := runbook.DeviceWorkflowID(entry.OrgID, entry.Name)
+	last, err := m.workflows.DescribeWorkflowExecution(ctx, id, "")
+	var notFound *serviceerror.NotFound
+	switch {
+	case errors.As(err, &notFound):
+	case err != nil:
+		return fmt.Errorf("describe %s: %w", id, err)
+	case last.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
+		if ended, err := m.endStuck(ctx, id, last); err != nil || !ended {
+			return err
+		}
+	default:
+		if err := m.recordLostOutcome(ctx, entry, last); err != nil {
+			return err
+		}
+	}
+	activity.GetLogger(ctx).Warn("Device on the roll has no workflow and gets one", "restore", m.watch.restoreID,
+		"device", entry.Name)
+	return StartDevice(ctx, m.workflows, activity.GetInfo(ctx).TaskQueue, m.watch.restoreID,
+		"started again by the inventory watch", entry)
+}
+
+// stuckAttempt is the attempt of a workflow task from which on its workflow counts as stuck.
+const stuckAttempt = 3
+
+// endStuck terminates a workflow that holds a device's id for an older restore and cannot end by itself, because its
+// task fails each time. Nothing is lost: the database has the device's state, and nothing of that restore may act.
+func (m *reconciler) endStuck(
+	ctx context.Context, id string, last *workflowservice.DescribeWorkflowExecutionResponse,
+) (bool, error) {
+	if last.GetPendingWorkflowTask().GetAttempt() < stuckAttempt {
+		return false, nil
+	}
+	var of string
+	attributes := last.GetWorkflowExecutionInfo().GetSearchAttributes().GetIndexedFields()
+	if payload := attributes[runbook.AttributeRestoreID]; payload != nil {
+		if err := converter.GetDefaultDataConverter().FromPayload(payload, &of); err != nil {
+			return false, fmt.Errorf("read the restore of %s: %w", id, err)
+		}
+	}
+	state, err := m.watch.inventory.RestoreStateOf(ctx, of)
+	if refusal := runbook.AsRefusal(err); err != nil && (refusal == nil || refusal.Code != runbook.CodeNotFound) {
+		return false, err
+	}
+	if of == m.watch.restoreID || state == runbook.RestoreRunning {
+		return false, nil
+	}
+	run := last.GetWorkflowExecutionInfo().GetExecution().GetRunId()
+	err = m.workflows.TerminateWorkflow(ctx, id, run, "it cannot end by itself, and restore "+m.watch.restoreID+
+		" needs its id")
+	if err != nil {
+		return false, fmt.Errorf("terminate %s: %w", id, err)
+	}
+	return true, nil
+}
+
+// recordLostOutcome writes to the audit how the device's last workflow ended, where the database was put back to an
+// earlier moment and does not know it.
+func (m *reconciler) recordLostOutcome(
+	ctx context.Context, entry inventory.RollEntry, last *workflowservice.DescribeWorkflowExecutionResponse,
+) error {
+	info := last.GetWorkflowExecutionInfo()
+	if info.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED ||
+		!info.GetCloseTime().AsTime().After(entry.Since) {
+		return nil // it ended for another restore, or without a result
+	}
+	run := info.GetExecution().GetRunId()
+	var result runbook.DeviceResult
+	if err := m.workflows.GetWorkflow(ctx, info.GetExecution().GetWorkflowId(), run).Get(ctx, &result); err != nil {
+		return fmt.Errorf("read how device %s left the roll call: %w", entry.Name, err)
+	}
+	if result.Outcome == runbook.OutcomeSuperseded {
+		return nil
+	}
+	return m.watch.inventory.RecordRefusal(ctx, inventory.RefusalInput{
+		RestoreID: m.watch.restoreID, OrgID: entry.OrgID, Name: entry.Name, Message: string(result.Outcome), By: result.By,
+		Reason:  result.Reason,
+		Version: result.Reported, State: entry.State, Refusal: *runbook.LostOutcome(result, entry.State),
+		RequestID: "lost/" + run,
+	})
+}

@@ -1,0 +1,107 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"rollcall/internal/enrollment"
+	"rollcall/inventory"
+	"rollcall/runbook"
+)
+
+// followEnrollments follows, for as long as the watch runs, what becomes of enrollment requests at Flight Control. A
+// new request gets a workflow, and a device that appears and awaits its reconnect, because its request was approved
+// there, is put on the roll. What fails is logged, and tried again in the next round.
+func (w *watch) followEnrollments(ctx context.Context, a *Activities, every time.Duration) {
+	started := map[inventory.PendingRequest]bool{}
+	for {
+		began := time.Now()
+		err := errors.Join(w.callAppeared(ctx, a), w.startEnrollments(ctx, a, started))
+		if err != nil && ctx.Err() == nil {
+			activity.GetLogger(ctx).Warn("Enrollment at Flight Control could not be followed; it is tried again",
+				"restore", w.restoreID, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(every, reconcileShare*time.Since(began))):
+		}
+	}
+}
+
+// callAppeared puts the devices on the roll that have appeared, and starts their workflows. One whose workflow could
+// not be started is found by the comparison of the roll with the workflows.
+func (w *watch) callAppeared(ctx context.Context, a *Activities) error {
+	appeared, err := w.inventory.Appeared(ctx, w.restoreID)
+	if err != nil || a.Workflows == nil {
+		return err
+	}
+	var errs []error
+	for _, device := range appeared {
+		entry, err := w.inventory.JoinAppeared(ctx, w.restoreID, device)
+		if err == nil && entry != nil {
+			activity.GetLogger(ctx).Info("Device was approved in Flight Control and joins the roll",
+				"restore", w.restoreID, "device", device.Name)
+			queue := activity.GetInfo(ctx).TaskQueue
+			err = StartDevice(ctx, a.Workflows, queue, w.restoreID, "approved in Flight Control", *entry)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// startEnrollments starts the workflow of each pending request that has none yet. started are those whose workflows
+// were started or found before; what is pending no more leaves it.
+func (w *watch) startEnrollments(
+	ctx context.Context, a *Activities, started map[inventory.PendingRequest]bool,
+) error {
+	pending, err := w.pendingRequests(ctx)
+	if err != nil || a.Starter == nil {
+		return err
+	}
+	var errs []error
+	for request := range pending {
+		if started[request] {
+			continue
+		}
+		err := enrollment.Start(ctx, a.Starter, activity.GetInfo(ctx).TaskQueue,
+			"found at Flight Control during "+w.restoreID,
+			runbook.EnrollmentInput{OrgID: request.OrgID, Name: request.Name, RestoreID: w.restoreID})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("start the workflow of enrollment request %s: %w", request.Name, err))
+			continue
+		}
+		started[request] = true
+	}
+	for request := range started {
+		if !pending[request] {
+			delete(started, request)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// pendingRequests reads the requests of the restore's organisations that are yet to be decided.
+func (w *watch) pendingRequests(ctx context.Context) (map[inventory.PendingRequest]bool, error) {
+	all := map[inventory.PendingRequest]bool{}
+	for in := (inventory.RollInput{RestoreID: w.restoreID}); ; {
+		page, result, err := w.inventory.PendingRequests(ctx, in)
+		if runbook.AsRefusal(err) != nil {
+			return nil, nil // the restore has ended
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, request := range page {
+			all[request] = true
+		}
+		if result.Done {
+			return all, nil
+		}
+		in = result.Next(in)
+	}
+}

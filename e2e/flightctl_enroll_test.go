@@ -1,0 +1,132 @@
+package e2e
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"rollcall/flightctl/fake"
+	"rollcall/internal/authority"
+	"rollcall/runbook"
+)
+
+// enrolls posts the request of a new key to Flight Control, as an agent does, and returns its name.
+func (c *controlled) enrolls(version string) string {
+	c.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(c.t, err)
+	name, err := authority.DeviceName(key.Public())
+	require.NoError(c.t, err)
+	asked := &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, asked, key)
+	require.NoError(c.t, err)
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"name": name}, "spec": map[string]any{
+		"csr":                  string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr})),
+		"knownRenderedVersion": version,
+	}})
+	require.NoError(c.t, err)
+	res, err := c.agent("client-enrollment").Post(
+		c.fake.AgentURL()+"/api/v1/enrollmentrequests", "application/json", strings.NewReader(string(body)))
+	require.NoError(c.t, err)
+	require.NoError(c.t, res.Body.Close())
+	require.Equal(c.t, http.StatusCreated, res.StatusCode)
+	return name
+}
+
+func TestAnApprovalOfFlightControlThatDiesIsShown(t *testing.T) {
+	t.Parallel()
+	c := newAwaited(t)
+	name := c.enrolls("7")
+	c.eventually("the watch starts its workflow", func() bool { return c.runs(enrollmentID(name)) })
+	c.fake.Kill(fake.ApproveAfterDevice, 1)
+	answer := make(chan runbook.EnrollmentDecision, 1)
+	go func() { answer <- c.approve(name, "alice") }()
+	c.eventually("the device is there", func() bool {
+		var made bool
+		require.NoError(t, c.owner.DB().GetContext(t.Context(), &made,
+			`select exists (select from devices where name = $1)`, name))
+		return made
+	})
+	appeared, err := c.owner.Appeared(t.Context(), "r1")
+	require.NoError(t, err)
+	require.Empty(t, appeared, "no one waits for an agent without a certificate")
+	for _, statement := range []string{
+		`alter table rollcall.transitions disable trigger transitions_append_only`,
+		`update rollcall.transitions set at = now() - interval '1 hour' where transition = 'Decided'`,
+		`alter table rollcall.transitions enable trigger transitions_append_only`,
+	} {
+		_, err := c.owner.DB().ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	refused := <-answer
+	require.Equal(t, runbook.CodeDeviceExists, refused.Code)
+	require.Contains(t, refused.Message, "flightctl delete device/"+name)
+
+	// As it says.
+	_, err = c.owner.DB().ExecContext(t.Context(), `delete from devices where name = $1`, name)
+	require.NoError(t, err)
+	approved := c.approve(name, "bob")
+	require.True(t, approved.Accepted, approved.Message)
+	require.Equal(t, "r1", approved.RestoreID)
+	c.polls("web-1", "5", runbook.StateNormal)
+	c.polls(name, "7", runbook.StateConflictPaused)
+	c.await(name, runbook.StateConflictPaused)
+	_, err = c.resume(name, "u1", runbook.ResumeRequest{By: "bob"})
+	require.NoError(t, err)
+	c.rendered(name, "8")
+	c.fcReports(name, "8")
+	require.EqualValues(t, 2, c.completes().Total)
+}
+
+// A request that is approved in Flight Control itself: the restore waits for its device all the same.
+func TestADeviceThatIsApprovedInFlightControlJoinsTheRoll(t *testing.T) {
+	t.Parallel()
+	c := newAwaited(t)
+	ahead, empty := c.enrolls("7"), c.enrolls("7")
+	for _, name := range []string{ahead, empty} {
+		require.NoError(t, c.beside.Approve(t.Context(), runbook.DefaultOrgID, name, nil, false))
+		c.await(name, runbook.StateAwaitingReconnect)
+	}
+	c.polls("web-1", "5", runbook.StateNormal)
+	require.Equal(t, runbook.OutcomeNormal, c.outcome("web-1").Outcome)
+	require.EqualValues(t, 3, c.tally("r1").Total)
+	require.Equal(t, runbook.RestoreRunning, c.tally("r1").State, "it waits for those that have appeared")
+
+	c.polls(ahead, "7", runbook.StateConflictPaused)
+	c.await(ahead, runbook.StateConflictPaused)
+	_, err := c.resume(ahead, "u1", runbook.ResumeRequest{By: "alice"})
+	require.NoError(t, err)
+	c.rendered(ahead, "8")
+	c.fcReports(ahead, "8")
+
+	// It says that it runs nothing, so that Flight Control releases it, and would never render it.
+	c.polls(empty, "0", runbook.StateNormal)
+	c.rendered(empty, "1")
+	require.Equal(t, runbook.OutcomeNormal, c.outcome(empty).Outcome)
+	require.Equal(t, []string{"Repaired  service:rollcall", "T2 look service:flightctl"}, c.audited(empty))
+	require.EqualValues(t, 3, c.completes().Counts[runbook.StateNormal])
+}
+
+func TestADenialDeletesTheRequestInFlightControl(t *testing.T) {
+	t.Parallel()
+	c := newAwaited(t)
+	name := c.enrolls("7")
+	c.eventually("the watch starts its workflow", func() bool { return c.runs(enrollmentID(name)) })
+	denied := c.decide(name, runbook.UpdateDeny, "u1", runbook.DenyRequest{By: "alice", Reason: "not ours", Delete: true})
+	require.True(t, denied.Accepted, denied.Message)
+	require.Equal(t, []any{runbook.EnrollmentDenied, "alice"}, []any{denied.State, denied.By})
+	there, err := c.owner.RequestExists(t.Context(), runbook.DefaultOrgID, name)
+	require.NoError(t, err)
+	require.False(t, there)
+	require.Equal(t, []string{"Denied deny alice"}, c.audited(name))
+	require.Equal(t, runbook.EnrollmentDenied, c.enrolled(name).Decision.State)
+}

@@ -1,0 +1,165 @@
+package agentapi_test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"rollcall/gateway/agentapi"
+	"rollcall/internal/authority"
+)
+
+// heldBack is what the roll says of reports that were not told.
+func (b *bench) heldBack() int {
+	return b.count(`select held_back from rollcall.roll where not superseded`)
+}
+
+// credit lets each device report as if it had been quiet for long.
+func (b *bench) credit() {
+	b.t.Helper()
+	b.store.DB().MustExec(`update rollcall.roll set report_credit = null`)
+}
+
+// A paused device reports two versions by turns. Each report would be an entry of the audit.
+func TestReportsByTurnsAreHeldBack(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	other := newBenchOn(t, b.url)
+	b.give(map[string]string{"web-1": "5"})
+	b.roll("r1")
+	b.reconnect("r1", "web-1", "7")
+	agents := []*agent{b.agent("web-1"), other.agent("web-1")}
+	for i := range 40 {
+		require.Equal(t, http.StatusNoContent, agents[i%2].poll(fmt.Sprint(8+i%4)).code)
+	}
+	told := len(b.signals.versions()) + len(other.signals.versions())
+	require.LessOrEqual(t, told, 8, "five, and one each half a minute, of both gateways together")
+	require.GreaterOrEqual(t, told, 5)
+	require.GreaterOrEqual(t, b.heldBack(), 15, "the others, but for those that are repeated within seconds")
+	require.Contains(t, b.ops("/metrics").body, `rollcall_gateway_reports_total{result="held"}`)
+}
+
+func TestUnreadableReportsAreHeldBack(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.give(map[string]string{"web-1": "5"})
+	b.roll("r1")
+	a := b.agent("web-1")
+	for i := range 40 {
+		requireStatus(t, a.poll(fmt.Sprintf("x%d", i)), http.StatusBadRequest, "digits")
+	}
+	require.LessOrEqual(t, len(b.signals.versions()), 8)
+	require.GreaterOrEqual(t, b.heldBack(), 30)
+}
+
+// The newest report is told as soon as it may be, while its poll is held.
+func TestTheNewestReportPasses(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, patient)
+	b.give(map[string]string{"web-1": "5"})
+	b.roll("r1")
+	b.reconnect("r1", "web-1", "7")
+	b.store.DB().MustExec(`update rollcall.roll set report_credit = 0, report_credit_at = now()`)
+	b.agent("web-1").polling("9")
+	b.held(1)
+	require.Eventually(t, func() bool { return b.heldBack() == 1 }, waitLimit, 10*time.Millisecond)
+	require.Empty(t, b.signals.versions())
+	b.store.DB().MustExec(`update rollcall.roll set report_credit_at = now() - interval '40 seconds'`)
+	require.Eventually(t, func() bool { return len(b.signals.versions()) == 1 }, waitLimit, 10*time.Millisecond)
+	require.Equal(t, []string{"9"}, b.signals.versions())
+	require.Equal(t, 1, b.heldBack(), "a report that is tried again is counted once")
+}
+
+// dial connects with a certificate, over HTTP/1.1.
+func (b *bench) dial(certificate authority.Pair) net.Conn {
+	b.t.Helper()
+	pair, err := certificate.TLS()
+	require.NoError(b.t, err)
+	conn, err := tls.Dial("tcp", b.gateway.Address(), &tls.Config{
+		RootCAs: b.ca.Pool(), Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"},
+	})
+	require.NoError(b.t, err)
+	b.t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// A body that never comes keeps no connection open, also where no one reads it.
+func TestABodyThatNoOneReadsHasItsTime(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(c *agentapi.Config) { c.BodyTimeout = 500 * time.Millisecond })
+	b.give(map[string]string{"web-1": "5"})
+	certificate, err := b.ca.Device("web-1", lifetime)
+	require.NoError(t, err)
+	for _, line := range []string{
+		"GET /api/v1/devices/web-1/rendered", "DELETE /api/v1/devices/web-1/status", "POST /nowhere",
+		"GET /api/v1/enrollmentrequests/web-1", "POST /api/v1/devices/web-1/else", "PUT /api/v1/devices/web-2/status",
+		"GET /api/v1/certificatesigningrequests/web-1-a",
+	} {
+		conn := b.dial(certificate)
+		_, err := fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{", line)
+		require.NoError(t, err)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(waitLimit/3)))
+		_, err = io.Copy(io.Discard, conn)
+		require.NoError(t, err, "%s: the gateway should close the connection", line)
+	}
+}
+
+func TestConnectionsOfACertificateAreBounded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, patient, func(c *agentapi.Config) { c.ConnectionsPerCertificate = 3 })
+	b.give(map[string]string{"web-1": "5"})
+	b.roll("r1")
+	certificate, err := b.ca.Device("web-1", lifetime)
+	require.NoError(t, err)
+	ask := func() (net.Conn, string) {
+		conn := b.dial(certificate)
+		_, err := fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		require.NoError(t, err)
+		line := make([]byte, len("HTTP/1.1 404"))
+		_, err = io.ReadFull(conn, line)
+		require.NoError(t, err)
+		return conn, string(line)
+	}
+	var open []net.Conn
+	for range 3 {
+		conn, line := ask()
+		require.Equal(t, "HTTP/1.1 404", line)
+		open = append(open, conn)
+	}
+	conn, line := ask()
+	require.Equal(t, "HTTP/1.1 429", line)
+	_, err = io.Copy(io.Discard, conn)
+	require.NoError(t, err, "it is closed")
+	require.Equal(t, 1, b.refusals("certificate"))
+	require.Equal(t, http.StatusNotFound, b.agent("web-1").do(http.MethodGet, "/", "").code, "another certificate")
+	require.NoError(t, open[0].Close())
+	require.Eventually(t, func() bool { _, line := ask(); return line == "HTTP/1.1 404" }, waitLimit, 20*time.Millisecond)
+}
+
+func TestConnectionsOfAnAddressAreBounded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(c *agentapi.Config) { c.ConnectionsPerAddress = 5 })
+	var open []net.Conn
+	for range 5 {
+		conn, err := net.Dial("tcp", b.gateway.Address())
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		open = append(open, conn)
+	}
+	require.Eventually(t, func() bool {
+		_, err := b.agent("web-1").try(http.MethodGet, "/", nil)
+		return err != nil
+	}, waitLimit, 20*time.Millisecond)
+	require.Positive(t, b.refusals("address"))
+	require.NoError(t, open[0].Close())
+	require.Eventually(t, func() bool {
+		_, err := b.agent("web-1").try(http.MethodGet, "/", nil)
+		return err == nil
+	}, waitLimit, 20*time.Millisecond)
+}

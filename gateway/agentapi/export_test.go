@@ -1,0 +1,5 @@
+package agentapi
+
+import "time"
+
+func init() { answerTimeout = time.Minute }

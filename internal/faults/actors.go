@@ -1,0 +1,189 @@
+package faults
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"rollcall/internal/fault"
+	"rollcall/inventory/roles"
+	"rollcall/runbook"
+)
+
+const (
+	callLimit = 10 * time.Second
+	// askAgain is after how long a decision without an answer is put again, under its id.
+	askAgain = 300 * time.Millisecond
+)
+
+// actor is an agent and an operator in one: it acts on any device in any way.
+type actor struct {
+	*run
+	id     int
+	random *rand.Rand
+	http   *http.Client
+}
+
+func (a *actor) act(ctx context.Context) {
+	for ctx.Err() == nil {
+		o := &a.orgs[a.random.IntN(len(a.orgs))]
+		c := Call{Client: a.id, OrgID: o.id, Device: a.device(), By: fmt.Sprintf("operator-%d", a.id)}
+		c.Version = fmt.Sprint(a.random.IntN(7) + 3)
+		switch n := a.random.IntN(100); {
+		case n < 3:
+			c.Version = "v7"
+			a.signal(ctx, c, runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: c.Version})
+		case n < 35:
+			a.put(ctx, c, o)
+		case n < 50:
+			a.signal(ctx, c, runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: c.Version})
+		case n < 80:
+			a.resumeTogether(ctx, c)
+		case n < 90:
+			c.Version = ""
+			a.signal(ctx, c, runbook.SignalResume, runbook.ResumeRequest{By: c.By})
+		case n < 96:
+			a.commandLine(ctx, c, o)
+		default:
+			a.signal(ctx, c, runbook.SignalWithdraw, runbook.WithdrawSignal{By: c.By, Force: true})
+		}
+		wait(ctx, time.Duration(a.random.IntN(200))*time.Millisecond)
+	}
+}
+
+func (a *actor) device() string { return fmt.Sprintf("d-%03d", a.random.IntN(a.options.Devices)) }
+
+// put puts a status through the gateway of the organisation.
+func (a *actor) put(ctx context.Context, c Call, o *organisation) {
+	c.Kind, c.Via, c.By, c.Start = Put, "gateway", "agent", time.Now()
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	body := fmt.Sprintf(`{"apiVersion": "v1beta1", "kind": "Device", "metadata": {"name": %q},
+		"status": {"config": {"renderedVersion": %q}}}`, c.Device, c.Version)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPut,
+		"http://"+o.gateway+"/api/v1/devices/"+c.Device+"/status", strings.NewReader(body))
+	if err != nil {
+		a.say("put a status: %v", err)
+		return
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := a.http.Do(request)
+	c.Answer = Unknown
+	if err == nil {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 200))
+		_ = response.Body.Close() // it was read
+		c.Detail = response.Status
+		switch {
+		case response.StatusCode == http.StatusOK:
+			c.Answer = Stored
+		case response.StatusCode < http.StatusInternalServerError && response.StatusCode != http.StatusTooManyRequests:
+			a.fail(fmt.Errorf("put of %s: %s: %s", c.Device, response.Status, text))
+		}
+	}
+	a.record(c)
+}
+
+// signal sends a message that has no answer.
+func (a *actor) signal(ctx context.Context, c Call, name string, message any) {
+	c.Via, c.Start, c.Answer = "signal", time.Now(), Stored
+	switch name {
+	case runbook.SignalReconnect:
+		c.Kind = Report
+	case runbook.SignalResume:
+		c.Kind = Resume
+	case runbook.SignalWithdraw:
+		c.Kind = Withdraw
+	}
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	if err := a.temporal.SignalWorkflow(ctx, runbook.DeviceWorkflowID(c.OrgID, c.Device), "", name, message); err != nil {
+		c.Answer, c.Detail = Unknown, err.Error()
+	}
+	a.record(c)
+}
+
+// resumeTogether has several operators decide about a device at the same time.
+func (a *actor) resumeTogether(ctx context.Context, c Call) {
+	var all sync.WaitGroup
+	for i := range 1 + a.random.IntN(3) {
+		c := c
+		c.Client, c.By = a.id*10+i+100, fmt.Sprintf("operator-%d-%d", a.id, i)
+		if a.random.IntN(2) == 0 {
+			c.Version = ""
+		}
+		id := fmt.Sprintf("r-%d-%d", c.Client, a.random.Int64())
+		all.Go(func() { a.resume(ctx, c, id) })
+	}
+	all.Wait()
+}
+
+// resume puts a decision, again and again under its id until it has an answer or the device's workflow is gone.
+func (a *actor) resume(ctx context.Context, c Call, id string) {
+	c.Kind, c.Via, c.Start, c.Answer = Resume, "update", time.Now(), Unknown
+	for try := 0; c.Answer == Unknown && try < 5; try++ {
+		decision, err := a.update(ctx, c, id)
+		switch {
+		case err == nil && decision.Accepted:
+			c.Answer, c.Next, c.Detail = Accepted, decision.Next, ""
+			if decision.By != c.By {
+				a.fail(fmt.Errorf("resume of %s by %s was accepted in the name of %s", c.Device, c.By, decision.By))
+			}
+		case err == nil:
+			c.Answer, c.Detail = Refused, string(decision.Code)
+		default:
+			c.Detail = err.Error()
+			wait(ctx, askAgain)
+		}
+	}
+	a.record(c)
+}
+
+func (a *actor) update(ctx context.Context, c Call, id string) (decision runbook.ResumeDecision, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	handle, err := a.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: runbook.DeviceWorkflowID(c.OrgID, c.Device), UpdateID: id, UpdateName: runbook.UpdateResume,
+		Args:         []any{runbook.ResumeRequest{By: c.By, ExpectVersion: c.Version}},
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err == nil {
+		err = handle.Get(ctx, &decision)
+	}
+	return decision, err
+}
+
+// commandLine resumes a device with starter, which may be killed before or after it has asked.
+func (a *actor) commandLine(ctx context.Context, c Call, o *organisation) {
+	c.Kind, c.Via, c.Version, c.Start, c.Answer = Resume, "starter", "", time.Now(), Unknown
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(ctx, a.program("starter"), "resume", "device", c.Device, "--org", o.ref, "--as", c.By,
+		"--timeout", callLimit.String(), "-o", "json")
+	cmd.Env = append(os.Environ(), a.env(roles.Operator)...)
+	if a.faulty() {
+		plans := []string{"UpdateWorkflowExecution.before#1:kill", "UpdateWorkflowExecution.after#1:kill", "", "", ""}
+		cmd.Env = append(cmd.Env, fault.Env+"="+plans[a.random.IntN(len(plans))])
+	}
+	cmd.Dir, cmd.Stdout, cmd.Stderr = a.dir, &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		c.Answer = Accepted
+	case errors.As(err, &exit) && (exit.ExitCode() == 3 || exit.ExitCode() == 4):
+		c.Answer, c.Detail = Refused, fmt.Sprintf("exit code %d", exit.ExitCode())
+	default:
+		c.Detail = fmt.Sprintf("%v: %.100s", err, errs.String())
+	}
+	a.record(c)
+}

@@ -1,0 +1,62 @@
+package faults
+
+import (
+	"context"
+	"math/rand/v2"
+	"syscall"
+	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+)
+
+const contSignal = syscall.SIGCONT
+
+// toxics are how connections are spoiled: slow, silent to both ends as after a loss of power, cut, and cut up.
+var toxics = []string{
+	`{"type": "latency", "attributes": {"latency": 300, "jitter": 200}}`,
+	`{"type": "timeout", "attributes": {"timeout": 0}}`,
+	`{"type": "reset_peer", "attributes": {"timeout": 100}}`,
+	`{"type": "slicer", "attributes": {"average_size": 100, "size_variation": 50, "delay": 500}}`,
+}
+
+// breakThings makes one thing fail after the other until acting ends. What it has begun it mends within whole. The
+// error is a server that did not come back.
+func (r *run) breakThings(acting, whole context.Context) error {
+	random := rand.New(rand.NewPCG(r.options.Seed, 0))
+	for acting.Err() == nil {
+		wait(acting, time.Duration(500+random.IntN(3000))*time.Millisecond)
+		if acting.Err() != nil {
+			return nil
+		}
+		length := time.Duration(500+random.IntN(6000)) * time.Millisecond
+		switch n := random.IntN(100); {
+		case n < 30:
+			r.processes[random.IntN(len(r.processes))].freeze(acting, length)
+		case n < 40:
+			p := r.processes[random.IntN(len(r.processes))]
+			r.say("%s is killed", p.name)
+			p.renew()
+		case n < 80:
+			proxy := []*toxiproxy.Proxy{r.servers.toPostgres, r.servers.toTemporal}[random.IntN(2)]
+			toxic := toxics[random.IntN(len(toxics))]
+			r.say("connections to %s: %s for %s", proxy.Name, toxic, length)
+			mend, err := spoil(proxy, toxic)
+			if err != nil {
+				return err
+			}
+			wait(acting, length)
+			mend()
+		case n < 90:
+			r.say("PostgreSQL crashes")
+			if err := r.servers.restartPostgres(whole); err != nil {
+				return err
+			}
+		default:
+			r.say("Temporal is killed")
+			if err := r.servers.restartTemporal(whole); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

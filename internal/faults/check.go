@@ -1,0 +1,155 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"rollcall/internal/invariants"
+	"rollcall/runbook"
+)
+
+// atRest is how long a run may take to come to rest.
+const atRest = 4 * time.Minute
+
+// check ends all faults, waits until everything has come to rest, and looks what the run has left.
+func (r *run) check(ctx context.Context) error {
+	r.mu.Lock()
+	r.calm = true
+	r.mu.Unlock()
+	if !r.options.Calm {
+		for _, p := range r.processes {
+			p.signal(contSignal)
+			p.renew()
+		}
+	}
+	r.say("faults have ended")
+	limited, cancel := context.WithTimeout(ctx, atRest)
+	defer cancel()
+	if err := r.awaitRest(limited); err != nil {
+		return err
+	}
+	end := time.Now()
+	for _, o := range r.orgs {
+		if err := r.look(ctx, o, end); err != nil {
+			return err
+		}
+	}
+	r.result.Illegal = Illegal(r.result.Calls, end)
+	slices.SortStableFunc(r.result.Calls, func(a, b Call) int { return a.Start.Compare(b.Start) })
+	// The search for an order may have taken all of the time.
+	limited, cancel = context.WithTimeout(ctx, atRest)
+	defer cancel()
+	return r.checkInvariants(limited)
+}
+
+// look reads where the devices of an organisation stand, and marks the calls that came before they were all on the
+// roll.
+func (r *run) look(ctx context.Context, o organisation, end time.Time) error {
+	var rolled time.Time
+	err := r.store.DB().GetContext(ctx, &rolled, `select rolled_at from rollcall.restores where id = $1`, o.restoreID)
+	if err != nil {
+		return fmt.Errorf("read when the roll was complete: %w", err)
+	}
+	for i, c := range r.result.Calls {
+		r.result.Calls[i].Early = c.Early || c.OrgID == o.id && c.Start.Before(rolled)
+	}
+	var rows []struct {
+		row
+		Name string `db:"name"`
+	}
+	if err := r.store.DB().SelectContext(ctx, &rows, selectRows, o.restoreID); err != nil {
+		return fmt.Errorf("read the roll: %w", err)
+	}
+	for _, found := range rows {
+		r.result.Calls = append(r.result.Calls, Call{
+			OrgID: o.id, Device: found.Name, Kind: Look, Seen: found.row,
+			Start: end.Add(time.Millisecond), End: end.Add(time.Second),
+		})
+	}
+	return nil
+}
+
+// checkInvariants runs internal/invariants. A question to a workflow that a killed worker had in its cache has no
+// answer until Temporal has given the workflow to another worker, so it is asked again while there is time.
+func (r *run) checkInvariants(ctx context.Context) (err error) {
+	checker := invariants.Checker{DB: r.store.DB(), Temporal: r.temporal, Settle: time.Minute}
+	for {
+		if r.result.Violations, err = checker.Check(ctx); err == nil || ctx.Err() != nil {
+			return err
+		}
+		r.say("check again: %v", err)
+		wait(ctx, time.Second)
+	}
+}
+
+const selectRows = `select name, state, coalesce(reported_version, '') as reported, coalesce(next_version, '') as next,
+	coalesce(resumed_by, '') as by from rollcall.roll where restore_id = $1 order by seq`
+
+const selectOpen = `select r.org_id, r.name from rollcall.roll r join rollcall.restores s on s.id = r.restore_id
+	where s.state = 'Running' and r.state in ('AwaitingReconnect', 'ConflictPaused')`
+
+// selectNoted finds reports that the gateways have acknowledged and that no workflow has read.
+const selectNoted = `select r.org_id, r.name from rollcall.roll r join rollcall.restores s on s.id = r.restore_id
+	where s.state = 'Running' and r.state = 'AwaitingReconnect' and r.noted_version <> ''`
+
+// awaitRest waits until both rolls are complete, and no device has a report or a message that is yet to be read.
+func (r *run) awaitRest(ctx context.Context) error {
+	for busy := "nothing was looked at"; ; {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the run does not come to rest (%s): %w", busy, ctx.Err())
+		case <-time.After(time.Second):
+		}
+		var err error
+		if busy, err = r.busy(ctx); err != nil {
+			busy = err.Error()
+		}
+		if busy == "" {
+			return nil
+		}
+	}
+}
+
+// eventsOfStart are the events of a workflow that has carried out nothing: it has started, and a task is scheduled.
+const eventsOfStart = 2
+
+// busy says what is still under way; empty is nothing.
+func (r *run) busy(ctx context.Context) (string, error) {
+	var rolled int
+	err := r.store.DB().GetContext(ctx, &rolled, `select count(*) from rollcall.restores where rolled_at is not null`)
+	if err != nil {
+		return "", err
+	}
+	if rolled < len(r.orgs) {
+		return "a restore has not put its devices on the roll", nil
+	}
+	type device struct {
+		OrgID string `db:"org_id"`
+		Name  string `db:"name"`
+	}
+	var noted, open []device
+	if err := r.store.DB().SelectContext(ctx, &noted, selectNoted); err != nil {
+		return "", err
+	}
+	if len(noted) > 0 {
+		return fmt.Sprintf("%d devices have reported, and their workflows are yet to be told", len(noted)), nil
+	}
+	if err := r.store.DB().SelectContext(ctx, &open, selectOpen); err != nil {
+		return "", err
+	}
+	for _, d := range open {
+		id := runbook.DeviceWorkflowID(d.OrgID, d.Name)
+		described, err := r.temporal.DescribeWorkflowExecution(ctx, id, "")
+		if err != nil {
+			return "", fmt.Errorf("describe %s: %w", id, err)
+		}
+		// A child has no workflow task for a moment after its start, until Temporal has told its parent.
+		begun := described.GetWorkflowExecutionInfo().GetHistoryLength() > eventsOfStart
+		if !begun || described.GetPendingWorkflowTask() != nil || len(described.GetPendingActivities()) > 0 {
+			return id + " has a message to read", nil
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,108 @@
+package faults
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// programs builds what the harness runs, once. With the flags of a plain build most packages are built already.
+var programs = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "rollcall-faults-programs-")
+	if err != nil {
+		return "", err
+	}
+	atEnd = func() { _ = os.RemoveAll(dir) } // nothing but a temporary folder would be left
+	build := exec.Command("go", "build", "-tags", "faults", "-o", dir, "./worker", "./gateway", "./starter")
+	build.Dir, build.Stderr = "../..", os.Stderr
+	return dir, build.Run()
+})
+
+var atEnd = func() {}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	atEnd()
+	os.Exit(code)
+}
+
+// play plays a run in a folder that PostgreSQL's user can reach.
+func play(t *testing.T, options Options) Result {
+	t.Helper()
+	var err error
+	options.Programs, err = programs()
+	require.NoError(t, err)
+	options.Dir, err = os.MkdirTemp("", "rollcall-faults-")
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(options.Dir, 0o711))
+	t.Cleanup(func() {
+		if !t.Failed() {
+			require.NoError(t, os.RemoveAll(options.Dir))
+		}
+	})
+	result, err := Run(t.Context(), options)
+	require.NoError(t, err, "%s\nlogs are in %s", result, options.Dir)
+	t.Log(result.Summary())
+	return result
+}
+
+// A selection of what `make faults` does, for every test run.
+func TestNothingIsLostUnderFaults(t *testing.T) {
+	if os.Getenv(long) != "" {
+		t.Skip("the long run does more")
+	}
+	result := play(t, Options{Seed: 20, For: 30 * time.Second, Devices: 15, Actors: 5})
+	require.False(t, result.Bad(), result)
+	require.Greater(t, len(result.Calls), 50, "little was done: %s", result)
+}
+
+// The harness finds each planted bug, with seeds that differ where chance has not met it.
+func TestPlantedBugsAreFound(t *testing.T) {
+	if os.Getenv(long) != "" {
+		t.Skip("they are for every test run")
+	}
+	for _, bug := range []string{"resume-twice", "lost-report", "foreign-message"} {
+		t.Run(bug, func(t *testing.T) {
+			for seed := range uint64(8) {
+				result := play(t, Options{Seed: seed, For: 12 * time.Second, Devices: 8, Actors: 6, Calm: true, Bug: bug})
+				if len(result.Illegal) > 0 {
+					return
+				}
+			}
+			require.Fail(t, "the bug was not found")
+		})
+	}
+}
+
+// The variables of the long run: how long, and with which seed it begins.
+const (
+	long     = "ROLLCALL_FAULTS_FOR"
+	longSeed = "ROLLCALL_FAULTS_SEED"
+)
+
+// TestLong is `make faults`: one run of a hundred devices after the other, each with the next seed.
+func TestLong(t *testing.T) {
+	if os.Getenv(long) == "" {
+		t.Skip("use make faults")
+	}
+	whole, err := time.ParseDuration(os.Getenv(long))
+	require.NoError(t, err, long)
+	seed := rand.Uint64N(1 << 32)
+	if text := os.Getenv(longSeed); text != "" {
+		seed, err = strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err, longSeed)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), whole)
+	defer cancel()
+	for ; ctx.Err() == nil; seed++ {
+		result := play(t, Options{Seed: seed, For: time.Minute, Devices: 50, Actors: 10})
+		require.False(t, result.Bad(), result)
+	}
+}

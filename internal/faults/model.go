@@ -1,0 +1,210 @@
+package faults
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"rollcall/runbook"
+)
+
+// Kind is what a call asks for.
+type Kind string
+
+// The kinds of calls.
+const (
+	// Report is a version that a device or a person says the device runs.
+	Report Kind = "report"
+	// Put is a status that an agent puts. Of a paused device it counts only where its version is higher.
+	Put Kind = "put"
+	// Resume is a decision about a conflict.
+	Resume Kind = "resume"
+	// Withdraw is a person's word that the device never comes back.
+	Withdraw Kind = "withdraw"
+	// Look reads the device's row at the end.
+	Look Kind = "look"
+)
+
+// Answer is what the caller was told.
+type Answer string
+
+// The answers. Stored says that a message will be read; Unknown that it may have been carried out, or be yet.
+const (
+	Stored   Answer = "stored"
+	Accepted Answer = "accepted"
+	Refused  Answer = "refused"
+	Unknown  Answer = "unknown"
+)
+
+// Call is one call about one device.
+type Call struct {
+	Client  int
+	OrgID   string
+	Device  string
+	Kind    Kind
+	Version string // of a report; of a resume the version that was looked at
+	By      string
+	Via     string
+	Start   time.Time
+	End     time.Time
+	Answer  Answer
+	Next    string // of a resume that was accepted, where the caller was told
+	Seen    row    // by Look
+	// Early reports whether the call began before the restore had put all its devices on the roll. What a device reports
+	// before it is on the roll counts for nothing.
+	Early  bool
+	Detail string
+}
+
+// String is one line of a timeline.
+func (c Call) String() string {
+	text := fmt.Sprintf("%s client %d %s %s/%s %q by %s: %s",
+		c.Via, c.Client, c.Kind, c.OrgID[:4], c.Device, c.Version, c.By, c.Answer)
+	if c.Kind == Look {
+		text = fmt.Sprintf("look %s/%s: %+v", c.OrgID[:4], c.Device, c.Seen)
+	}
+	if c.Next != "" {
+		text += ", next " + c.Next
+	}
+	if c.Detail != "" {
+		text += " (" + c.Detail + ")"
+	}
+	return text
+}
+
+// row is where a device stands on the roll.
+type row struct {
+	State    runbook.State `db:"state"`
+	Reported string        `db:"reported"`
+	Next     string        `db:"next"`
+	By       string        `db:"by"`
+}
+
+// restoredVersion is that of each device.
+const restoredVersion = 5
+
+// model is the table of transitions once more, as plainly as it can be. What is unknown may have happened or not, and
+// so may what was said before the device was on the roll.
+var model = (&porcupine.NondeterministicModel{
+	Init: func() []any { return []any{row{State: runbook.StateAwaitingReconnect}} },
+	Step: func(state, input, _ any) []any {
+		var after []any
+		for _, r := range step(state.(row), input.(Call)) {
+			after = append(after, r)
+		}
+		return after
+	},
+	Equal:             func(a, b any) bool { return a == b },
+	DescribeOperation: func(input, _ any) string { return input.(Call).String() },
+	DescribeState:     func(state any) string { return fmt.Sprintf("%+v", state) },
+}).ToModel()
+
+// step returns the rows that a call can lead to; none where it cannot have been answered so.
+func step(r row, c Call) []row {
+	switch c.Kind {
+	case Look:
+		if r != c.Seen {
+			return nil
+		}
+		return []row{r}
+	case Resume:
+		return resume(r, c)
+	}
+	after := []row{r}
+	switch c.Kind {
+	case Report:
+		after = report(r, c.Version, false)
+	case Put:
+		after = report(r, c.Version, true)
+	case Withdraw:
+		if r.State.Open() {
+			after = []row{{State: runbook.StateWithdrawn, Reported: r.Reported}}
+		}
+	}
+	if c.Answer == Unknown || c.Early {
+		after = append(after, r)
+	}
+	return after
+}
+
+// report is T2, T3, or the newest version of a paused device.
+func report(r row, version string, put bool) []row {
+	v, err := strconv.Atoi(version)
+	if err != nil {
+		return []row{r} // refused
+	}
+	reported := row{State: runbook.StateConflictPaused, Reported: version}
+	switch r.State {
+	case runbook.StateAwaitingReconnect:
+		if v <= restoredVersion {
+			reported.State = runbook.StateNormal
+		}
+		return []row{reported}
+	case runbook.StateConflictPaused:
+		if known, _ := strconv.Atoi(r.Reported); put && v <= known {
+			// The gateway passes on what it takes for news. It reads the device a moment before.
+			return []row{r, reported}
+		}
+		return []row{reported}
+	}
+	return []row{r}
+}
+
+// resume is T4, or its refusal.
+func resume(r row, c Call) []row {
+	counts := r.State == runbook.StateConflictPaused && (c.Version == "" || c.Version == r.Reported)
+	after := r
+	if counts {
+		reported, _ := strconv.Atoi(r.Reported)
+		after = row{
+			State: runbook.StateNormal, Reported: r.Reported, By: c.By,
+			Next: strconv.Itoa(max(restoredVersion, reported) + 1),
+		}
+	}
+	switch {
+	case c.Answer == Accepted && counts && (c.Next == "" || c.Next == after.Next):
+		return []row{after}
+	case c.Answer == Accepted, c.Answer == Refused && counts:
+		return nil
+	case c.Answer == Refused:
+		return []row{r}
+	case c.Answer == Stored || !counts:
+		return []row{after}
+	}
+	return []row{after, r}
+}
+
+// checkLimit bounds the search for an order of the calls of one device.
+const checkLimit = time.Minute
+
+// Illegal returns the calls of each device for which there is no order that the model allows.
+func Illegal(calls []Call, end time.Time) (illegal [][]Call) {
+	type device struct{ orgID, name string }
+	var order []device
+	by := map[device][]Call{}
+	for _, c := range calls {
+		d := device{c.OrgID, c.Device}
+		if by[d] == nil {
+			order = append(order, d)
+		}
+		by[d] = append(by[d], c)
+	}
+	for _, d := range order {
+		var operations []porcupine.Operation
+		for _, c := range by[d] {
+			// What was stored, or has no answer, may take effect at any time until everything has come to rest.
+			if c.Answer == Stored || c.Answer == Unknown {
+				c.End = end
+			}
+			operations = append(operations, porcupine.Operation{
+				ClientId: c.Client, Input: c, Call: c.Start.UnixNano(), Return: c.End.UnixNano(),
+			})
+		}
+		if porcupine.CheckOperationsTimeout(model, operations, checkLimit) == porcupine.Illegal {
+			illegal = append(illegal, by[d])
+		}
+	}
+	return illegal
+}

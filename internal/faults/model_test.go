@@ -1,0 +1,62 @@
+package faults
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"rollcall/runbook"
+)
+
+// Each history is of one device that was restored at version 5. The calls follow each other, and a second between.
+func TestTheModelKnowsTheTableOfTransitions(t *testing.T) {
+	t.Parallel()
+	const paused, normal = runbook.StateConflictPaused, runbook.StateNormal
+	reports := func(version string) Call { return Call{Kind: Report, Version: version, Answer: Stored} }
+	early := func(version string) Call { return Call{Kind: Put, Version: version, Answer: Stored, Early: true} }
+	resumes := func(by, expect string, answer Answer) Call {
+		return Call{Kind: Resume, By: by, Version: expect, Answer: answer}
+	}
+	looks := func(state runbook.State, reported, next, by string) Call {
+		return Call{Kind: Look, Seen: row{state, reported, next, by}}
+	}
+	for name, test := range map[string]struct {
+		calls []Call
+		legal bool
+	}{
+		"nothing":                   {[]Call{looks(runbook.StateAwaitingReconnect, "", "", "")}, true},
+		"compatible":                {[]Call{reports("5"), looks(normal, "5", "", "")}, true},
+		"a report is lost":          {[]Call{reports("5"), looks(runbook.StateAwaitingReconnect, "", "", "")}, false},
+		"an early report":           {[]Call{early("5"), looks(runbook.StateAwaitingReconnect, "", "", "")}, true},
+		"an early report, taken up": {[]Call{early("5"), looks(normal, "5", "", "")}, true},
+		"a foreign report":          {[]Call{looks(normal, "5", "", "")}, false},
+		"unreadable":                {[]Call{reports("abc"), looks(runbook.StateAwaitingReconnect, "", "", "")}, true},
+		"unreadable goes by":        {[]Call{reports("abc"), looks(normal, "0", "", "")}, false},
+		"resumed": {[]Call{
+			reports("7"), resumes("a", "7", Accepted), resumes("b", "7", Refused), looks(normal, "7", "8", "a"),
+		}, true},
+		"resumed twice": {[]Call{
+			reports("7"), resumes("a", "", Accepted), resumes("b", "", Accepted), looks(normal, "7", "8", "b"),
+		}, false},
+		"refused for nothing": {[]Call{
+			reports("7"), {Kind: Look, Seen: row{paused, "7", "", ""}}, resumes("a", "7", Refused), looks(paused, "7", "", ""),
+		}, false},
+		"an unknown resume":      {[]Call{reports("7"), resumes("a", "", Unknown), looks(normal, "7", "8", "a")}, true},
+		"an unknown resume, not": {[]Call{reports("7"), resumes("a", "", Unknown), looks(paused, "7", "", "")}, true},
+		"another version":        {[]Call{reports("7"), resumes("a", "6", Accepted), looks(normal, "7", "8", "a")}, false},
+		"a lower status": {[]Call{
+			reports("9"), {Kind: Put, Version: "7", Answer: Stored}, looks(paused, "9", "", ""),
+		}, true},
+		"withdrawn": {[]Call{{Kind: Withdraw, Answer: Stored}, looks(runbook.StateWithdrawn, "", "", "")}, true},
+	} {
+		now := time.Unix(1, 0)
+		for i := range test.calls {
+			c := &test.calls[i]
+			c.OrgID, c.Device, c.Start, c.End = runbook.DefaultOrgID, "d", now, now.Add(time.Second/2)
+			now = now.Add(time.Second)
+		}
+		end := test.calls[len(test.calls)-1].Start.Add(-time.Millisecond)
+		require.Equal(t, test.legal, len(Illegal(test.calls, end)) == 0, name)
+	}
+}

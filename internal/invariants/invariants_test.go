@@ -1,0 +1,247 @@
+package invariants_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+
+	"rollcall/internal/devenv/devtest"
+	"rollcall/internal/host"
+	"rollcall/internal/invariants"
+	"rollcall/inventory"
+	"rollcall/runbook"
+)
+
+func TestMain(m *testing.M) { devtest.Main(m) }
+
+// waitLimit is how long a test waits for what must happen.
+const waitLimit = 3 * time.Minute
+
+// night is a restore of three devices that a worker runs: one waits, one is paused, one is back.
+type night struct {
+	t        *testing.T
+	store    *inventory.Store
+	temporal client.Client
+	checker  invariants.Checker
+}
+
+func newNight(t *testing.T) *night {
+	t.Helper()
+	server, queue := devtest.Temporal(t), devtest.TaskQueue(t)
+	store, err := inventory.Open(t.Context(), devtest.Database(t))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	n := &night{t: t, store: store, temporal: server.Client(t, host.DisableStickyQueue)}
+	n.checker = invariants.Checker{DB: store.DB(), Temporal: n.temporal, Settle: waitLimit}
+	n.startWorker(server.Namespace, queue)
+	var docs []string
+	for _, name := range []string{"away", "paused", "back"} {
+		docs = append(docs, fmt.Sprintf(`{"apiVersion":"flightctl.io/v1beta1","kind":"Device","metadata":{"name":%q,`+
+			`"annotations":{"device-controller/renderedVersion":"5"}},"spec":{},"status":{}}`, name))
+	}
+	_, err = store.Import(t.Context(), strings.NewReader(strings.Join(docs, "\n---\n")), inventory.ImportOptions{})
+	require.NoError(t, err)
+	_, err = n.temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
+		ID: runbook.RestoreWorkflowID("night"), TaskQueue: queue,
+	}, runbook.RestoreWorkflowName, runbook.RestoreInput{RestoreID: "night", WatchInterval: "0"})
+	require.NoError(t, err)
+	for name, version := range map[string]string{"paused": "7", "back": "5"} {
+		n.report(name, version)
+	}
+	n.await(`select count(*) = 1 from rollcall.roll where state = 'ConflictPaused'`)
+	n.await(`select count(*) = 1 from rollcall.roll where state = 'Normal'`)
+	return n
+}
+
+func (n *night) startWorker(namespace, queue string) {
+	n.t.Helper()
+	h, err := host.New(n.t.Context(), host.Config{
+		Client: n.temporal, Store: n.store, Namespace: namespace, TaskQueue: queue, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(n.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	n.t.Cleanup(func() { cancel(); require.NoError(n.t, <-done) })
+}
+
+func (n *night) report(name, version string) {
+	n.t.Helper()
+	require.EventuallyWithT(n.t, func(c *assert.CollectT) {
+		require.NoError(c, n.temporal.SignalWorkflow(n.t.Context(), runbook.DeviceWorkflowID(runbook.DefaultOrgID, name), "",
+			runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: version}))
+	}, waitLimit, 50*time.Millisecond)
+}
+
+func (n *night) await(condition string) {
+	n.t.Helper()
+	require.EventuallyWithT(n.t, func(c *assert.CollectT) {
+		var holds bool
+		require.NoError(c, n.store.DB().GetContext(n.t.Context(), &holds, condition))
+		require.True(c, holds, condition)
+	}, waitLimit, 50*time.Millisecond)
+}
+
+func (n *night) exec(statement string, args ...any) {
+	n.t.Helper()
+	_, err := n.store.DB().ExecContext(n.t.Context(), statement, args...)
+	require.NoError(n.t, err)
+}
+
+func TestAHealthyNightHasNoViolation(t *testing.T) {
+	t.Parallel()
+	found, err := newNight(t).checker.Check(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, found)
+}
+
+// Each planted fault is found under its name, with the device that it concerns.
+func TestPlantedFaultsInTheDatabaseAreFound(t *testing.T) {
+	t.Parallel()
+	const record = `insert into rollcall.transitions
+		(restore_id, org_id, name, transition, from_state, to_state, restored_version, reported_version, next_version, actor)
+		values ('night', '00000000-0000-0000-0000-000000000000', `
+	for name, fault := range map[string]struct {
+		statement, invariant, device, message string
+	}{
+		"a resume that counts twice": {
+			record + `'paused', 'T4', 'ConflictPaused', 'Normal', '5', '7', '8', 'ann'),
+			('night', '00000000-0000-0000-0000-000000000000', 'paused', 'T4', 'ConflictPaused', 'Normal', '5', '7', '8', 'bob')`,
+			invariants.OneDecision, "paused", "T4 leads from Normal",
+		},
+		"a resume without a person": {
+			record + `'paused', 'T4', 'ConflictPaused', 'Normal', '5', '7', '8', 'service:rollcall')`,
+			invariants.OneDecision, "paused", "without a person",
+		},
+		"an outcome that changes": {
+			record + `'back', 'T3', 'AwaitingReconnect', 'ConflictPaused', '5', '7', '', 'service:rollcall')`,
+			invariants.TableOfTransitions, "back", "T3 leads from Normal",
+		},
+		"a release by a version that cannot be read": {
+			record + `'away', 'T2', 'AwaitingReconnect', 'Normal', '5', '-1', '', 'service:rollcall')`,
+			invariants.TableOfTransitions, "away", "cannot be read",
+		},
+		"a person who counts as authenticated without a decision": {
+			`insert into rollcall.transitions (restore_id, org_id, name, transition, signal, actor, identity, decision_id)
+			values ('night', '00000000-0000-0000-0000-000000000000', 'paused', 'Refused', 'resume', 'mallory', 'authenticated',
+			'd1')`,
+			invariants.AuthenticatedByDecision, "paused", "no decision of theirs",
+		},
+		"a row of the roll that nothing moved": {
+			`update rollcall.roll set state = 'Normal' where name = 'paused'`,
+			invariants.RollFollowsAudit, "paused", "the roll says Normal, and the audit says ConflictPaused",
+		},
+		"a second restore": {
+			`insert into rollcall.restores (id, state) values ('other', 'Running')`,
+			invariants.OneCurrentRestore, "", "both run",
+		},
+		"a lost row": {
+			`delete from rollcall.roll where name = 'away'`,
+			invariants.CountsAddUp, "", "put 3 devices on its roll, and the roll holds 2",
+		},
+		"an end with a device that waits": {
+			`update rollcall.restores set state = 'Completed'`,
+			invariants.CountsAddUp, "", "2 devices on its roll wait",
+		},
+		"a device that the waves have passed over": {
+			`with passed as (update rollcall.restores set claim_from = 99)
+				update rollcall.roll set batch = null, wave = null where name = 'away'`,
+			invariants.NoneLeftOut, "away", "no batch has claimed it",
+		},
+		"an annotation that is gone": {
+			`update devices set annotations = annotations - 'device-controller/awaitingReconnect' where name = 'away'`,
+			invariants.DeviceFollowsRoll, "away", "annotations say Normal",
+		},
+		"a rendering while it is paused": {
+			`update devices set annotations = annotations || '{"device-controller/renderedVersion": "6"}' where name = 'paused'`,
+			invariants.NothingRendered, "paused", `from "5" to "6"`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNight(t)
+			n.exec(fault.statement)
+			found, err := invariants.Database(t.Context(), n.store.DB())
+			require.NoError(t, err)
+			require.Condition(t, func() bool {
+				for _, v := range found {
+					if v.Invariant == fault.invariant && v.Name == fault.device && strings.Contains(v.Message, fault.message) {
+						return true
+					}
+				}
+				return false
+			}, "%+v", found)
+		})
+	}
+}
+
+func TestAnEntryOfAnOlderRestoreIsFound(t *testing.T) {
+	t.Parallel()
+	n := newNight(t)
+	n.exec(`insert into rollcall.transitions (restore_id, org_id, name, transition, to_state, actor)
+		values ('newer', $1, 'away', 'T1', 'AwaitingReconnect', 'service:rollcall')`, runbook.DefaultOrgID)
+	n.exec(`insert into rollcall.transitions (restore_id, org_id, name, transition, from_state, to_state, restored_version,
+		reported_version, actor)
+		values ('night', $1, 'away', 'T2', 'AwaitingReconnect', 'Normal', '5', '5', 'service:rollcall')`,
+		runbook.DefaultOrgID)
+	found, err := invariants.Database(t.Context(), n.store.DB())
+	require.NoError(t, err)
+	require.NotEmpty(t, found)
+	require.Equal(t, invariants.OneCurrentRestore, found[0].Invariant)
+	require.Contains(t, found[0].Message, "after restore newer had put the device on its roll")
+	require.NotZero(t, found[0].Entry)
+}
+
+// A database that was put back leaves the workflow ahead of it; a workflow that ended leaves its device alone.
+func TestWorkflowsThatDisagreeWithTheDatabaseAreFound(t *testing.T) {
+	t.Parallel()
+	n := newNight(t)
+	n.exec(`update rollcall.roll set state = 'AwaitingReconnect' where name = 'paused'`)
+	n.checker.Settle = -1
+	// The search index follows the workflow after a moment.
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		found, err := n.checker.Workflows(t.Context())
+		require.NoError(c, err)
+		require.Len(c, found, 1, "%+v", found)
+		require.Equal(c, invariants.WorkflowFollowsRoll, found[0].Invariant)
+		require.Equal(c, "the roll says AwaitingReconnect, and the workflow says ConflictPaused", found[0].Message)
+	}, waitLimit, 100*time.Millisecond)
+
+	n.exec(`update rollcall.roll set state = 'ConflictPaused' where name = 'paused'`)
+	n.exec(`update rollcall.roll set state = 'AwaitingReconnect' where name = 'back'`)
+	n.exec(`update rollcall.roll set state = 'Normal' where name = 'away'`)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		found, err := n.checker.Workflows(t.Context())
+		require.NoError(c, err)
+		byDevice := map[string]invariants.Violation{}
+		for _, v := range found {
+			require.Equal(c, invariants.WorkflowRuns, v.Invariant)
+			byDevice[v.Name] = v
+		}
+		require.Len(c, byDevice, 2)
+		require.True(c, byDevice["back"].Missing, "nothing waits for it")
+		require.False(c, byDevice["away"].Missing)
+		require.Equal(c, "a workflow waits for the device, and no running restore does", byDevice["away"].Message)
+	}, waitLimit, 100*time.Millisecond)
+}
+
+func TestAnOpenRestoreWithoutAWorkflowIsFound(t *testing.T) {
+	t.Parallel()
+	n := newNight(t)
+	require.NoError(t, n.temporal.TerminateWorkflow(t.Context(), runbook.RestoreWorkflowID("night"), "", "test"))
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		found, err := n.checker.Workflows(t.Context())
+		require.NoError(c, err)
+		require.NotEmpty(c, found)
+		require.Equal(c, "restore/night", found[0].WorkflowID)
+		require.Contains(c, found[0].Message, "starter restore --id night")
+		require.True(c, found[0].Missing)
+	}, waitLimit, 100*time.Millisecond)
+}

@@ -1,0 +1,343 @@
+package inventory
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"rollcall/runbook"
+)
+
+// decisionColumns are what a roll r holds of a human's resume that Flight Control carries out. Whose a resume was that
+// shows in Flight Control's events, the request id there tells: ours begins with resumeIDs.
+const decisionColumns = `coalesce(r.decided_version, '') as decided_version, coalesce(r.rendered_before,
+	'') as rendered_before, extract(epoch from now() - r.sent_at) as asked,
+    coalesce(r.sent_id, '') as sent_id, coalesce((
+        select bool_and(not starts_with(coalesce(e.annotations ->> 'event-controller/requestID', ''),
+        '` + resumeIDs + `'))
+        from events e
+        where r.sent_at is not null and e.org_id = r.org_id and e.involved_object_kind = 'Device'
+        and e.involved_object_name = r.name
+          and e.reason = '` + runbook.ReasonDeviceConflictResolved + `'
+          	and e.created_at > r.resumed_at - interval '1 minute'
+          and coalesce(e.source_component, '') <> 'rollcall'), false) as theirs`
+
+// resumeIDs begins the request ids of our resumes.
+const resumeIDs = "rollcall-resume-"
+
+// ResumeID is the request id by which a call of Flight Control's resume is found again.
+func ResumeID(unique string) string { return resumeIDs + unique }
+
+// mayDecide refuses a resume that Flight Control could not carry out as the human sees it.
+func (p position) mayDecide() *runbook.Refusal {
+	switch {
+	case p.Mode != runbook.ModeFlightctl || p.RollState != runbook.StateConflictPaused || p.ResumedBy != "":
+		return nil
+	case p.DeviceState == runbook.StateNormal:
+		return runbook.Refuse(runbook.CodeAlreadyResumed,
+			"Flight Control has resumed the device already, for someone else; nothing was changed")
+	case !p.renderable():
+		return runbook.Refuse(runbook.CodeInvalidVersion,
+			"Flight Control cannot read %q, the version that it rendered device %s as last, and never renders it again: "+
+				"decommission the device (`starter withdraw device/%s --decommission Unenroll`), and let it enroll again",
+			p.Annotated, p.Name, p.Name)
+	case p.DeviceState == runbook.StateConflictPaused && p.Reported == "":
+		return runbook.Refuse(runbook.CodeVersionUnknown,
+			"Flight Control has not stored which version the device runs, and would render below it; resume it once the "+
+				"device has sent its next status")
+	}
+	return nil
+}
+
+// mayRunPlan refuses a resume that comes from a plan which has ended meanwhile, or is another restore's. It locks a
+// running plan until the resume is written, so that whoever ends the plan sees every resume.
+func (p position) mayRunPlan(ctx context.Context, tx *sqlx.Tx, decisionID string) (*runbook.Refusal, error) {
+	plan, ok := strings.CutPrefix(decisionID, PlanDecision(""))
+	if !ok {
+		return nil, nil
+	}
+	var runs []bool
+	err := tx.SelectContext(ctx, &runs, `
+select true from rollcall.plans where id = $1 and restore_id = $2 and state in ($3, $4) for share`,
+		plan, p.RestoreID, runbook.PlanRunning, runbook.PlanHeld)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("look whether plan %s runs: %w", plan, err)
+	case len(runs) == 0:
+		return runbook.Refuse(runbook.CodeNotInPlan, "plan %s has ended, or is not restore %s's; nothing was changed",
+			plan, p.RestoreID), nil
+	}
+	return nil, nil
+}
+
+// renderable reports whether Flight Control can read the version from which it counts on.
+func (p position) renderable() bool {
+	_, readable := runbook.FlightctlVersion(p.Annotated)
+	return readable
+}
+
+// decide records a human's resume, before Flight Control is asked for it. Only one is recorded at a time.
+func (p position) decide(ctx context.Context, tx *sqlx.Tx, in ResumeInput, next runbook.Version) (Transitioned, error) {
+	r := record{
+		target: p.target, Transition: runbook.Decided, From: p.RollState, To: p.RollState, Restored: p.Restored,
+		Reported: p.Reported,
+		Next:     next.String(), Signal: runbook.SignalResume, Actor: in.By, Reason: in.Reason, RequestID: in.RequestID,
+		At: p.Since, Who: in.Who,
+	}
+	_, err := tx.NamedExecContext(ctx, `
+update rollcall.roll set resumed_by = :actor, resumed_reason = :reason, resumed_at = now(),
+decided_version = :reported_version,
+    rendered_before = (select d.annotations ->> '`+runbook.AnnotationRenderedVersion+`' from devices d
+    	where d.org_id = :org_id and d.name = :name),
+    next_version = :next_version, sent_at = null, sent_id = null
+where restore_id = :restore_id and org_id = :org_id and name = :name`, r)
+	if err != nil {
+		return Transitioned{}, fmt.Errorf("record the decision: %w", err)
+	}
+	return r.result(true), r.write(ctx, tx)
+}
+
+// decision is what is known of a device whose resume was decided.
+func (p position) decision() runbook.Decision {
+	d := runbook.Decision{
+		State: p.DeviceState, About: p.DecidedVersion, Before: p.RenderedBefore, Rendered: p.Annotated,
+		Theirs: p.Theirs,
+	}
+	d.Reported, _ = p.flightctlReported()
+	if d.Reported == "" {
+		d.Reported = p.Reported
+	}
+	d.Asked = p.asked()
+	return d
+}
+
+// asked is how long ago Flight Control was asked to resume the device; nil if never.
+func (p position) asked() *time.Duration {
+	if p.Asked == nil {
+		return nil
+	}
+	asked := time.Duration(*p.Asked * float64(time.Second))
+	return &asked
+}
+
+// followDecision has the roll follow what Flight Control has made of a human's resume.
+func (p position) followDecision(ctx context.Context, tx *sqlx.Tx, r record) (Transitioned, error) {
+	d := p.decision()
+	r.target, r.From, r.To, r.Restored, r.Reported = p.target, p.RollState, runbook.StateNormal, p.Restored, d.Reported
+	switch d.Next() {
+	case runbook.StepDone:
+		r.Transition, r.Actor, r.Reason, r.Next = runbook.T4, p.ResumedBy, p.ResumedReason, p.Annotated
+		decided, err := readRecord(ctx, tx, selectRecord+`and transition = $4 order by id desc limit 1`, p.target,
+			runbook.Decided)
+		if err != nil {
+			return Transitioned{}, err
+		}
+		if decided != nil {
+			r.Who = decided.Who
+		}
+	case runbook.StepTheirs:
+		r.Transition, r.Reason, r.Next = runbook.T4, "Flight Control has resumed it", p.renderedNext()
+	case runbook.StepVoid:
+		r.Reason = withReason("the device reports version "+d.Reported+" now and the decision was about "+d.About,
+			"look at it and resume it again")
+		return p.drop(ctx, tx, r)
+	case runbook.StepBelow:
+		r.Reason = fmt.Sprintf("Flight Control rendered version %s, and the device runs %s and ignores it: it is paused "+
+			"again, resume it again", p.Annotated, d.About)
+		if err := p.pauseAgain(ctx, tx); err != nil {
+			return Transitioned{}, err
+		}
+		warning := notice{
+			OrgID: p.OrgID, Kind: KindDevice, Name: p.Name, Reason: runbook.ReasonDeviceConflictPaused,
+			Type: eventWarning, Actor: ActorService, Message: r.Reason,
+		}
+		if err := warning.write(ctx, tx); err != nil {
+			return Transitioned{}, err
+		}
+		return p.drop(ctx, tx, r)
+	default:
+		return p.stands(), nil
+	}
+	if err := r.adopted(ctx, tx); err != nil {
+		return Transitioned{}, err
+	}
+	return p.recorded(ctx, tx, r)
+}
+
+// drop takes a decision back that does not count any more. The device stays paused, for a human to look at it again.
+func (p position) drop(ctx context.Context, tx *sqlx.Tx, r record) (Transitioned, error) {
+	r.Transition, r.To, r.Actor = runbook.Dropped, p.RollState, ActorService
+	_, err := tx.NamedExecContext(ctx, `
+update rollcall.roll set resumed_by = null, resumed_reason = null, resumed_at = null, decided_version = null,
+sent_at = null,
+    sent_id = null, next_version = null, reported_version = :reported_version
+where restore_id = :restore_id and org_id = :org_id and name = :name`, r)
+	if err != nil {
+		return Transitioned{}, fmt.Errorf("drop the decision: %w", err)
+	}
+	return p.recorded(ctx, tx, r)
+}
+
+func (p position) recorded(ctx context.Context, tx *sqlx.Tx, r record) (Transitioned, error) {
+	if err := tx.GetContext(ctx, &r.At, `select now()`); err != nil {
+		return Transitioned{}, fmt.Errorf("read the time: %w", err)
+	}
+	result := r.result(true)
+	result.Reason = r.Reason
+	return result, r.write(ctx, tx)
+}
+
+// pauseAgain puts the annotation back that Flight Control's resume looks for.
+func (p position) pauseAgain(ctx context.Context, tx *sqlx.Tx) error {
+	_, err := tx.ExecContext(ctx, `
+update devices set annotations = rollcall.object(annotations) || jsonb_build_object(cast($3 as text), cast($4 as text)),
+    resource_version = coalesce(resource_version, 0) + 1
+where org_id = $1 and name = $2`, p.OrgID, p.Name, runbook.AnnotationConflictPaused, runbook.AnnotationTrue)
+	if err != nil {
+		return fmt.Errorf("pause the device again: %w", err)
+	}
+	return nil
+}
+
+// release is what is known of a device that Flight Control has compared.
+func (p position) release() runbook.Release {
+	return runbook.Release{State: p.DeviceState, Rendered: p.Annotated != "", Asked: p.asked()}
+}
+
+// DecidedDevice is a device whose resume was decided and is not done.
+type DecidedDevice struct {
+	OrgID string
+	Name  string
+	Next  runbook.DecisionStep
+}
+
+// Decisions reads the devices of a running restore whose resume Flight Control has yet to carry out, in the order of
+// the decisions, and what comes next for each. Devices that are gone are left to the inventory watch.
+func (s *Store) Decisions(ctx context.Context, restoreID string) ([]DecidedDevice, error) {
+	var rows []position
+	err := s.db.SelectContext(ctx, &rows, `
+select r.restore_id, r.org_id, r.name, rollcall.device_state(d.annotations) as device_state,
+coalesce(d.annotations ->> $2, '') as annotated,
+    coalesce(d.status -> 'config' ->> 'renderedVersion', '') as running,
+    d.status -> 'config' ->> 'renderedVersion' is not null as configured,
+    r.state as roll_state, r.restored_version as restored, coalesce(r.reported_version, '') as reported, s.mode,
+    `+decisionColumns+`
+from rollcall.roll r join rollcall.restores s on s.id = r.restore_id and s.state = $3
+join devices d on d.org_id = r.org_id and d.name = r.name and d.deleted_at is null
+where r.restore_id = $1 and r.state = $4 and r.decided_version is not null and not r.superseded
+  and coalesce(d.status -> 'lifecycle' ->> 'status', '') <> all ($5)
+order by r.resumed_at, r.seq`, restoreID, runbook.AnnotationRenderedVersion, runbook.RestoreRunning,
+		runbook.StateConflictPaused, ineligible)
+	if err != nil {
+		return nil, fmt.Errorf("read the decisions of restore %s: %w", restoreID, err)
+	}
+	decided := make([]DecidedDevice, len(rows))
+	for i, p := range rows {
+		decided[i] = DecidedDevice{OrgID: p.OrgID, Name: p.Name, Next: p.decision().Next()}
+	}
+	return decided, nil
+}
+
+// Releases reads the devices of a running restore that Flight Control has compared and had not rendered then, in the
+// order of the roll, and what comes next for each.
+func (s *Store) Releases(ctx context.Context, restoreID string) ([]DecidedDevice, error) {
+	var rows []position
+	err := s.db.SelectContext(ctx, &rows, `
+select r.restore_id, r.org_id, r.name, rollcall.device_state(d.annotations) as device_state,
+coalesce(d.annotations ->> $2, '') as annotated,
+    `+decisionColumns+`
+from rollcall.roll r join rollcall.restores s on s.id = r.restore_id and s.state = $3 and s.mode = $6
+join devices d on d.org_id = r.org_id and d.name = r.name and d.deleted_at is null
+where r.restore_id = $1 and r.state = $4 and not r.superseded and rollcall.device_state(d.annotations) <> $4
+  and (r.sent_at is not null or coalesce(d.annotations ->> $2, '') = '')
+  and coalesce(d.status -> 'lifecycle' ->> 'status', '') <> all ($5)
+order by r.seq`, restoreID, runbook.AnnotationRenderedVersion, runbook.RestoreRunning, runbook.StateAwaitingReconnect,
+		ineligible,
+		runbook.ModeFlightctl)
+	if err != nil {
+		return nil, fmt.Errorf("read who Flight Control has compared and not rendered in restore %s: %w", restoreID, err)
+	}
+	released := make([]DecidedDevice, len(rows))
+	for i, p := range rows {
+		released[i] = DecidedDevice{OrgID: p.OrgID, Name: p.Name, Next: p.release().Next()}
+	}
+	return released, nil
+}
+
+// PauseReleased pauses a device that Flight Control has released and never rendered, so that it can be asked to resume
+// it, which renders it. It changes nothing where that is not so any more.
+func (s *Store) PauseReleased(ctx context.Context, in RepairInput, requestID string) error {
+	_, err := s.decideLocked(ctx, "repair", "", target(in), "", func(tx *sqlx.Tx, p position) (Transitioned, error) {
+		if p.fence() != nil || p.gone() || p.RollState != runbook.StateAwaitingReconnect ||
+			p.release().Next() != runbook.StepRepair {
+			return p.stands(), nil
+		}
+		return p.repaired(ctx, tx, requestID,
+			"Flight Control has released it and never rendered it: it is paused and resumed")
+	})
+	return err
+}
+
+// Asking notes that Flight Control is asked now, with this request id, to resume these devices, and returns those of
+// them for which the decision still counts: the restore runs, and the device is paused and reports what the human
+// decided about. Only versions in the stored form are compared; Decisions has read the others.
+func (s *Store) Asking(
+	ctx context.Context, restoreID, orgID string, names []string, requestID string,
+) (asked []string, err error) {
+	err = s.db.SelectContext(ctx, &asked, `
+update rollcall.roll r set sent_at = now(), sent_id = $4
+from devices d
+where r.restore_id = $1 and r.org_id = $2 and r.name = any ($3) and r.state = $5 and r.decided_version is not null
+and not r.superseded
+  and exists (select from rollcall.restores s where s.id = r.restore_id and s.state = $6)
+  and d.org_id = r.org_id and d.name = r.name and d.deleted_at is null and rollcall.device_state(d.annotations) = $5
+  and (coalesce(nullif(d.status -> 'config' ->> 'renderedVersion', ''), r.decided_version) = r.decided_version
+    or d.status -> 'config' ->> 'renderedVersion' !~ '^(0|[1-9][0-9]*)$')
+returning r.name`,
+		restoreID, orgID, pq.StringArray(names), requestID, runbook.StateConflictPaused, runbook.RestoreRunning)
+	if err != nil {
+		return nil, fmt.Errorf("note that Flight Control is asked to resume %d devices: %w", len(names), err)
+	}
+	return asked, nil
+}
+
+// RepairInput names a device that Flight Control has resumed and not rendered.
+type RepairInput struct {
+	RestoreID, OrgID, Name string
+}
+
+// Repair pauses a device again that Flight Control has resumed and not rendered, so that it can be asked again. It
+// changes nothing where that is not so any more.
+func (s *Store) Repair(ctx context.Context, in RepairInput) error {
+	_, err := s.decideLocked(ctx, "repair", "", target(in), "", func(tx *sqlx.Tx, p position) (Transitioned, error) {
+		if p.fence() != nil || p.gone() || p.RollState != runbook.StateConflictPaused ||
+			p.DecidedVersion == "" || p.decision().Next() != runbook.StepRepair {
+			return p.stands(), nil
+		}
+		return p.repaired(ctx, tx, "",
+			"Flight Control has resumed it and not rendered it: it is paused and resumed again")
+	})
+	return err
+}
+
+// repaired pauses a device that Flight Control has not rendered, and notes with which request id it is asked now to
+// resume it; empty is that it is yet to be asked.
+func (p position) repaired(ctx context.Context, tx *sqlx.Tx, sentID, reason string) (Transitioned, error) {
+	if err := p.pauseAgain(ctx, tx); err != nil {
+		return Transitioned{}, err
+	}
+	_, err := tx.ExecContext(ctx, `
+update rollcall.roll set sent_id = nullif($4, ''), sent_at = case when $4 <> '' then now() end
+where restore_id = $1 and org_id = $2 and name = $3`, p.RestoreID, p.OrgID, p.Name, sentID)
+	if err != nil {
+		return Transitioned{}, fmt.Errorf("note whether Flight Control is asked to resume the device: %w", err)
+	}
+	return p.recorded(ctx, tx, record{
+		target: p.target, Transition: runbook.Repaired, From: p.RollState, To: p.RollState, Restored: p.Restored,
+		Reported: p.Reported, Actor: ActorService, Reason: reason,
+	})
+}

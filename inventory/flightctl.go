@@ -1,0 +1,258 @@
+package inventory
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+
+	"rollcall/runbook"
+)
+
+// FlightctlRestore returns the id of the restore beside Flight Control that runs for an organisation; empty where there
+// is none.
+func (s *Store) FlightctlRestore(ctx context.Context, orgID string) (id string, err error) {
+	err = s.db.GetContext(ctx, &id, `
+select id from rollcall.restores where state = $1 and mode = $2 and coalesce(org_id,
+cast($3 as uuid)) = cast($3 as uuid)
+order by started_at desc limit 1`, runbook.RestoreRunning, runbook.ModeFlightctl, orgID)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("look for a restore beside Flight Control: %w", err)
+	}
+	return id, nil
+}
+
+// Awaited is a device that awaits its reconnect.
+type Awaited struct {
+	OrgID string `db:"org_id"`
+	Name  string `db:"name"`
+	Seq   int64  `db:"seq"`
+}
+
+// AwaitedPage is how many devices Awaited returns at most.
+const AwaitedPage = 500
+
+// Awaited reads the next devices, from the number seq of the roll on, that await their reconnect by the roll and by
+// their annotation. A restore that no longer runs awaits none.
+func (s *Store) Awaited(ctx context.Context, restoreID string, seq int64) ([]Awaited, error) {
+	var page []Awaited
+	err := s.db.SelectContext(ctx, &page, `
+select r.org_id, r.name, r.seq
+from rollcall.roll r join rollcall.restores s on s.id = r.restore_id and s.state = $3
+join devices d on d.org_id = r.org_id and d.name = r.name and d.deleted_at is null
+where r.restore_id = $1 and r.seq >= $2 and r.state = $4 and not r.superseded
+and rollcall.device_state(d.annotations) = $4
+order by r.seq limit $5`, restoreID, seq, runbook.RestoreRunning, runbook.StateAwaitingReconnect, AwaitedPage)
+	if err != nil {
+		return nil, fmt.Errorf("read who restore %s awaits: %w", restoreID, err)
+	}
+	return page, nil
+}
+
+// Decommission marks a device as Decommissioning, as Flight Control does when a user decommissions it. The device stays
+// on its roll until its withdrawal is told to the roll call. A device that does not exist is no error.
+func (s *Store) Decommission(ctx context.Context, orgID, name string) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE devices SET updated_at = now(), resource_version = coalesce(resource_version,
+		0) + 1,
+  status = coalesce(status, '{}') || jsonb_build_object('lifecycle', coalesce(status->'lifecycle',
+  '{}') || '{"status": "Decommissioning"}')
+WHERE org_id = $1 AND name = $2`, orgID, name)
+	if err != nil {
+		return fmt.Errorf("decommission device %q: %w", name, err)
+	}
+	return nil
+}
+
+// Gone reports whether a device was deleted, or is being decommissioned.
+func (s *Store) Gone(ctx context.Context, orgID, name string) (gone bool, err error) {
+	err = s.db.GetContext(ctx, &gone, `
+select not exists (select from devices d where d.org_id = $1 and d.name = $2 and d.deleted_at is null
+    and coalesce(d.status -> 'lifecycle' ->> 'status', '') <> all ($3))`, orgID, name, ineligible)
+	if err != nil {
+		return false, fmt.Errorf("read whether device %s is gone: %w", name, err)
+	}
+	return gone, nil
+}
+
+// halfDone is how long an approval by Flight Control may have made the device and not stored the approval: it does both
+// within a second.
+const halfDone = "30 seconds"
+
+// AskApproval records that Flight Control is to approve a request, before it is asked, if the approval counts; ask is
+// true then. Called again after that, whatever became of the call, it reads the request and the device: one that was
+// approved is recorded as this decision, unless another user than in.User has approved it, and a device that awaits its
+// reconnect or is paused joins the roll of the restore that runs.
+func (s *Store) AskApproval(ctx context.Context, in ApproveInput) (result Decided, ask bool, err error) {
+	result, err = s.decide(ctx, "approve", in.record(), func(tx *sqlx.Tx, e enrollment) (Decided, error) {
+		asked, old, err := e.wasAsked(ctx, tx)
+		switch {
+		case err != nil:
+			return Decided{}, err
+		case asked && e.State == runbook.EnrollmentApproved && e.DeviceExists && in.isOurs(e.DecidedBy):
+			return e.approvedThere(ctx, tx)
+		case asked && e.State == runbook.EnrollmentApproved:
+			return e.refuse(ctx, tx, runbook.AsRefusal(runbook.MayApprove(e.stands(), in.Name)))
+		case asked && e.DeviceExists && !old:
+			return Decided{}, errors.New("the device is made and the approval not yet stored by Flight Control")
+		case asked && e.DeviceExists:
+			return e.refuse(ctx, tx, runbook.HalfApproved(in.Name))
+		case asked && e.State == runbook.EnrollmentPending:
+			ask = true
+			return Decided{State: e.State}, nil
+		}
+		if in.Forbidden != nil {
+			return e.refuse(ctx, tx, in.Forbidden)
+		}
+		err = runbook.MayApprove(e.signedBy(runbook.ModeFlightctl), in.Name)
+		if err == nil {
+			err = runbook.ExpectedKey(in.Name, in.ExpectKey, keyOf(e.CSR).Fingerprint)
+		}
+		if refusal := runbook.AsRefusal(err); refusal != nil {
+			return e.refuse(ctx, tx, refusal)
+		}
+		ask = true
+		r := e.asked
+		r.Transition, r.RequestID = runbook.Decided, askedID(r.RequestID)
+		return Decided{State: e.State}, r.write(ctx, tx)
+	})
+	return result, ask && err == nil && result.Refusal == nil, err
+}
+
+// isOurs reports whether an approval that Flight Control has stored is the one that it was asked for.
+func (in ApproveInput) isOurs(approvedBy string) bool {
+	return in.User == "" || approvedBy == "" || approvedBy == in.User
+}
+
+func askedID(requestID string) string { return requestID + "/asked" }
+
+// wasAsked reports whether Flight Control was asked to approve for this decision, and whether that is a while ago.
+func (e enrollment) wasAsked(ctx context.Context, tx *sqlx.Tx) (asked, old bool, err error) {
+	err = tx.QueryRowxContext(ctx, `
+select at < now() - cast($4 as interval) from rollcall.transitions
+where org_id = $1 and name = $2 and request_id = $3 and transition = $5 limit 1`,
+		e.asked.OrgID, e.asked.Name, askedID(e.asked.RequestID), halfDone, runbook.Decided).Scan(&old)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, false, nil
+	}
+	if err != nil {
+		return false, false, fmt.Errorf("read whether Flight Control was asked: %w", err)
+	}
+	return true, old, nil
+}
+
+// approvedThere records an approval that Flight Control has carried out for us.
+func (e enrollment) approvedThere(ctx context.Context, tx *sqlx.Tx) (Decided, error) {
+	r := e.asked
+	err := tx.QueryRowxContext(ctx,
+		`select rollcall.device_state(annotations), now() from devices where org_id = $1 and name = $2`, r.OrgID, r.Name).
+		Scan(&r.To, &r.At)
+	if err != nil {
+		return Decided{}, fmt.Errorf("read the device: %w", err)
+	}
+	r.Transition = runbook.Approved
+	if e.restore != nil && r.To.Open() {
+		// A device that is paused already is found so by the next look of the watch.
+		if r.From, err = e.joinRoll(ctx, tx); err != nil {
+			return Decided{}, err
+		}
+		r.Transition, r.To = runbook.T1, runbook.StateAwaitingReconnect
+	}
+	if err := r.write(ctx, tx); err != nil {
+		return Decided{}, err
+	}
+	_, err = e.acceptKey(ctx, tx)
+	return e.answered(r), err
+}
+
+// Appeared is a device beside Flight Control that awaits its reconnect and is on no roll: its request was approved
+// there.
+type Appeared struct {
+	OrgID string `db:"org_id"`
+	Name  string `db:"name"`
+}
+
+// appearedAtOnce is how many devices Appeared returns at most.
+const appearedAtOnce = 200
+
+// The roll holds all that waited when it was made, so that any other has appeared since. One that was on it and left
+// has come again if it was made after that. A request that is pending has a device when an approval is under way or has
+// broken off. An approval that we have asked for puts its device on the roll by itself.
+var selectAppeared = `
+select d.org_id, d.name
+from devices d
+join rollcall.restores s on s.id = $1 and s.state = $2 and s.mode = $3 and s.rolled_at is not null
+and coalesce(s.org_id, d.org_id) = d.org_id
+left join rollcall.roll r on r.restore_id = s.id and r.org_id = d.org_id and r.name = d.name
+where d.deleted_at is null and d.annotations @> '{"device-controller/awaitingReconnect": "true"}'
+  and (r.name is null or r.state in ('Normal', 'Withdrawn') and not r.superseded and d.created_at > r.since)
+  and coalesce(d.status -> 'lifecycle' ->> 'status', '') <> all ($4)
+  and not exists (select from enrollment_requests e where e.org_id = d.org_id and e.name = d.name
+  and e.deleted_at is null
+    and ` + requestState("e") + ` = 'Pending')
+  and not exists (select from rollcall.transitions x where x.org_id = d.org_id and x.name = d.name and x.signal = $5
+  and x.transition = $6
+    and x.at > now() - cast($7 as interval))
+order by d.org_id, d.name limit $8`
+
+// Appeared reads devices that have appeared beside Flight Control since a restore's roll was made. A restore that does
+// not run, or not in this mode, has none.
+func (s *Store) Appeared(ctx context.Context, restoreID string) ([]Appeared, error) {
+	var found []Appeared
+	err := s.db.SelectContext(ctx, &found, selectAppeared, restoreID, runbook.RestoreRunning, runbook.ModeFlightctl,
+		ineligible,
+		runbook.SignalApprove, runbook.Decided, halfDone, appearedAtOnce)
+	if err != nil {
+		return nil, fmt.Errorf("look for devices that are not on the roll of restore %s: %w", restoreID, err)
+	}
+	return found, nil
+}
+
+// JoinAppeared puts a device that has appeared on the roll (T1), and returns its place there. It is nil where the
+// device does not wait any more, is on the roll, or where the restore has ended.
+func (s *Store) JoinAppeared(ctx context.Context, restoreID string, a Appeared) (*RollEntry, error) {
+	err := s.inTx(ctx, func(tx *sqlx.Tx) error {
+		e, err := lockEnrollment(ctx, tx, record{target: target{"", a.OrgID, a.Name}, Actor: ActorFlightctl})
+		if err != nil || e.restore == nil || e.restore.ID != restoreID {
+			return err
+		}
+		var joins []bool
+		err = tx.SelectContext(ctx, &joins, `
+select true from devices d left join rollcall.roll r on r.restore_id = $3 and r.org_id = d.org_id and r.name = d.name
+where d.org_id = $1 and d.name = $2 and d.deleted_at is null and rollcall.device_state(d.annotations) = $4
+  and coalesce(r.state, 'Normal') in ('Normal', 'Withdrawn')
+for no key update of d`, a.OrgID, a.Name, restoreID, runbook.StateAwaitingReconnect)
+		if err != nil {
+			return fmt.Errorf("lock the device: %w", err)
+		}
+		if len(joins) == 0 {
+			return nil
+		}
+		return e.appeared(ctx, tx)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("put device %s on the roll of restore %s: %w", a.Name, restoreID, err)
+	}
+	return s.WaitingEntry(ctx, restoreID, a.OrgID, a.Name)
+}
+
+// appeared is T1 of a device whose request was approved in Flight Control.
+func (e enrollment) appeared(ctx context.Context, tx *sqlx.Tx) error {
+	r := e.asked
+	r.Transition, r.To, r.Reason = runbook.T1, runbook.StateAwaitingReconnect, "it was approved in Flight Control"
+	if e.DecidedBy != "" {
+		r.Reason += " by " + e.DecidedBy
+	}
+	var err error
+	if r.From, err = e.joinRoll(ctx, tx); err != nil {
+		return err
+	}
+	if err := r.write(ctx, tx); err != nil {
+		return err
+	}
+	if e.State == runbook.EnrollmentApproved {
+		_, err = e.acceptKey(ctx, tx)
+	}
+	return err
+}

@@ -1,0 +1,65 @@
+// Package inspect looks at the database from the outside: what it is, what we may do there, and who else is connected.
+package inspect
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// Database is what a database is to us.
+type Database struct {
+	Version  string `db:"version"`
+	Name     string `db:"name"`
+	User     string `db:"role"`
+	ReadOnly bool   `db:"read_only"`
+	// SeesAddresses reports whether the addresses of other clients are shown to us.
+	SeesAddresses bool `db:"sees_addresses"`
+	// Missing are the privileges that a roll call needs and our role lacks, such as "UPDATE on devices".
+	Missing pq.StringArray `db:"missing"`
+}
+
+// Look reads what the database is. Tables that are not there are not missed: the check of the schema names them.
+func Look(ctx context.Context, db *sqlx.DB) (Database, error) {
+	var d Database
+	err := db.GetContext(ctx, &d, `
+select current_setting('server_version') as version, current_database() as name, current_user::text as role,
+	pg_is_in_recovery() or current_setting('default_transaction_read_only')::bool as read_only,
+	pg_has_role(current_user, 'pg_read_all_stats', 'usage') as sees_addresses,
+	coalesce((select array_agg(n.privilege || ' on ' || n.name order by n.name, n.privilege)
+		from (values ('devices', 'SELECT'), ('devices', 'INSERT'), ('devices', 'UPDATE'), ('device_timestamps', 'SELECT'),
+			('device_timestamps', 'UPDATE'), ('enrollment_requests', 'SELECT'), ('enrollment_requests', 'UPDATE'),
+			('fleets', 'SELECT'), ('organizations', 'SELECT'), ('events', 'SELECT'), ('events', 'INSERT')) n(name, privilege)
+		where to_regclass('public.' || n.name) is not null and not has_table_privilege('public.' || n.name, n.privilege)),
+		'{}') as missing`)
+	if err != nil {
+		return Database{}, fmt.Errorf("look at the database: %w", err)
+	}
+	return d, nil
+}
+
+// Client is a kind of client that is connected to the database. Address is empty where it may not be seen, or is a
+// socket of the machine.
+type Client struct {
+	Role        string `db:"role"`
+	Application string `db:"application"`
+	Address     string `db:"address"`
+	Connections int    `db:"connections"`
+}
+
+// Clients lists those of this database, our own connections among them.
+func Clients(ctx context.Context, db *sqlx.DB) ([]Client, error) {
+	var all []Client
+	err := db.SelectContext(ctx, &all, `
+select coalesce(usename::text, '') as role, coalesce(application_name, '') as application,
+	coalesce(host(client_addr), '') as address, count(*) as connections
+from pg_stat_activity
+where datname = current_database() and usename is not null
+group by 1, 2, 3 order by 1, 2, 3`)
+	if err != nil {
+		return nil, fmt.Errorf("look who is connected to the database: %w", err)
+	}
+	return all, nil
+}

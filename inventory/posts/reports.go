@@ -1,0 +1,46 @@
+package posts
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// A device may report so many versions one after the other, and then one more each ReportEvery.
+const (
+	ReportsAtOnce = 5
+	ReportEvery   = 30 * time.Second
+)
+
+const mayReport = `
+with bucket as materialized (
+    select r.restore_id, r.org_id, r.name,
+        least($4, coalesce(r.report_credit, $4)
+            + greatest(0, coalesce(extract(epoch from clock_timestamp() - r.report_credit_at), 0)) / $5) as credit
+    from rollcall.roll r where r.restore_id = $1 and r.org_id = cast($2 as uuid) and r.name = $3
+    for no key update
+)
+update rollcall.roll r set
+    report_credit = b.credit - case when b.credit >= 1 then 1 else 0 end, report_credit_at = clock_timestamp(),
+    held_back = r.held_back + case when b.credit >= 1 or not $6 then 0 else 1 end
+from bucket b where r.restore_id = b.restore_id and r.org_id = b.org_id and r.name = b.name
+returning b.credit >= 1`
+
+// MayReport reports whether one more report of a device may be told to the roll call of a restore, and counts it. One
+// that may not is counted on the row of the roll where counted says that it is new. All gateways count together. A
+// device that is not on the roll may: the roll call refuses it.
+func MayReport(ctx context.Context, db *sqlx.DB, restoreID, orgID, name string, counted bool) (may bool, err error) {
+	err = db.GetContext(ctx, &may, mayReport,
+		restoreID, orgID, name, float64(ReportsAtOnce), ReportEvery.Seconds(), counted)
+	if errors.Is(err, sql.ErrNoRows) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("count a report of device %s: %w", name, err)
+	}
+	return may, nil
+}

@@ -1,0 +1,116 @@
+// Package roles says what each of Rollcall's programs may do in the database.
+package roles
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+)
+
+// The roles that Create makes. None can log in by itself: a person or a program gets a login that is a member of one.
+const (
+	// Worker carries out transitions: it writes devices, rolls and the audit.
+	Worker = "rollcall_worker"
+	// Gateway stores what agents say, and renders.
+	Gateway = "rollcall_gateway"
+	// Reader is for `starter` where it only shows: status, get, describe.
+	Reader = "rollcall_reader"
+	// Operator is for `starter` where it decides and imports. Decisions themselves go through Temporal.
+	Operator = "rollcall_operator"
+)
+
+// All are the roles in the order in which they are told.
+var All = []string{Worker, Gateway, Reader, Operator}
+
+// tables are those that each role may read.
+const tables = "organizations, devices, device_timestamps, device_labels, enrollment_requests, fleets, events, " +
+	"rollcall.restores, rollcall.roll, rollcall.transitions, rollcall.request_keys, " +
+	"rollcall.renewals, rollcall.request_posts, rollcall.revocations, rollcall.decisions, rollcall.decision_targets, " +
+	"rollcall.plans, rollcall.plan_devices, rollcall.goose_db_version"
+
+// grant is what a role may do with a table beside reading.
+type grant struct{ role, rights, table string }
+
+// grants are as few as each program works with; the audit, rollcall.transitions, is appended to and never changed. The
+// triggers on devices write device_timestamps and device_labels with the rights of whoever writes the device.
+var grants = []grant{
+	{Worker, "insert, update", "devices"},
+	{Worker, "insert, update", "device_timestamps"},
+	{Worker, "insert, delete", "device_labels"},
+	{Worker, "update", "enrollment_requests"},
+	{Worker, "insert", "events"},
+	{Worker, "insert, update", "rollcall.restores"},
+	{Worker, "insert, update", "rollcall.roll"},
+	{Worker, "insert", "rollcall.transitions"},
+	{Worker, "insert", "rollcall.decisions"},
+	{Worker, "insert", "rollcall.decision_targets"},
+	{Worker, "insert, update, delete", "rollcall.request_keys"},
+	{Worker, "update", "rollcall.plans"},
+	{Worker, "update", "rollcall.plan_devices"},
+	{Worker, "usage", "sequence rollcall.transitions_id_seq"},
+
+	{Gateway, "update", "devices"},
+	{Gateway, "insert, update", "device_timestamps"},
+	{Gateway, "insert, delete", "device_labels"},
+	{Gateway, "insert, update", "enrollment_requests"},
+	{Gateway, "insert", "events"},
+	{Gateway, "update", "rollcall.roll"},
+	{Gateway, "insert, update, delete", "rollcall.request_keys"},
+	{Gateway, "insert, update, delete", "rollcall.renewals"},
+	{Gateway, "insert, update, delete", "rollcall.request_posts"},
+
+	{Operator, "insert", "rollcall.revocations"},
+	{Operator, "usage", "sequence rollcall.revocations_id_seq"},
+	{Operator, "insert, update", "rollcall.plans"},
+	{Operator, "insert, update", "rollcall.plan_devices"},
+	{Operator, "insert", "organizations"},
+	{Operator, "insert", "devices"},
+	{Operator, "insert, update", "device_timestamps"},
+	{Operator, "insert, delete", "device_labels"},
+	{Operator, "insert", "enrollment_requests"},
+	{Operator, "insert", "fleets"},
+}
+
+// Create creates the roles that the server does not have yet, and gives each exactly its rights in this database, in
+// one transaction. Whoever calls it must own the schema rollcall, and may grant on Flight Control's tables.
+func Create(ctx context.Context, db *sql.DB) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // nothing is left to undo after the commit
+	for _, statement := range statements() {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", strings.SplitN(strings.TrimSpace(statement), "\n", 2)[0], err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// create makes a role; another database of the same server may do so in the same moment.
+const create = `do $$ begin create role %s nologin;
+	exception when duplicate_object or unique_violation then null; end $$`
+
+func statements() []string {
+	var all []string
+	for _, role := range All {
+		all = append(all, fmt.Sprintf(create, role))
+	}
+	everybody := strings.Join(All, ", ")
+	all = append(
+		all,
+		"revoke all on all tables in schema rollcall from "+everybody,
+		"revoke all on all sequences in schema rollcall from "+everybody,
+		"revoke all on "+tables+" from "+everybody,
+		"grant usage on schema rollcall to "+everybody,
+		"grant select on "+tables+" to "+everybody,
+	)
+	for _, g := range grants {
+		all = append(all, fmt.Sprintf("grant %s on %s to %s", g.rights, g.table, g.role))
+	}
+	return all
+}

@@ -1,0 +1,103 @@
+package inventory_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"rollcall/internal/devenv/devtest"
+	"rollcall/inventory"
+	"rollcall/inventory/roles"
+	"rollcall/runbook"
+)
+
+// The audit can be appended to and read; no role can change it, or take away what refuses the change.
+func TestNoRoleCanChangeTheAudit(t *testing.T) {
+	t.Parallel()
+	database := devtest.Database(t)
+	owner := openStore(t, database)
+	versioned("web-7", "5").create(t, owner)
+	openRestore(t, owner, "r1")
+	putAll(t, owner, "r1")
+	require.Equal(t, 1, count(t, owner, `select count(*) from rollcall.transitions`))
+	for _, role := range roles.All {
+		store := openStore(t, devtest.As(t, database, role))
+		require.NoError(t, store.CheckSchema(t.Context()), role)
+		require.Equal(t, 1, count(t, store, `select count(*) from rollcall.transitions`), role)
+		for _, attack := range []string{
+			`update rollcall.transitions set actor = 'mallory'`,
+			`delete from rollcall.transitions`,
+			`truncate rollcall.transitions`,
+			`alter table rollcall.transitions disable trigger all`,
+			`drop trigger transitions_append_only on rollcall.transitions`,
+			`drop table rollcall.transitions`,
+			`create or replace function rollcall.refuse_change() returns trigger language plpgsql as 'begin return null; end'`,
+			`create table rollcall.other (x int)`,
+			`set session_replication_role = replica`,
+			`update rollcall.goose_db_version set version_id = 0`,
+			`update rollcall.decisions set actor = 'mallory'`,
+			`delete from rollcall.decision_targets`,
+			`delete from rollcall.revocations`,
+			`delete from rollcall.restores`,
+			`delete from rollcall.roll`,
+			`delete from devices`,
+			`delete from events`,
+		} {
+			_, err := store.DB().Exec(attack)
+			require.Error(t, err, "%s: %s", role, attack)
+			require.Regexp(t, "permission denied|must be owner", err.Error(), "%s: %s", role, attack)
+		}
+		_, err := store.DB().Exec(`insert into rollcall.transitions (restore_id, org_id, name, transition)
+		values ('r1', $1, 'web-7', 'T4')`, runbook.DefaultOrgID)
+		if role == roles.Worker {
+			require.NoError(t, err)
+			owner.DB().MustExec(`alter table rollcall.transitions disable trigger all;
+		delete from rollcall.transitions where transition = 'T4'`)
+			owner.DB().MustExec(`alter table rollcall.transitions enable trigger all`)
+			continue
+		}
+		require.ErrorContains(t, err, "permission denied", role)
+	}
+}
+
+// Who only shows or decides cannot write what a transition writes; readiness tells who can.
+func TestRolesThatOnlyRead(t *testing.T) {
+	t.Parallel()
+	database := devtest.Database(t)
+	for role, writes := range map[string]bool{
+		roles.Worker: true, roles.Gateway: true, roles.Reader: false, roles.Operator: false,
+	} {
+		err := openStore(t, devtest.As(t, database, role)).CheckWritable(t.Context())
+		if writes {
+			require.NoError(t, err, role)
+			continue
+		}
+		require.ErrorContains(t, err, "permission denied", role)
+	}
+}
+
+// A table that a later migration makes is to be decided on here, too.
+func TestEachTableHasItsGrants(t *testing.T) {
+	t.Parallel()
+	owner := openStore(t, devtest.Database(t))
+	for _, role := range roles.All {
+		require.Nil(t, readString(t, owner, `select string_agg(c.oid::regclass::text, ', ') from pg_class c
+			where c.relnamespace = 'rollcall'::regnamespace and c.relkind in ('r', 'p')
+			and not has_table_privilege($1, c.oid, 'select')`, role),
+			"tables that %s cannot read: say in the package roles who may do what with them", role)
+	}
+}
+
+func TestRolesAreCreatedAgain(t *testing.T) {
+	t.Parallel()
+	url := devtest.EmptyDatabase(t)
+	require.ErrorContains(t, inventory.CreateRoles(t.Context(), url), "rollcall", "there is no schema yet")
+	_, err := inventory.Migrate(t.Context(), url)
+	require.NoError(t, err)
+	require.NoError(t, inventory.CreateRoles(t.Context(), url))
+	owner := openStore(t, url)
+	owner.DB().MustExec(`grant delete on rollcall.transitions to rollcall_worker`)
+	require.NoError(t, inventory.CreateRoles(t.Context(), url))
+	require.Equal(t, 0, count(t, owner, `select count(*) from pg_class where oid = 'rollcall.transitions'::regclass
+		and has_table_privilege('rollcall_worker', oid, 'delete')`), "rights that are not a role's are taken back")
+}

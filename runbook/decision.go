@@ -1,0 +1,119 @@
+package runbook
+
+import "time"
+
+const (
+	// askAgainAfter is how long a resume that Flight Control was asked for is left alone before it is asked again.
+	askAgainAfter = 20 * time.Second
+	// renderedWithin is how long Flight Control has to render a device that it has resumed: it does so within a second,
+	// and never where it died between the resume and its events.
+	renderedWithin = time.Minute
+)
+
+// Decision is a human's resume of a device beside Flight Control, and how far Flight Control has come with it.
+type Decision struct {
+	// State is the device's, by its annotations.
+	State State
+	// About is the reported version that the human decided about, and Reported what the device reports now, both in the
+	// stored form.
+	About    string
+	Reported string
+	// Before is the version that the device was rendered as last when the human decided, and Rendered that of now.
+	Before   string
+	Rendered string
+	// Asked is how long ago Flight Control was asked to resume the device; nil if never.
+	Asked *time.Duration
+	// Theirs reports whether Flight Control's events tell of a resume that is not ours.
+	Theirs bool
+}
+
+// DecisionStep is what comes next for a Decision.
+type DecisionStep string
+
+// The steps.
+const (
+	// StepWait waits for Flight Control or the device.
+	StepWait DecisionStep = "wait"
+	// StepAsk asks Flight Control to resume the device.
+	StepAsk DecisionStep = "ask"
+	// StepVoid drops the decision: the conflict that the human saw is over, and they have to look again.
+	StepVoid DecisionStep = "void"
+	// StepRepair pauses the device again, so that it can be resumed again: Flight Control has resumed it and not rendered
+	// it.
+	StepRepair DecisionStep = "repair"
+	// StepBelow drops the decision and pauses the device again: it was rendered as a version that its agent ignores.
+	StepBelow DecisionStep = "below"
+	// StepDone ends the conflict (T4): the device has reported the version that was rendered for it.
+	StepDone DecisionStep = "done"
+	// StepTheirs ends the conflict (T4) by a resume that was not ours.
+	StepTheirs DecisionStep = "theirs"
+)
+
+// Next says what comes next.
+func (d Decision) Next() DecisionStep {
+	switch d.State {
+	case StateAwaitingReconnect:
+		return StepVoid
+	case StateConflictPaused:
+		switch {
+		case d.Reported != d.About:
+			return StepVoid
+		case d.Asked == nil || *d.Asked >= askAgainAfter:
+			return StepAsk
+		}
+		return StepWait
+	}
+	if d.Asked == nil || d.Theirs {
+		return StepTheirs
+	}
+	return d.rendered()
+}
+
+// Release is a device on the roll that Flight Control has compared at its poll.
+type Release struct {
+	// State is the device's, by its annotations.
+	State State
+	// Rendered reports whether Flight Control has ever rendered the device. One whose request was approved after the
+	// restore has not been: what was due while it waited is not made up for.
+	Rendered bool
+	// Asked is how long ago the device was paused for Flight Control to resume it, and so to render it; nil if never.
+	Asked *time.Duration
+}
+
+// Next says what comes next: StepDone is that the roll follows the device, StepRepair that the device is paused so that
+// it can be resumed, and StepAsk that Flight Control is asked to resume it. A device that was resumed and is not
+// rendered within a minute is followed all the same: its spec cannot be rendered, which is a human's to see.
+func (r Release) Next() DecisionStep {
+	switch {
+	case r.State == StateAwaitingReconnect:
+		return StepWait
+	case r.Rendered, r.Asked == nil && r.State == StateConflictPaused:
+		return StepDone
+	case r.Asked == nil:
+		return StepRepair
+	case r.State == StateConflictPaused:
+		return StepAsk
+	case *r.Asked < renderedWithin:
+		return StepWait
+	}
+	return StepDone
+}
+
+// rendered is what comes next for a device that was resumed for us. A version that cannot be read counts as 0.
+func (d Decision) rendered() DecisionStep {
+	about, _ := ParseVersion(d.About)
+	before, _ := ParseVersion(d.Before)
+	rendered, _ := ParseVersion(d.Rendered)
+	reported, _ := ParseVersion(d.Reported)
+	switch {
+	case rendered > about && reported >= rendered:
+		return StepDone
+	case rendered > about:
+		return StepWait
+	case rendered > before:
+		return StepBelow
+	case *d.Asked >= renderedWithin:
+		return StepRepair
+	}
+	return StepWait
+}

@@ -1,0 +1,63 @@
+package ask
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestAJournalGoesOnWhereItsCommandWasInterrupted(t *testing.T) {
+	t.Parallel()
+	folder, now := filepath.Join(t.TempDir(), "state"), time.Date(2026, 8, 1, 10, 0, 0, 0, time.UTC)
+	open := func(secret string, at time.Time, command ...string) *Journal {
+		j, err := OpenJournal(folder, secret, command, at)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = j.Close(false) })
+		return j
+	}
+	first := open("db", now, "resume", "--all")
+	require.False(t, first.GoesOn())
+	first.Asking("a", "7")
+	first.Asking("b", "8")
+	first.Answered("a")
+	// A kill in the middle of a write leaves half a line.
+	_, err := first.file.WriteString(`{"answered":"b`)
+	require.NoError(t, err)
+
+	again := open("db", now.Add(time.Hour), "resume", "--all")
+	require.True(t, again.GoesOn())
+	require.Equal(t, first.RequestID, again.RequestID)
+	require.Equal(t, now, again.Begun)
+	require.Equal(t, map[string]string{"b": "8"}, again.Unanswered())
+	type target struct{ name, version string }
+	name := func(t target) string { return t.name }
+	asked := func(_ target, name, version string) target { return target{name, version} }
+	require.Equal(t, []target{{"c", "1"}, {"b", "8"}}, GoOn(again, []target{{"a", "9"}, {"c", "1"}}, name, asked),
+		"who has answered is left out, and who has not is asked what it was asked")
+
+	for name, other := range map[string]*Journal{
+		"another command":  open("db", now, "resume", "--all", "--as", "bob"),
+		"another database": open("db2", now, "resume", "--all"),
+	} {
+		require.False(t, other.GoesOn(), name)
+		require.NotEqual(t, first.RequestID, other.RequestID, name)
+	}
+	late := open("db", now.Add(25*time.Hour), "resume", "--all")
+	require.False(t, late.GoesOn(), "the same command a day later is another decision")
+	require.Empty(t, late.Unanswered())
+	require.NoError(t, late.Close(true))
+	require.False(t, open("db", now, "resume", "--all").GoesOn(), "it was carried out to its end")
+
+	info, err := os.Stat(late.file.Name())
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+
+	var none *Journal
+	none.Asking("a", "1")
+	none.Answered("a")
+	require.Empty(t, none.Unanswered())
+	require.NoError(t, none.Close(true))
+}

@@ -1,0 +1,9 @@
+package demo
+
+import (
+	"testing"
+
+	"rollcall/internal/devenv/devtest"
+)
+
+func TestMain(m *testing.M) { devtest.Main(m) }

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.temporal.io/sdk/client"
+
+	"rollcall/activities"
+	"rollcall/internal/invariants"
+	"rollcall/inventory"
+	"rollcall/runbook"
+	"rollcall/starter/ask"
+	"rollcall/starter/printer"
+)
+
+type fsckOptions struct {
+	*globals
+	operator
+	output       *printer.Format
+	repair       bool
+	settle       time.Duration
+	databaseOnly bool
+}
+
+func newFsckCommand(g *globals) *cobra.Command {
+	o := &fsckOptions{globals: g}
+	cmd := &cobra.Command{
+		Use:   "fsck",
+		Short: "Check that audit, roll, devices and workflows agree",
+		Long: `Checks the promises of a roll call: the audit holds only transitions of the table, each conflict was ended by
+one person's decision, the counts add up, nothing is rendered for a device that waits, and every wait has a workflow.
+What disagrees for a moment only, because it is being written, is not reported. It changes nothing. With --repair it
+takes up restores that no workflow runs, which starts the workflows that are missing below them, starts the workflows of
+devices that are missing below a restore that runs, and changes nothing else.
+
+Exit code 0: nothing is wrong. 5: something is.`,
+		Example: `  starter fsck
+  starter fsck --repair
+  starter fsck --database-only -o json`,
+		Args: cobra.NoArgs,
+	}
+	o.bindAs(cmd)
+	cmd.Flags().BoolVar(&o.repair, "repair", false, "start workflows that are missing")
+	cmd.Flags().BoolVar(&o.databaseOnly, "database-only", false, "leave out what only Temporal can tell")
+	cmd.Flags().DurationVar(&o.settle, "settle", invariants.DefaultSettle,
+		"how long a disagreement must last before it is reported")
+	o.output = printer.BindFormat(cmd, printer.FormatJSON, printer.FormatYAML)
+	cmd.RunE = run(func(ctx context.Context, _ []string) error {
+		switch {
+		case o.repair && o.databaseOnly:
+			return usagef("--repair starts workflows, so that it cannot be used with --database-only")
+		case o.settle < 0:
+			return usagef("--settle %s: use 0 or more", o.settle)
+		}
+		if err := o.operator.complete(o.io, cmd); err != nil {
+			return err
+		}
+		return o.run(ctx)
+	})
+	return cmd
+}
+
+// fsckReport is what `fsck -o json` prints.
+type fsckReport struct {
+	Violations []invariants.Violation `json:"violations"`
+	// Repaired are the restores that were taken up again.
+	Repaired []string `json:"repaired,omitempty"`
+	// Started are the devices whose workflows were started.
+	Started []startedDevice `json:"started,omitempty"`
+}
+
+// startedDevice is a device whose workflow was missing below a restore that runs.
+type startedDevice struct {
+	RestoreID string `json:"restoreId"`
+	OrgID     string `json:"orgId"`
+	Name      string `json:"name"`
+}
+
+func (o *fsckOptions) run(ctx context.Context) error {
+	store, err := o.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	checker := invariants.Checker{DB: store.DB(), Settle: o.settle}
+	if o.settle == 0 {
+		checker.Settle = -1
+	}
+	report := fsckReport{Violations: []invariants.Violation{}}
+	if !o.databaseOnly {
+		c, err := o.dial(ctx)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		checker.Temporal = c
+		if o.repair {
+			found, err := checker.Check(ctx)
+			if err != nil {
+				return err
+			}
+			if report.Repaired, err = repairRestores(found, func(id, orgID string) error {
+				again := ask.Restore{ID: id, By: o.as, OrgRef: orgID, Queue: o.queue(), WatchInterval: runbook.DefaultWatchInterval}
+				_, err := again.StartOrTakeUp(ctx, store, c, orgID)
+				return err
+			}); err != nil {
+				return err
+			}
+			if report.Started, err = o.startDevices(ctx, store, c, found, report.Repaired); err != nil {
+				return err
+			}
+		}
+	}
+	found, err := checker.Check(ctx)
+	if err != nil {
+		return err
+	}
+	report.Violations = append(report.Violations, found...)
+	if err := o.output.Print(o.io.Stdout, report, report.text); err != nil {
+		return err
+	}
+	if len(found) > 0 {
+		return &exitError{code: printer.ExitViolations}
+	}
+	return nil
+}
+
+// repairRestores takes up each restore that no workflow runs, once.
+func repairRestores(found []invariants.Violation, takeUp func(id, orgID string) error) (repaired []string, err error) {
+	for _, v := range found {
+		if !v.Missing || v.WorkflowID != runbook.RestoreWorkflowID(v.RestoreID) {
+			continue
+		}
+		if err := takeUp(v.RestoreID, v.OrgID); err != nil {
+			return repaired, err
+		}
+		repaired = append(repaired, v.RestoreID)
+	}
+	return repaired, nil
+}
+
+// startDevices starts the workflows of devices that a running restore waits for. Those of a restore that was taken up
+// just now are started by it.
+func (o *fsckOptions) startDevices(
+	ctx context.Context, store *inventory.Store, c client.Client, found []invariants.Violation, takenUp []string,
+) (started []startedDevice, err error) {
+	for _, v := range found {
+		if !v.Missing || v.Name == "" || slices.Contains(takenUp, v.RestoreID) {
+			continue
+		}
+		entry, err := store.WaitingEntry(ctx, v.RestoreID, v.OrgID, v.Name)
+		if err != nil {
+			return started, err
+		}
+		if entry == nil {
+			continue // it has left the roll call meanwhile
+		}
+		if err := activities.StartDevice(ctx, c, o.queue(), v.RestoreID,
+			"started again by starter fsck", *entry); err != nil {
+			return started, err
+		}
+		started = append(started, startedDevice{v.RestoreID, v.OrgID, v.Name})
+	}
+	return started, nil
+}
+
+func (r fsckReport) text(w io.Writer) error {
+	for _, id := range r.Repaired {
+		fmt.Fprintf(w, "restore %s was taken up again\n", id)
+	}
+	for _, d := range r.Started {
+		fmt.Fprintf(w, "the workflow of device %s (organisation %s) in restore %s was started\n",
+			printer.OneLine(d.Name), runbook.OrgName(d.OrgID), d.RestoreID)
+	}
+	for _, v := range r.Violations {
+		where := "restore " + v.RestoreID
+		if v.Name != "" {
+			where = fmt.Sprintf("device %s (organisation %s) in restore %s", printer.OneLine(v.Name), runbook.OrgName(v.OrgID),
+				v.RestoreID)
+		}
+		fmt.Fprintf(w, "%s: %s: %s\n", v.Invariant, where, printer.OneLine(v.Message))
+		if v.Entry != 0 {
+			fmt.Fprintf(w, "    entry %d of rollcall.transitions\n", v.Entry)
+		}
+		if v.WorkflowID != "" {
+			fmt.Fprintf(w, "    workflow %s\n", v.WorkflowID)
+		}
+	}
+	if len(r.Violations) == 0 {
+		_, err := fmt.Fprintln(w, "nothing is wrong")
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s\n", printer.Count(len(r.Violations), "violation"))
+	return err
+}

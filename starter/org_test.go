@@ -1,0 +1,114 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"rollcall/runbook"
+	"rollcall/starter/printer"
+)
+
+// acme puts devices into an organisation "Acme" as well, which has the same names, and returns its id.
+func (b *bench) acme(documents ...string) string {
+	b.t.Helper()
+	o := b.runWith(b.t.Context(), strings.Join(documents, "---\n"), "import", "-f", "-", "--org", "Acme", "--create-org")
+	require.Equal(b.t, 0, o.code, o.stderr)
+	orgID, err := b.store.ResolveOrg(b.t.Context(), "Acme")
+	require.NoError(b.t, err)
+	return orgID
+}
+
+// Two organisations hold the same names, and the same request ids are used in both: each verb acts in its own.
+func TestEachVerbActsInItsOrganisation(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	b.work()
+	devices := []string{device{name: "web-1", version: "5"}.document(), device{name: "web-2", version: "5"}.document()}
+	b.giveYAML(devices...)
+	orgID := b.acme(append(devices, device{name: "web-3", version: "5"}.document())...)
+	b.ok("restore", "--id", "ours")
+	state := func(name, org string) (s runbook.State) {
+		var got struct{ State runbook.State }
+		require.NoError(t, json.Unmarshal([]byte(b.ok("describe", "device", name, "-o", "json", "--org", org)), &got))
+		return got.State
+	}
+
+	// Then the reports, decisions and lists of one are none of the other's,
+	b.ok("reconnect", "device", "web-1", "--rendered-version", "7", "--org", "Acme")
+	require.Equal(t, runbook.StateConflictPaused, state("web-1", "Acme"))
+	require.Equal(t, runbook.StateAwaitingReconnect, state("web-1", "default"))
+	b.ok("reconnect", "device", "web-1", "--rendered-version", "8")
+	b.ok("resume", "device", "web-1", "--request-id", "same", "--org", "Acme")
+	require.Equal(t, runbook.StateConflictPaused, state("web-1", "default"))
+	require.Contains(t, b.ok("resume", "device", "web-1", "--request-id", "same"), "version 9 is rendered next")
+	b.ok("withdraw", "device", "web-2", "--force", "--org", "Acme")
+	require.Equal(t, runbook.StateAwaitingReconnect, state("web-2", "default"))
+	require.Equal(t, "device/web-1\ndevice/web-2\ndevice/web-3\n", b.ok("get", "devices", "-o", "name", "--org", "Acme"))
+	require.Equal(t, "device/web-1\ndevice/web-2\n", b.ok("get", "devices", "-o", "name"))
+	require.Equal(t, 3, b.run("resume", "devices", "--all", "--org", "Acme").code)
+	b.ok("reconnect", "device", "web-3", "--rendered-version", "6", "--org", "Acme")
+	require.NotContains(t, b.ok("diff", "devices", "--all", "--org", "Acme"), "web-1")
+	require.Equal(t, 3, b.run("diff", "devices", "--all").code)
+	require.Contains(t, b.ok("plan", "resume", "devices", "--all", "--org", "Acme", "--as", "alice"), "1 device")
+	require.NotEqual(t, 0, b.run("plan", "resume", "devices", "--all", "--as", "alice").code)
+	require.Contains(t, b.ok("get", "transitions", "web-2", "--org", "Acme"), "Withdrawn")
+	require.NotContains(t, b.ok("get", "transitions", "web-2"), "Withdrawn")
+
+	// the tally of a restore of all organisations is of the one that is asked about,
+	var tally printer.RestoreView
+	b.run("status", "ours", "-o", "json").json(t, &tally)
+	require.EqualValues(t, 5, tally.Total)
+	b.run("status", "ours", "-o", "json", "--org", "Acme").json(t, &tally)
+	require.EqualValues(t, 3, tally.Total)
+	require.True(t, tally.AddsUp())
+	text := b.ok("status", "--org", "Acme")
+	require.Contains(t, text, "web-3")
+	require.NotContains(t, text, "web-2")
+
+	// and one organisation does not end what all wait for.
+	o := b.run("cancel", "ours", "--reason", "x", "--org", "Acme")
+	require.Equal(t, 1, o.code)
+	require.Contains(t, o.stderr, "restore ours is of all organisations, not of "+orgID+" alone")
+	require.Equal(t, runbook.RestoreRunning, b.tally("ours").State)
+}
+
+func TestARestoreOfAnotherOrganisationIsNotShownAndNotCancelled(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	b.work()
+	b.give(device{name: "web-1", version: "5"})
+	b.acme(device{name: "web-1", version: "5"}.document())
+	b.ok("restore", "--id", "acme", "--org", "Acme")
+	o := b.run("status", "acme", "--org", "default")
+	require.Equal(t, 1, o.code)
+	require.Contains(t, o.stderr, "restore acme is of organisation")
+	o = b.run("cancel", "acme", "--reason", "x", "--org", "default")
+	require.Equal(t, 1, o.code)
+	require.Contains(t, o.stderr, "restore acme is of organisation")
+	require.Contains(t, b.run("status", "--org", "default").stderr, "there has been no restore yet")
+	require.Equal(t, "restore/acme\n", b.ok("get", "restores", "-o", "name", "--org", "Acme"))
+	require.Empty(t, b.ok("get", "restores", "-o", "name", "--org", "default"))
+	require.Contains(t, b.run("describe", "restore", "acme", "--org", "default").stderr, "restore acme is of organisation")
+	require.Equal(t, runbook.RestoreRunning, b.tally("acme").State)
+	b.ok("cancel", "acme", "--reason", "wrong backup", "--org", "Acme")
+}
+
+func TestApprovalsActInTheirOrganisation(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	b.work()
+	request := yamlRequest(t, "er-1", "")
+	b.giveYAML(request)
+	b.acme(request)
+	b.ok("deny", "er/er-1", "--request-id", "same")
+	require.Contains(t, b.ok("get", "er", "--org", "Acme"), "Pending")
+	b.ok("approve", "er/er-1", "--request-id", "same", "--org", "Acme")
+	require.Contains(t, b.ok("get", "er", "--org", "Acme"), "Approved")
+	require.Contains(t, b.ok("get", "er"), "Denied")
+	require.Contains(t, b.ok("get", "devices", "--org", "Acme"), "er-1")
+	require.Equal(t, 0, b.run("get", "devices").code)
+	require.NotContains(t, b.ok("get", "devices", "-o", "name"), "er-1")
+}

@@ -1,0 +1,354 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rollcall/inventory"
+	"rollcall/inventory/plans"
+	"rollcall/runbook"
+	"rollcall/starter/ask"
+	"rollcall/starter/printer"
+)
+
+// newPlanCommand groups what concerns plans: decisions about many devices that are looked at first and carried out
+// later.
+func newPlanCommand(g *globals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Freeze a set of paused devices, to be resumed as one decision",
+		Long: `A plan is a decision about many devices. "plan resume" freezes the set: which devices, and the version that
+each has reported. "resume --plan ID" carries it out, in waves if you like,
+as a workflow that outlives this terminal. A device that has
+reported another version since is refused by name.`,
+		Example: `  starter plan resume devices -l environment=production --reason "ticket 4711"
+  starter resume --plan ID --waves 5,10%,100% --soak 10m --max-failures 2
+  starter plan show ID`,
+	}
+	cmd.AddCommand(newPlanResumeCommand(g), newPlanShowCommand(g), newPlanListCommand(g))
+	return cmd
+}
+
+type planResumeOptions struct {
+	*globals
+	operator
+	selectors
+	output  *printer.Format
+	names   []string
+	all     bool
+	id      string
+	expires time.Duration
+}
+
+func newPlanResumeCommand(g *globals) *cobra.Command {
+	o := &planResumeOptions{globals: g}
+	cmd := &cobra.Command{
+		Use:   "resume (device NAME... | devices -l SELECTOR | devices --field-selector SELECTOR | devices --all)",
+		Short: "Freeze which paused devices to resume, and show what it would do",
+		Long: `Freezes the paused devices that match, with the version that each has reported, under an id that expires.
+Nothing is resumed until "starter resume --plan ID". Exit code 3: nothing that matched is paused.`,
+		Example: `  starter plan resume devices -l environment=production --reason "ticket 4711"
+  starter plan resume devices --all --expires 30m -o json`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: g.completeTargets(deviceKind),
+	}
+	o.operator.bind(cmd)
+	o.selectors.bind(cmd)
+	cmd.Flags().BoolVar(&o.all, "all", false, "every paused device of the organisation")
+	cmd.Flags().StringVar(&o.id, "id", "", "`id` of the plan (default a new one)")
+	cmd.Flags().DurationVar(&o.expires, "expires", time.Hour, "how long the plan may be started")
+	o.output = printer.BindFormat(cmd, printer.FormatJSON, printer.FormatYAML)
+	cmd.RunE = run(func(ctx context.Context, args []string) error {
+		if err := o.complete(cmd, args); err != nil {
+			return err
+		}
+		return o.run(ctx)
+	})
+	return cmd
+}
+
+func (o *planResumeOptions) complete(cmd *cobra.Command, args []string) error {
+	_, names, err := parseTarget(args, deviceKind)
+	if err != nil {
+		return err
+	}
+	o.names = distinct(names)
+	if err := o.selectors.complete(cmd, deviceKind); err != nil {
+		return err
+	}
+	if o.id == "" {
+		o.id = strings.ToLower(rand.Text()[:8])
+	}
+	bulk := o.all || o.selectors.given()
+	switch {
+	case (len(o.names) > 0) == bulk:
+		return usagef("say which devices: name them, or use --selector, --field-selector or --all")
+	case o.all && o.selectors.given():
+		return usagef("--all cannot be used together with a selector")
+	case o.expires <= 0:
+		return usagef("--expires %s: use more than nothing", o.expires)
+	}
+	if err := runbook.CheckRestoreID(o.id); err != nil { // the same characters fit into a workflow id
+		return usagef("--id %q: take 1 to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
+			o.id)
+	}
+	return o.operator.complete(o.io, cmd)
+}
+
+// plannedSet is what `plan resume -o json` prints.
+type plannedSet struct {
+	PlanID    string                  `json:"planId"`
+	RestoreID string                  `json:"restoreId"`
+	ExpiresAt time.Time               `json:"expiresAt"`
+	Devices   []printer.PlannedDevice `json:"devices"`
+	// Skipped is the number of devices that matched and are not paused.
+	Skipped int            `json:"skipped"`
+	Groups  []plannedGroup `json:"groups"`
+}
+
+// plannedGroup counts the devices for which a resume means the same.
+type plannedGroup struct {
+	Fleet           string `json:"fleet,omitempty"`
+	RestoredVersion string `json:"restoredVersion"`
+	ReportedVersion string `json:"reportedVersion"`
+	NextVersion     string `json:"nextVersion"`
+	Devices         int    `json:"devices"`
+}
+
+func (o *planResumeOptions) run(ctx context.Context) error {
+	store, orgID, err := o.openOrg(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	found, err := store.Position(ctx, o.selectors.query(orgID, o.names))
+	if err != nil {
+		return err
+	}
+	set, err := o.freeze(found)
+	if err != nil {
+		return err
+	}
+	if len(set.Devices) == 0 {
+		fmt.Fprintf(o.io.Stderr, "nothing to plan: %s matched, none of them paused\n", printer.Count(set.Skipped, "device"))
+		return &exitError{code: printer.ExitNothing}
+	}
+	decided, err := o.decidePlan(ctx, orgID)
+	if err != nil {
+		return err
+	}
+	plan := plans.New{
+		ID: o.id, OrgID: orgID, RestoreID: set.RestoreID, By: decided.By, Reason: o.reason, ExpiresIn: o.expires,
+		DecisionID: decided.ID(o.id),
+	}
+	for _, d := range set.Devices {
+		plan.Devices = append(plan.Devices, plans.Planned{Name: d.Name, Reported: d.ReportedVersion})
+	}
+	if err := (plans.Plans{DB: store.DB()}).Create(ctx, plan); err != nil {
+		return err
+	}
+	return o.output.Print(o.io.Stdout, set, set.text)
+}
+
+// decidePlan records who makes the plan, where the server may know its caller. A plan of a caller that it cannot know
+// needs no Temporal.
+func (o *planResumeOptions) decidePlan(ctx context.Context, orgID string) (ask.Decided, error) {
+	p, err := o.person(o.io)
+	if err != nil || !p.Known {
+		return ask.Decided{By: o.as, Reason: o.reason}, err
+	}
+	c, err := o.dialWorkers(ctx)
+	if err != nil {
+		return ask.Decided{}, err
+	}
+	defer c.Close()
+	return o.operator.decide(ctx, o.globals, c, runbook.DecisionInput{
+		Act: runbook.ActPlan, OrgID: orgID, Targets: []runbook.DecisionTarget{{Name: o.id}},
+	})
+}
+
+// freeze sorts out who is paused, and groups them by what a resume means.
+func (o *planResumeOptions) freeze(found []inventory.DevicePosition) (plannedSet, error) {
+	set := plannedSet{
+		PlanID: o.id, ExpiresAt: o.io.Now().Add(o.expires).UTC(), Devices: []printer.PlannedDevice{},
+		Groups: []plannedGroup{},
+	}
+	groups := map[plannedGroup]int{}
+	for _, d := range found {
+		if d.State != runbook.StateConflictPaused || d.RestoreID == "" {
+			set.Skipped++
+			continue
+		}
+		next, err := runbook.MayResume(runbook.Conflict{State: d.State, Restored: d.Restored, Reported: d.Reported}, "")
+		if err != nil {
+			return set, fmt.Errorf("device %s: %w", d.Name, err)
+		}
+		set.RestoreID = d.RestoreID
+		one := printer.PlannedDevice{
+			Name: d.Name, RestoredVersion: runbook.OrZero(d.Restored), ReportedVersion: runbook.OrZero(d.Reported),
+			NextVersion: next.String(),
+		}
+		set.Devices = append(set.Devices, one)
+		groups[plannedGroup{
+			Fleet: d.Fleet, RestoredVersion: one.RestoredVersion, ReportedVersion: one.ReportedVersion,
+			NextVersion: one.NextVersion,
+		}]++
+	}
+	for group, n := range groups {
+		group.Devices = n
+		set.Groups = append(set.Groups, group)
+	}
+	slices.SortFunc(set.Groups, func(a, b plannedGroup) int {
+		if a.Devices != b.Devices {
+			return b.Devices - a.Devices
+		}
+		return strings.Compare(a.Fleet+a.ReportedVersion, b.Fleet+b.ReportedVersion)
+	})
+	return set, nil
+}
+
+func (s plannedSet) text(w io.Writer) error {
+	rows := make([][]string, len(s.Groups))
+	for i, g := range s.Groups {
+		rows[i] = []string{
+			strconv.Itoa(g.Devices), printer.OrNone(g.Fleet), g.RestoredVersion, g.ReportedVersion,
+			g.NextVersion,
+		}
+	}
+	if err := printer.Table(w, []string{"DEVICES", "FLEET", "RESTORED", "REPORTED", "RENDERED NEXT"}, rows); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\nplan %s: %s, until %s", s.PlanID, printer.Count(len(s.Devices), "device"),
+		printer.Stamp(s.ExpiresAt))
+	if s.Skipped > 0 {
+		fmt.Fprintf(w, "; %d more matched but are not paused", s.Skipped)
+	}
+	_, err := fmt.Fprintf(w, "\nresume them: starter resume --plan %s --reason \"…\"\n", s.PlanID)
+	return err
+}
+
+// shownPlan is what `plan show -o json` prints.
+type shownPlan struct {
+	plans.Plan
+	Tally   runbook.PlanTally `json:"tally"`
+	Answers []plans.Device    `json:"answers"`
+}
+
+func newPlanShowCommand(g *globals) *cobra.Command {
+	var output *printer.Format
+	cmd := &cobra.Command{
+		Use:     "show ID",
+		Short:   "Show a plan: who was asked, what each answered, and what became of it",
+		Example: "  starter plan show abcd2345\n  starter plan show abcd2345 -o json",
+		Args:    cobra.ExactArgs(1),
+	}
+	output = printer.BindFormat(cmd, printer.FormatJSON, printer.FormatYAML)
+	cmd.RunE = run(func(ctx context.Context, args []string) error {
+		store, err := g.openStore(ctx)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		p := plans.Plans{DB: store.DB()}
+		shown := shownPlan{}
+		if shown.Plan, err = g.plan(ctx, store, args[0]); err != nil {
+			return err
+		}
+		if shown.Tally, err = p.Tally(ctx, args[0], runbook.DefaultAwayAfter); err != nil {
+			return err
+		}
+		if shown.Answers, err = p.Devices(ctx, args[0], runbook.DefaultAwayAfter); err != nil {
+			return err
+		}
+		return output.Print(g.io.Stdout, shown, shown.text)
+	})
+	return cmd
+}
+
+// plan reads a plan of the command's organisation.
+func (g *globals) plan(ctx context.Context, store *inventory.Store, id string) (plans.Plan, error) {
+	plan, err := plans.Plans{DB: store.DB()}.Get(ctx, id)
+	if err != nil || g.org == "" {
+		return plan, err
+	}
+	orgID, err := g.orgID(ctx, store)
+	if err == nil && plan.OrgID != orgID {
+		err = runbook.Refuse(runbook.CodeNotFound, "there is no plan %s in organisation %s", id, g.org)
+	}
+	return plan, err
+}
+
+func (s shownPlan) text(w io.Writer) error {
+	rows := make([][]string, len(s.Answers))
+	for i, d := range s.Answers {
+		what := d.Became
+		switch d.Answer {
+		case "":
+			what = "not asked"
+		case plans.AnswerRefused, plans.AnswerUnknown:
+			what = fmt.Sprintf("%s (%s): %s", d.Answer, d.Code, printer.OneLine(d.Message))
+		}
+		rows[i] = []string{strconv.Itoa(d.Wave + 1), d.Name, d.Reported, printer.OrNone(d.Next), what}
+	}
+	if err := printer.Table(w, []string{"WAVE", "DEVICE", "REPORTED", "RENDERED NEXT", "OUTCOME"}, rows); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\nplan %s: %s\nplanned by %s\n", s.ID, printer.Lower(s.State),
+		printer.Actor(s.PlannedBy, s.PlannedIdentity))
+	if s.DecidedBy != "" {
+		fmt.Fprintf(w, "started by %s\n", printer.Actor(s.DecidedBy, s.DecidedIdentity))
+	}
+	_, err := fmt.Fprintln(w, tallyOfPlan(s.Tally))
+	return err
+}
+
+func tallyOfPlan(t runbook.PlanTally) string {
+	return fmt.Sprintf("%s: %d applied, %d not reported yet, %d failed, %d away, %d refused, %d without an answer, %d "+
+		"not asked",
+		printer.Count(t.Total, "device"), t.Applied, t.Pending, t.Failed, t.Away, t.Refused, t.Unknown, t.NotAsked)
+}
+
+func newPlanListCommand(g *globals) *cobra.Command {
+	var output *printer.Format
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the newest plans of an organisation",
+		Example: "  starter plan list",
+		Args:    cobra.NoArgs,
+	}
+	output = printer.BindFormat(cmd, printer.FormatJSON, printer.FormatYAML)
+	cmd.RunE = run(func(ctx context.Context, _ []string) error {
+		store, orgID, err := g.openOrg(ctx)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		found, err := plans.Plans{DB: store.DB()}.List(ctx, orgID, 100)
+		if err != nil {
+			return err
+		}
+		return output.Print(g.io.Stdout, found, func(w io.Writer) error {
+			rows := make([][]string, len(found))
+			for i, p := range found {
+				state := string(p.State)
+				if p.Expired {
+					state = "Expired"
+				}
+				rows[i] = []string{
+					p.ID, state, strconv.FormatInt(p.Devices, 10), p.RestoreID, p.PlannedBy,
+					printer.Ago(g.io.Now(), &p.PlannedAt), printer.OneLine(p.Reason),
+				}
+			}
+			return printer.Table(w, []string{"ID", "STATE", "DEVICES", "RESTORE", "PLANNED BY", "AGE", "REASON"}, rows)
+		})
+	})
+	return cmd
+}

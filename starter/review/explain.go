@@ -1,0 +1,148 @@
+package review
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"rollcall/runbook"
+	"rollcall/starter/printer"
+)
+
+// Explanation is what `explain -o json` prints, and what its text is made of: what a device waits for, since when, and
+// who or what can end that.
+type Explanation struct {
+	Name  string        `json:"name"`
+	OrgID string        `json:"orgId"`
+	State runbook.State `json:"state,omitempty"`
+	// WaitsFor says what the device waits for; empty where it waits for nothing.
+	WaitsFor string     `json:"waitsFor,omitempty"`
+	Since    *time.Time `json:"since,omitempty"`
+	// Why is the reason, in a sentence.
+	Why string `json:"why"`
+	// Unblocks are who or what can end the wait, the usual one first.
+	Unblocks []Unblock `json:"unblocks"`
+	// Warning says why nothing goes on, and what helps.
+	Warning string `json:"warning,omitempty"`
+}
+
+// Unblock is one way in which a wait ends.
+type Unblock struct {
+	Who string `json:"who"`
+	// Commands are what they type; empty where nothing is to be typed.
+	Commands []string `json:"commands,omitempty"`
+}
+
+// Explain says what the device waits for.
+func (r *Review) Explain() Explanation {
+	e := Explanation{Name: r.Name, OrgID: r.OrgID, State: r.State, Since: r.Since, Unblocks: []Unblock{}}
+	gone := Unblock{"a human, if the device is gone for good", []string{r.withdrawal()}}
+	switch {
+	case r.Gone:
+		e.WaitsFor, e.Why = "a human", "the device is no longer in the inventory, and its workflow still waits for it"
+		e.Unblocks = append(e.Unblocks, Unblock{"a human", []string{r.withdrawal()}})
+	case r.State.Open() && r.RestoreID == "":
+		e.WaitsFor, e.Why = "a restore", fmt.Sprintf("the device is %s, but no restore runs that has it on its roll", r.State)
+		start := printer.Command("", "restore", "--wait")
+		e.Unblocks = append(e.Unblocks, Unblock{"a human, who starts the roll call", []string{start}})
+	case r.State == runbook.StateAwaitingReconnect:
+		r.explainAwaiting(&e, gone)
+	case r.State == runbook.StateConflictPaused:
+		r.explainPaused(&e, gone)
+	case r.State == runbook.StateWithdrawn:
+		e.Why = "the device has left the roll call"
+	default:
+		e.Why = "the device is back to normal; its rendering runs"
+	}
+	return e
+}
+
+func (r *Review) explainAwaiting(e *Explanation, gone Unblock) {
+	e.WaitsFor, e.Why = "its agent", "the device has not reported since the restore, and its rendering is paused"
+	if r.Mode == runbook.ModeFlightctl {
+		// Flight Control takes no version from a human.
+		e.Unblocks = append(e.Unblocks, Unblock{Who: "the device's agent, with its next poll of Flight Control"}, gone)
+		return
+	}
+	e.Unblocks = append(e.Unblocks, Unblock{Who: "the device's agent, with its next poll of the gateway"},
+		Unblock{"a human who knows what the device runs", []string{
+			printer.Command(r.OrgID, "reconnect", "device", r.Name, "--rendered-version", "VERSION"),
+		}}, gone)
+}
+
+func (r *Review) explainPaused(e *Explanation, gone Unblock) {
+	e.Why = runbook.ConflictInfo(r.Restored, r.Reported)
+	if by, decided := r.decision(); decided {
+		e.WaitsFor = "Flight Control"
+		e.Why = fmt.Sprintf("%s has resumed it; the device stays paused until it has reported what was rendered for it", by)
+		e.Unblocks = append(e.Unblocks, Unblock{Who: "Flight Control, which renders it, and then the device's agent"})
+		return
+	}
+	e.WaitsFor = "a human's decision"
+	e.Unblocks = append(e.Unblocks, Unblock{"a human, after a look", []string{
+		printer.Command(r.OrgID, "describe", "device", r.Name),
+		printer.Command(r.OrgID, "diff", "device", r.Name),
+		printer.Command(r.OrgID, "resume", "device", r.Name, "--expect-version", runbook.OrZero(r.Reported),
+			"--reason", "checked on site"),
+	}}, gone)
+}
+
+// decision is whose resume Flight Control has yet to carry out.
+func (r *Review) decision() (by string, decided bool) {
+	for _, entry := range r.Timeline {
+		switch entry.Transition {
+		case runbook.Decided:
+			by, decided = entry.By, true
+		case runbook.Dropped, runbook.T1, runbook.T3, runbook.T4:
+			by, decided = "", false
+		}
+	}
+	return by, decided && r.Mode == runbook.ModeFlightctl
+}
+
+// ExplainPending explains a name of which there is no device, but a pending enrollment request.
+func ExplainPending(name, orgID string, since *time.Time) Explanation {
+	return Explanation{
+		Name: name, OrgID: orgID, WaitsFor: "a human's approval", Since: since,
+		Why: "there is no such device; an agent of that name asks to be let in",
+		Unblocks: []Unblock{{"a human, who knows the device", []string{
+			printer.Command(orgID, "get", "enrollmentrequest", name, "-o", "yaml"),
+			printer.Command(orgID, "approve", "enrollmentrequest", name, "--reason", "known device"),
+			printer.Command(orgID, "deny", "enrollmentrequest", name, "--reason", "not ours"),
+		}}},
+	}
+}
+
+// Text writes the explanation for people.
+func (e Explanation) Text(w io.Writer, now time.Time) error {
+	if e.Warning != "" {
+		fmt.Fprintf(w, "warning: %s\n\n", printer.OneLine(e.Warning))
+	}
+	waits := "waits for nothing"
+	if e.WaitsFor != "" {
+		waits = "waits for " + e.WaitsFor
+	}
+	if e.WaitsFor != "" && e.Since != nil {
+		waits += fmt.Sprintf(", since %s (%s)", printer.Stamp(*e.Since), printer.Ago(now, e.Since))
+	}
+	fmt.Fprintf(w, "device/%s %s\n", printer.OneLine(e.Name), waits)
+	if _, err := fmt.Fprintf(w, "  %s\n", printer.OneLine(e.Why)); err != nil {
+		return err
+	}
+	for _, u := range e.Unblocks {
+		if _, err := fmt.Fprintf(w, "\nIt goes on by %s%s\n", u.Who, colon(u.Commands)); err != nil {
+			return err
+		}
+		for _, command := range u.Commands {
+			fmt.Fprintf(w, "  %s\n", command)
+		}
+	}
+	return nil
+}
+
+func colon(commands []string) string {
+	if len(commands) == 0 {
+		return "; nothing is to be typed."
+	}
+	return ":"
+}

@@ -1,0 +1,123 @@
+package workflows
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/workflow"
+
+	"rollcall/runbook"
+)
+
+// mailbox holds the signals that a workflow was sent and has not read yet. They are received raw, so that a message
+// that cannot be decoded is refused on the timeline instead of being dropped by the SDK.
+type mailbox struct {
+	run      string
+	names    []string
+	channels map[string]workflow.ReceiveChannel
+	// received counts the messages of each name in the order in which they came.
+	received map[string]int
+}
+
+// openMailbox makes the mailbox of a workflow that listens to signals of these names.
+func openMailbox(ctx workflow.Context, names ...string) *mailbox {
+	m := &mailbox{
+		run: workflow.GetInfo(ctx).WorkflowExecution.RunID, names: names,
+		channels: map[string]workflow.ReceiveChannel{}, received: map[string]int{},
+	}
+	for _, name := range names {
+		m.channels[name] = workflow.GetSignalChannel(ctx, name)
+	}
+	return m
+}
+
+// empty reports whether every message has been read, those of unknown names included.
+func (m *mailbox) empty(ctx workflow.Context) bool {
+	for _, name := range m.names {
+		if m.channels[name].Len() > 0 {
+			return false
+		}
+	}
+	return len(m.unknown(ctx)) == 0
+}
+
+// unknown lists the names of waiting signals that the workflow does not listen to.
+func (m *mailbox) unknown(ctx workflow.Context) []string {
+	unread := workflow.GetUnhandledSignalNames(ctx)
+	unread = slices.DeleteFunc(unread, func(name string) bool { return slices.Contains(m.names, name) })
+	slices.Sort(unread) // the SDK returns them in the order of a map
+	return unread
+}
+
+// envelope is a message as the mailbox hands it out. A message that cannot be decoded comes as a refusal beside an
+// empty message, and one that cannot be stored as a refusal beside the message.
+type envelope[T any] struct {
+	message   T
+	refusal   *runbook.Refusal
+	requestID string
+}
+
+// next takes the oldest message of a name off the mailbox and decodes it; ok is false when there is none.
+func next[T any](m *mailbox, name string) (l envelope[T], ok bool) {
+	var raw converter.RawValue
+	if !m.channels[name].ReceiveAsync(&raw) {
+		return l, false
+	}
+	l.requestID = m.number(name)
+	if err := runbook.DecodeMessage(name, raw.Payload().GetData(), &l.message); err != nil {
+		return envelope[T]{refusal: runbook.AsRefusal(err), requestID: l.requestID}, true
+	}
+	if checked, can := any(l.message).(interface{ Check() error }); can {
+		l.refusal = runbook.AsRefusal(checked.Check())
+	}
+	return l, true
+}
+
+// nextUnknown takes a message of an unknown name off the mailbox; ok is false when there is none.
+func (m *mailbox) nextUnknown(ctx workflow.Context) (name, requestID string, ok bool) {
+	names := m.unknown(ctx)
+	if len(names) == 0 {
+		return "", "", false
+	}
+	name = names[0]
+	var raw converter.RawValue
+	workflow.GetSignalChannel(ctx, name).ReceiveAsync(&raw)
+	return name, m.number(name), true
+}
+
+// number names the message that was just received. The names are counted apart, because signals of one name keep their
+// order however late the workflow reads them, while the order in which it reads different names depends on what else
+// has arrived by then. So a task that is executed again gives each message the id that it had the first time.
+func (m *mailbox) number(name string) string {
+	m.received[name]++
+	key := name
+	if runbook.Storable(name) != name {
+		sum := sha256.Sum256([]byte(name))
+		key = hex.EncodeToString(sum[:])
+	}
+	return fmt.Sprintf("signal/%s/%s/%d", m.run, key, m.received[name])
+}
+
+// updateRequest is the request id of the update that ctx answers. It cannot be that of a signal, whatever id the caller
+// chose for the update.
+func updateRequest(ctx workflow.Context) string {
+	return "update/" + workflow.GetCurrentUpdateInfo(ctx).ID
+}
+
+// each reads the messages of one name until there is none, and has each dealt with. The error is handle's.
+func each[T any](ctx workflow.Context, m *mailbox, name string,
+	handle func(workflow.Context, envelope[T]) error,
+) error {
+	for {
+		l, ok := next[T](m, name)
+		if !ok {
+			return nil
+		}
+		if err := handle(ctx, l); err != nil {
+			return err
+		}
+	}
+}

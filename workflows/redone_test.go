@@ -1,0 +1,80 @@
+package workflows_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/testsuite"
+
+	"rollcall/runbook"
+)
+
+// redone is the same run on another worker: nothing of n's task is in the history, and all of its writes are in the
+// database.
+func (n *night) redone() *night {
+	var suite testsuite.WorkflowTestSuite
+	again := &night{t: n.t, env: suite.NewTestWorkflowEnvironment(), world: n.world, device: n.device}
+	again.world.register(again.env)
+	return again
+}
+
+// waiting sends messages before the first workflow task, which finds them all.
+func (n *night) waiting(fns ...func()) *night {
+	n.env.RegisterDelayedCallback(func() {
+		for _, fn := range fns {
+			fn()
+		}
+	}, 0)
+	return n
+}
+
+// A worker is killed after it has written a refusal and before Temporal has its workflow task. The next worker
+// executes the task again, with a report that has come meanwhile and that it reads first.
+func TestAReportIsNotTakenForTheRefusalBeforeIt(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, "5")
+	withdraw := runbook.WithdrawSignal{By: "bob"}
+	n.waiting(n.signal(runbook.SignalWithdraw, withdraw)).step(n.env.CancelWorkflow)
+	require.Error(t, n.run())
+	n = n.redone()
+	n.waiting(n.signal(runbook.SignalWithdraw, withdraw), n.reports("5"))
+	n.ends(runbook.OutcomeNormal)
+	require.Equal(t, []string{"reconnect T2", "withdraw NotWaiting"}, n.story())
+}
+
+// The same with two people, whose refusals are both in the audit.
+func TestALaterRefusalIsNotTakenForTheFirst(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, "5")
+	bob, carol := []string{"bob"}, runbook.ResumeRequest{By: "carol"}
+	n.waiting(n.signal(runbook.SignalWithdraw, bob)).step(n.env.CancelWorkflow)
+	require.Error(t, n.run())
+	n = n.redone()
+	n.waiting(n.signal(runbook.SignalWithdraw, bob), n.signal(runbook.SignalResume, carol)).step(n.env.CancelWorkflow)
+	require.Error(t, n.run())
+	require.Len(t, n.world.refusals, 2)
+	require.Equal(t, "carol", n.world.refusals[1].By)
+}
+
+func TestAnUpdateCannotTakeTheIDOfASignal(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, "5")
+	var a answer
+	n.step(n.resumeUpdate(&a, "signal/default-test-run-id/reconnect/1", "mallory", ""))
+	n.step(n.reports("5"))
+	n.ends(runbook.OutcomeNormal)
+	require.Equal(t, "update/signal/default-test-run-id/reconnect/1", n.world.refusals[0].RequestID)
+}
+
+func TestSignalsOfUnknownNamesAreRefusedAndSeen(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, "5")
+	n.waiting(n.signal("resum", runbook.ResumeRequest{By: "alice"}), n.signal("a", nil), n.signal("b\x00", nil),
+		n.signal("b\x00", nil))
+	n.step(n.reports("5"))
+	n.ends(runbook.OutcomeNormal)
+	require.Equal(t, []string{"a InvalidRequest", "b\uFFFD InvalidRequest x2", "resum InvalidRequest", "reconnect T2"},
+		n.story())
+	require.Contains(t, n.world.refusals[0].Refusal.Message, "reconnect, resume, withdraw, look")
+	require.Len(t, n.world.refusals, 3)
+}

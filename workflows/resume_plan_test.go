@@ -1,0 +1,173 @@
+package workflows_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
+
+	"rollcall/activities"
+	"rollcall/runbook"
+	"rollcall/workflows"
+)
+
+// planned is a plan of two devices in two waves, with the activities of its workflow.
+type planned struct {
+	env *testsuite.TestWorkflowEnvironment
+	// asked are the waves that were asked, in their order.
+	asked []int
+	// tally is what the devices report after so many waves were asked, or asked again.
+	tally func(asked int) activities.PlanTallyResult
+	// moves are the states that were written to the database, and atEnd is the tally that the last one returns.
+	moves []runbook.PlanState
+	atEnd *runbook.PlanTally
+}
+
+func newPlanned(t *testing.T) *planned {
+	t.Helper()
+	p := &planned{env: (&testsuite.WorkflowTestSuite{}).NewTestWorkflowEnvironment()}
+	p.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: runbook.ResumeWorkflowID("p"), TaskQueue: "q"})
+	p.env.SetTestTimeout(time.Minute)
+	workflows.Register(p.env)
+	for name, fn := range map[string]any{
+		"BeginPlan": func(in runbook.PlanInput) (activities.BeginPlanResult, error) {
+			return activities.BeginPlanResult{OrgID: org, RestoreID: "r1", By: in.By, Waves: 2, Devices: 2}, nil
+		},
+		"AskWave": func(in activities.AskWaveInput) error {
+			p.asked = append(p.asked, in.Wave)
+			return nil
+		},
+		"PlanTally": func(activities.PlanTallyInput) (activities.PlanTallyResult, error) {
+			return p.tally(len(p.asked)), nil
+		},
+		"MovePlan": func(in activities.MovePlanInput) (activities.MovePlanResult, error) {
+			p.moves = append(p.moves, in.State)
+			return activities.MovePlanResult{Tally: p.atEnd}, nil
+		},
+		"RecordAct": func(activities.ActInput) (activities.ActResult, error) { return activities.ActResult{}, nil },
+	} {
+		p.env.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
+	}
+	return p
+}
+
+// counts is what a plan of two devices reports while its restore runs.
+func counts(tally runbook.PlanTally) activities.PlanTallyResult {
+	tally.Total = 2
+	return activities.PlanTallyResult{PlanTally: tally, Current: true}
+}
+
+// completed is the same once every device of the restore has ended.
+func completed(tally runbook.PlanTally) activities.PlanTallyResult {
+	result := counts(tally)
+	result.Current, result.RestoreCompleted = false, true
+	return result
+}
+
+// tells sends the plan a command after a while.
+func (p *planned) tells(t *testing.T, after time.Duration, update string) {
+	p.env.RegisterDelayedCallback(func() {
+		p.env.UpdateWorkflow(update, uuid.NewString(), &testsuite.TestUpdateCallback{
+			OnAccept:   func() {},
+			OnReject:   func(err error) { require.NoError(t, err) },
+			OnComplete: func(_ any, err error) { require.NoError(t, err) },
+		}, runbook.PlanCommand{By: "bob"})
+	}, after)
+}
+
+// ends runs the plan to its end.
+func (p *planned) ends(t *testing.T) (result runbook.PlanProgress) {
+	t.Helper()
+	p.env.ExecuteWorkflow(runbook.ResumeWorkflowName, runbook.PlanInput{PlanID: "p", By: "ann", Waves: "1,100%"})
+	require.NoError(t, p.env.GetWorkflowError())
+	require.NoError(t, p.env.GetWorkflowResult(&result))
+	require.Equal(t, result.State, p.moves[len(p.moves)-1])
+	return result
+}
+
+func TestAPlanWhoseLastWaveCompletesTheRestoreIsCompleted(t *testing.T) {
+	t.Parallel()
+	p := newPlanned(t)
+	p.tally = func(asked int) activities.PlanTallyResult {
+		if asked < 2 {
+			return counts(runbook.PlanTally{NotAsked: 1, Applied: 1})
+		}
+		return completed(runbook.PlanTally{Applied: 1, Pending: 1})
+	}
+	result := p.ends(t)
+	require.Equal(t, runbook.PlanCompleted, result.State)
+	require.Equal(t, "Every device was asked.", result.Why)
+}
+
+// The last devices of the plan were resumed by others: they are asked all the same, and say so.
+func TestAPlanGoesOnToItsEndAfterOthersHaveCompletedTheRestore(t *testing.T) {
+	t.Parallel()
+	p := newPlanned(t)
+	p.tally = func(asked int) activities.PlanTallyResult {
+		if asked < 2 {
+			return completed(runbook.PlanTally{NotAsked: 1, Applied: 1})
+		}
+		return completed(runbook.PlanTally{Applied: 1, Refused: 1})
+	}
+	require.Equal(t, runbook.PlanCompleted, p.ends(t).State)
+	require.Equal(t, []int{0, 1}, p.asked)
+}
+
+func TestAPlanWhoseRestoreWasSupersededIsSuperseded(t *testing.T) {
+	t.Parallel()
+	p := newPlanned(t)
+	p.tally = func(int) activities.PlanTallyResult {
+		return activities.PlanTallyResult{PlanTally: runbook.PlanTally{Total: 2, NotAsked: 1, Pending: 1}}
+	}
+	require.Equal(t, runbook.PlanSuperseded, p.ends(t).State)
+	require.Equal(t, []int{0}, p.asked)
+}
+
+// failing is the tally of a plan whose first device has failed and stays so.
+func failing(asked int) activities.PlanTallyResult {
+	if asked > 2 {
+		return counts(runbook.PlanTally{Failed: 1, Pending: 1})
+	}
+	return counts(runbook.PlanTally{NotAsked: 1, Failed: 1})
+}
+
+func TestAPlanThatIsRetriedWaitsForWhoFailed(t *testing.T) {
+	t.Parallel()
+	p := newPlanned(t)
+	p.tally = failing
+	p.tells(t, time.Second, runbook.UpdateRetryFailed)
+	p.tells(t, time.Hour, runbook.UpdateAbort) // by then the minute of grace is over, and the plan is held again
+	result := p.ends(t)
+	require.Equal(t, runbook.PlanAborted, result.State)
+	require.Equal(t, []int{0, 0}, p.asked, "the first wave is asked again, and the second waits for it")
+	again := []runbook.PlanState{runbook.PlanHeld, runbook.PlanRunning, runbook.PlanHeld, runbook.PlanAborted}
+	require.Equal(t, again, p.moves)
+}
+
+// A plan that a worker of an earlier release has told to retry goes on as it did there.
+func TestAPlanOfAnEarlierReleaseDoesNotWaitForWhoFailed(t *testing.T) {
+	t.Parallel()
+	p := newPlanned(t)
+	const newest = workflow.Version(1)
+	p.env.OnGetVersion("wait-for-failed", workflow.DefaultVersion, newest).Return(workflow.DefaultVersion)
+	p.env.OnGetVersion("plan-acts", workflow.DefaultVersion, newest).Return(newest)
+	p.tally = failing
+	p.tells(t, time.Second, runbook.UpdateRetryFailed)
+	require.Equal(t, runbook.PlanCompleted, p.ends(t).State)
+	require.Equal(t, []int{0, 0, 1}, p.asked)
+}
+
+// A device was resumed while the plan was being aborted: the plan counts it as resumed.
+func TestAnAbortedPlanCountsWhoWasResumedMeanwhile(t *testing.T) {
+	t.Parallel()
+	p := newPlanned(t)
+	p.tally = failing
+	p.atEnd = &runbook.PlanTally{Total: 2, Failed: 1, Pending: 1}
+	p.tells(t, time.Second, runbook.UpdateAbort)
+	require.Equal(t, *p.atEnd, p.ends(t).PlanTally)
+}
