@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
@@ -74,6 +75,35 @@ func TestTheNewestReportPasses(t *testing.T) {
 	require.Eventually(t, func() bool { return len(b.signals.versions()) == 1 }, waitLimit, 10*time.Millisecond)
 	require.Equal(t, []string{"9"}, b.signals.versions())
 	require.Equal(t, 1, b.heldBack(), "a report that is tried again is counted once")
+}
+
+// A status that comes too soon is not stored, and its agent is told when to send it again. It passes then.
+func TestAStatusThatIsHeldBackPassesWhenItIsSentAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.give(map[string]string{"web-1": "5"})
+	b.roll("r1")
+	b.reconnect("r1", "web-1", "7")
+	a := b.agent("web-1")
+	b.store.DB().MustExec(`update rollcall.roll set report_credit = 0.2,
+		report_credit_at = clock_timestamp() + interval '1 hour'`) // no credit comes, however slow this machine is
+	const status = `{"config": {"renderedVersion": "9"}, "os": {"image": "new"}}`
+	held := a.put(status)
+	requireStatus(t, held, http.StatusServiceUnavailable, "reports too often")
+	after, err := strconv.Atoi(held.header.Get("Retry-After"))
+	require.NoError(t, err)
+	require.InDelta(t, 24, after, 1, "0.8 of 30 seconds")
+	require.Empty(t, b.signals.versions())
+	stored := `select count(*) from devices where status #>> '{os,image}' = 'new'`
+	require.Zero(t, b.count(stored), "what is answered 503 is not stored")
+	require.Equal(t, 1, b.heldBack())
+
+	requireStatus(t, a.put(`{"config": {"renderedVersion": "x9"}}`), http.StatusBadRequest, "digits")
+
+	b.store.DB().MustExec(`update rollcall.roll set report_credit_at = report_credit_at - $1 * interval '1 second'`, after)
+	require.Equal(t, http.StatusOK, a.put(status).code, "the first attempt after that time passes")
+	require.Equal(t, []string{"9"}, b.signals.versions())
+	require.Equal(t, 1, b.count(stored))
 }
 
 // dial connects with a certificate, over HTTP/1.1.

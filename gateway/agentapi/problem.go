@@ -1,11 +1,13 @@
 package agentapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
 	"log/slog"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,6 +26,8 @@ type problem struct {
 	message string
 	// cause is for the log.
 	cause error
+	// after is when the agent may try again; 0 is retryAfter.
+	after time.Duration
 	// absent marks the answer of noDevice.
 	absent bool
 }
@@ -88,7 +92,7 @@ type status struct {
 func (p *problem) write(w http.ResponseWriter) {
 	switch p.code {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(cmp.Or(p.after, retryAfter).Seconds()))))
 	}
 	writeJSON(w, p.code, status{
 		APIVersion: inventory.APIVersion, Kind: "Status", Status: "Failure",

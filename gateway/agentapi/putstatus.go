@@ -45,21 +45,30 @@ func (g *Gateway) putStatus(w http.ResponseWriter, r *http.Request, c caller) er
 }
 
 // reportStatus reports the version in a status to the roll call, where it is new. An error is the agent's answer, and
-// then nothing is stored.
+// then nothing is stored. A version that cannot be read is refused, told or not.
 func (g *Gateway) reportStatus(ctx context.Context, d inventory.AgentDevice, agent agentStatus) error {
-	if agent.reports(d) {
-		err := g.report(ctx, d, *agent.version, false)
-		switch {
-		case errors.Is(err, errUntold):
-			return &problem{
-				code: http.StatusServiceUnavailable, message: "the roll call is not ready for the device; try again",
-				cause: err,
-			}
-		case err != nil && !errors.Is(err, errKept):
-			return err
-		}
+	if !agent.reports(d) {
+		return agent.invalid
+	}
+	err := g.report(ctx, d, *agent.version, false)
+	if untold := errors.Is(err, errUntold); untold && agent.invalid == nil {
+		return notReady(err)
+	} else if err != nil && !untold && !errors.Is(err, errKept) {
+		return err
 	}
 	return agent.invalid
+}
+
+// notReady is the answer to a report that is nowhere yet. An agent sends its status again after the time that it is
+// told, six times; where its device reports too often, the report passes then.
+func notReady(untold error) *problem {
+	p := problemf(http.StatusServiceUnavailable, "the roll call is not ready for the device; try again")
+	p.cause = untold
+	var held heldBack
+	if errors.As(untold, &held) {
+		p.message, p.after = held.Error()+"; try again", held.wait
+	}
+	return p
 }
 
 // reports reports whether a status is a report to the roll call that waits for a device: it says a version. Of a paused

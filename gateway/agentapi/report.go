@@ -3,6 +3,7 @@ package agentapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -24,6 +25,17 @@ var (
 	errKept   = errors.New("the report is on the roll, and the device's workflow is yet to be told")
 	errUntold = errors.New("the device's workflow is yet to be told")
 )
+
+// heldBack is an errUntold of a device that reports too often: the next report may be told after wait.
+type heldBack struct{ wait time.Duration }
+
+// Error says how long.
+func (h heldBack) Error() string {
+	return fmt.Sprintf("the device reports too often; the next report is told in %s", h.wait.Round(time.Second))
+}
+
+// Is reports that it is an errUntold.
+func (heldBack) Is(target error) bool { return target == errUntold }
 
 // report tells the roll call that waits for the device which version it runs, readable or not, so that a refusal is on
 // its timeline. It returns once that is durable: on the roll, where the roll call has not come to the device, and in
@@ -58,11 +70,14 @@ func (g *Gateway) tell(ctx context.Context, d inventory.AgentDevice, version str
 		g.metrics.reports.WithLabelValues("repeated").Inc()
 		return nil
 	}
-	if may, err := g.mayReport(ctx, d, version, again); err != nil {
+	if wait, err := g.mayReport(ctx, d, version, again); err != nil {
 		return err
-	} else if !may {
+	} else if wait > 0 {
 		g.metrics.reports.WithLabelValues("held").Inc()
-		return g.keep(ctx, d, version)
+		if err := g.keep(ctx, d, version); !errors.Is(err, errUntold) {
+			return err
+		}
+		return heldBack{wait}
 	}
 	if err := g.awaitTurn(ctx, d.Name); err != nil {
 		if ctx.Err() != nil {
@@ -96,13 +111,16 @@ func (g *Gateway) tell(ctx context.Context, d inventory.AgentDevice, version str
 	return nil
 }
 
-// mayReport reports whether a report may be told now. A device that reports ever other versions would fill the audit:
-// it may do so a few times, and then now and then. A held poll tells the newest as soon as it may. The first report
-// that can be read moves the device, and is not counted.
-func (g *Gateway) mayReport(ctx context.Context, d inventory.AgentDevice, version string, again bool) (bool, error) {
+// mayReport is after how long a report may be told, 0 where it may be now. A device that reports ever other versions
+// would fill the audit: it may do so a few times, and then now and then. A held poll tells the newest as soon as it
+// may, and the agent of a status is told when to send it again. The first report that can be read moves the device, and
+// is not counted.
+func (g *Gateway) mayReport(
+	ctx context.Context, d inventory.AgentDevice, version string, again bool,
+) (wait time.Duration, err error) {
 	_, unread := runbook.ParseVersion(version)
 	if unread == nil && d.State == runbook.StateAwaitingReconnect && !g.reportDedup.isRecent(d.Name, time.Now()) {
-		return true, nil
+		return 0, nil
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()

@@ -28,19 +28,23 @@ update rollcall.roll r set
     report_credit = b.credit - case when b.credit >= 1 then 1 else 0 end, report_credit_at = clock_timestamp(),
     held_back = r.held_back + case when b.credit >= 1 or not $6 then 0 else 1 end
 from bucket b where r.restore_id = b.restore_id and r.org_id = b.org_id and r.name = b.name
-returning b.credit >= 1`
+returning case when b.credit >= 1 then 0 else (1 - b.credit) * $5 end`
 
-// MayReport reports whether one more report of a device may be told to the roll call of a restore, and counts it. One
-// that may not is counted on the row of the roll where counted says that it is new. All gateways count together. A
-// device that is not on the roll may: the roll call refuses it.
-func MayReport(ctx context.Context, db *sqlx.DB, restoreID, orgID, name string, counted bool) (may bool, err error) {
-	err = db.GetContext(ctx, &may, mayReport,
+// MayReport counts one more report of a device that is to be told to the roll call of a restore. wait is 0 where it may
+// be told now, and otherwise after how long the next one may be. One that may not is counted on the row of the roll
+// where counted says that it is new. All gateways count together. A device that is not on the roll may: the roll call
+// refuses it.
+func MayReport(
+	ctx context.Context, db *sqlx.DB, restoreID, orgID, name string, counted bool,
+) (wait time.Duration, err error) {
+	var seconds float64
+	err = db.GetContext(ctx, &seconds, mayReport,
 		restoreID, orgID, name, float64(ReportsAtOnce), ReportEvery.Seconds(), counted)
 	if errors.Is(err, sql.ErrNoRows) {
-		return true, nil
+		return 0, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("count a report of device %s: %w", name, err)
+		return 0, fmt.Errorf("count a report of device %s: %w", name, err)
 	}
-	return may, nil
+	return time.Duration(seconds * float64(time.Second)), nil
 }
