@@ -273,6 +273,8 @@ type RollPlace struct {
 	LastSeenBefore *time.Time `db:"last_seen_before"`
 	// ResumedBy is who has decided to resume the device, or empty.
 	ResumedBy string `db:"resumed_by"`
+	// HeldBack is how many reports were not told to the roll call, as the device has reported too often.
+	HeldBack int64 `db:"held_back"`
 	// MayTakeUp reports whether the restore was cancelled and could be taken up again now.
 	MayTakeUp bool `db:"may_take_up"`
 }
@@ -290,7 +292,8 @@ func (s *Store) NewestPlace(ctx context.Context, orgID, name string) (*RollPlace
 	err := s.db.SelectContext(ctx, &places, `
 select r.restore_id, s.state as restore_state, s.mode, r.state, r.restored_version, coalesce(r.reported_version,
 '') as reported_version,
-  r.since, r.last_seen_before, coalesce(r.resumed_by, '') as resumed_by, `+mayTakeUp+` as may_take_up
+  r.since, r.last_seen_before, coalesce(r.resumed_by, '') as resumed_by, r.held_back,
+  `+mayTakeUp+` as may_take_up
 from rollcall.roll r join rollcall.restores s on s.id = r.restore_id
 where r.org_id = $1 and r.name = $2
 order by s.started_at desc, s.id desc limit 1`, orgID, name)

@@ -237,6 +237,8 @@ type RunningRoll struct {
 	OldestPaused time.Duration
 	// TotalPaused is the same of all paused devices, added up.
 	TotalPaused time.Duration
+	// HeldBack is how many reports were not told to the roll call, as their devices have reported too often.
+	HeldBack int64
 }
 
 // RunningRolls reads all restores that run, in one statement.
@@ -247,11 +249,13 @@ func (s *Store) RunningRolls(ctx context.Context) ([]RunningRoll, error) {
 		Count  int64         `db:"n"`
 		Oldest float64       `db:"oldest"`
 		Sum    float64       `db:"sum"`
+		Held   int64         `db:"held"`
 	}
 	err := s.db.SelectContext(ctx, &rows, `
 		SELECT r.id, coalesce(l.state, '') AS state, count(l.state) AS n,
 		       coalesce(max(extract(epoch FROM now() - l.since)), 0) AS oldest,
-		       coalesce(sum(extract(epoch FROM now() - l.since)), 0) AS sum
+		       coalesce(sum(extract(epoch FROM now() - l.since)), 0) AS sum,
+		       coalesce(sum(l.held_back), 0) AS held
 		FROM rollcall.restores r LEFT JOIN rollcall.roll l ON l.restore_id = r.id
 		WHERE r.state = $1 GROUP BY r.id, l.state ORDER BY r.id`, runbook.RestoreRunning)
 	if err != nil {
@@ -267,6 +271,7 @@ func (s *Store) RunningRolls(ctx context.Context) ([]RunningRoll, error) {
 		}
 		roll := &rolls[len(rolls)-1]
 		roll.Counts[row.State] = row.Count
+		roll.HeldBack += row.Held
 		if row.State == runbook.StateConflictPaused {
 			roll.OldestPaused = time.Duration(row.Oldest * float64(time.Second))
 			roll.TotalPaused = time.Duration(row.Sum * float64(time.Second))

@@ -21,7 +21,12 @@ select s.id, s.state, s.mode, s.started_at, s.finished_at, coalesce(cast(s.org_i
       where r.restore_id = s.id and ($1 = '' or r.org_id = cast(nullif($1, '') as uuid)) group by r.state) c),
       '{}') as counts,
     (select count(*) from rollcall.transitions t
-      where t.restore_id = s.id and t.code = 'Lost' and ($1 = '' or t.org_id = cast(nullif($1, '') as uuid))) as lost
+      where t.restore_id = s.id and t.code = 'Lost' and ($1 = '' or t.org_id = cast(nullif($1, '') as uuid))) as lost,
+    (select jsonb_build_object('reports', sum(r.held_back), 'devices', count(*),
+        'most', (array_agg(r.name order by r.held_back desc, r.name, r.org_id))[1],
+        'orgId', (array_agg(r.org_id order by r.held_back desc, r.name, r.org_id))[1])
+      from rollcall.roll r where r.restore_id = s.id and r.held_back > 0
+        and ($1 = '' or r.org_id = cast(nullif($1, '') as uuid)) having count(*) > 0) as held_back
 from rollcall.restores s `
 
 type tallyRow struct {
@@ -41,6 +46,8 @@ type tallyRow struct {
 	Total  *int64 `db:"total"`
 	Counts []byte `db:"counts"`
 	Lost   int64  `db:"lost"`
+	// HeldBack is a runbook.HeldBack as JSON, or nil.
+	HeldBack []byte `db:"held_back"`
 }
 
 func (r tallyRow) status() (runbook.RestoreStatus, error) {
@@ -55,6 +62,11 @@ func (r tallyRow) status() (runbook.RestoreStatus, error) {
 	}
 	if err := json.Unmarshal(r.Counts, &s.Counts); err != nil {
 		return runbook.RestoreStatus{}, fmt.Errorf("read the counts of restore %s: %w", r.ID, err)
+	}
+	if r.HeldBack != nil {
+		if err := json.Unmarshal(r.HeldBack, &s.HeldBack); err != nil {
+			return runbook.RestoreStatus{}, fmt.Errorf("read what restore %s has held back: %w", r.ID, err)
+		}
 	}
 	if r.Total != nil {
 		s.Total = *r.Total // fixed apart from the rows that are counted, so that a row that was lost shows

@@ -24,7 +24,25 @@ type RestoreStatus struct {
 	// Lost counts what was acknowledged before the database was put back to an earlier moment, and was found again in the
 	// workflows alone. The audit names each.
 	Lost int64 `json:"lost,omitempty"`
+	// HeldBack says which reports were not told to the roll call, as their devices have reported too often; nil where
+	// none was.
+	HeldBack *HeldBack `json:"heldBack,omitempty"`
 }
+
+// HeldBack counts the reports of a roll call that were not told to it. The newest one of each device still is.
+type HeldBack struct {
+	Reports int64 `json:"reports"`
+	Devices int64 `json:"devices"`
+	// Most is the device with the most of them, of the organisation OrgID.
+	Most  string `json:"most"`
+	OrgID string `json:"orgId"`
+}
+
+// manyHeldBack is from how many reports of one restore on a human should look for the reason.
+const manyHeldBack = 100
+
+// Many reports whether a human should look for the reason.
+func (h *HeldBack) Many() bool { return h != nil && h.Reports >= manyHeldBack }
 
 // NewCounts is a tally with every state at zero, so that none is missing where it is printed.
 func NewCounts() map[State]int64 {

@@ -196,6 +196,40 @@ func TestWhatATerminalWouldActOnIsEscaped(t *testing.T) {
 	b.ok("describe", "device", "web-1", "-o", "yaml")
 }
 
+// What a token bucket has held back shows where an operator looks.
+func TestReportsThatWereHeldBackShow(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.give(device{name: "web-1", version: "5"}, device{name: "web-2", version: "5"}, device{name: "web-3", version: "5"})
+	_, err := b.store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: "first", By: "alice"})
+	require.NoError(t, err)
+	_, err = b.store.PutOnRoll(t.Context(), inventory.RollInput{RestoreID: "first"})
+	require.NoError(t, err)
+	for _, line := range []string{"status", "describe device web-1", "explain device web-1"} {
+		require.NotContains(t, strings.ToLower(b.ok(strings.Fields(line)...)), "held back", line)
+		require.NotContains(t, b.ok(append(strings.Fields(line), "-o", "json")...), "heldBack", line)
+	}
+	held := func(name string, reports int) {
+		b.store.DB().MustExec(`update rollcall.roll set held_back = $2 where name = $1`, name, reports)
+	}
+	held("web-1", 1)
+	held("web-2", 98)
+	text := b.ok("status")
+	require.Contains(t, text,
+		"\nheld back: 99 reports of 2 devices that report too many versions, most of them of web-2\n")
+	require.Contains(t, text, "starter describe device web-2")
+	held("web-1", 2)
+	require.Contains(t, b.ok("status"), "\nwarning: held back: 100 reports of 2 devices")
+	var status runbook.RestoreStatus
+	b.run("status", "-o", "json").json(t, &status)
+	require.Equal(t, &runbook.HeldBack{Reports: 100, Devices: 2, Most: "web-2", OrgID: runbook.DefaultOrgID},
+		status.HeldBack)
+	require.EqualValues(t, 2, b.described("web-1").HeldBack)
+	require.Contains(t, b.ok("describe", "device", "web-1"), "Held back:  2 reports, because")
+	require.Contains(t, b.ok("explain", "device", "web-1"), "held back: 2 reports, because")
+	require.Contains(t, b.ok("explain", "device", "web-1", "-o", "json"), `"heldBackReports": 2`)
+}
+
 // A report for a device whose workflow is yet to be started says so.
 func TestAReportThatIsTooEarlySaysSo(t *testing.T) {
 	t.Parallel()

@@ -116,9 +116,11 @@ func TestServesMetricsAndHealth(t *testing.T) {
 		_, body := get(address, "/metrics")
 		return strings.Contains(body, `rollcall_devices{restore="r1",state="AwaitingReconnect"} 1`)
 	}, time.Minute, 20*time.Millisecond)
+	store.DB().MustExec(`update rollcall.roll set held_back = 7`)
 	_, body := get(address, "/metrics")
 	for _, want := range []string{
 		"temporal_workflow_task", `rollcall_human_wait_oldest_seconds{restore="r1"} 0`, "go_goroutines",
+		`rollcall_reports_held_back{restore="r1"} 7`,
 	} {
 		require.Contains(t, body, want)
 	}

@@ -69,6 +69,9 @@ var (
 		"How long the device that has waited longest for a human has done so, in seconds.", []string{"restore"}, nil)
 	sumDesc = prometheus.NewDesc("rollcall_human_wait_seconds",
 		"How long all devices that wait for a human have done so, in seconds, added up.", []string{"restore"}, nil)
+	heldDesc = prometheus.NewDesc("rollcall_reports_held_back",
+		"Reports of devices on the roll of a running restore that were not told to it, as the devices report too many "+
+			"versions.", []string{"restore"}, nil)
 )
 
 // Describe names the metrics.
@@ -77,6 +80,7 @@ func (c *rollCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- devicesDesc
 	ch <- oldestDesc
 	ch <- sumDesc
+	ch <- heldDesc
 }
 
 // Collect reads the database. While it does not answer, the tally is missing and rollcall_database_up is 0, so that a
@@ -96,5 +100,6 @@ func (c *rollCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		ch <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, w.OldestPaused.Seconds(), w.RestoreID)
 		ch <- prometheus.MustNewConstMetric(sumDesc, prometheus.GaugeValue, w.TotalPaused.Seconds(), w.RestoreID)
+		ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(w.HeldBack), w.RestoreID)
 	}
 }

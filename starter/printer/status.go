@@ -48,7 +48,22 @@ func Status(w io.Writer, now time.Time, status runbook.RestoreStatus, waiting []
 				"each (code %s)\n",
 			status.Lost, runbook.CodeLost)
 	}
+	writeHeldBack(w, status.HeldBack)
 	return printWaiting(w, now, status, waiting)
+}
+
+// writeHeldBack says which reports were not told, and warns where they are many.
+func writeHeldBack(w io.Writer, h *runbook.HeldBack) {
+	if h == nil {
+		return
+	}
+	what := "held back"
+	if h.Many() {
+		what = "warning: held back"
+	}
+	fmt.Fprintf(w, "\n%s: %s of %s that report too many versions, most of them of %s\nlook at it: %s\n", what,
+		Count(h.Reports, "report"), Count(h.Devices, "device"), OneLine(h.Most),
+		Command(h.OrgID, "describe", "device", h.Most))
 }
 
 // ending says who ended a restore and why.

@@ -20,6 +20,8 @@ type Explanation struct {
 	Since    *time.Time `json:"since,omitempty"`
 	// Why is the reason, in a sentence.
 	Why string `json:"why"`
+	// HeldBack is how many reports were not told to the roll call, as the device has reported too often.
+	HeldBack int64 `json:"heldBackReports,omitempty"`
 	// Unblocks are who or what can end the wait, the usual one first.
 	Unblocks []Unblock `json:"unblocks"`
 	// Warning says why nothing goes on, and what helps.
@@ -35,7 +37,8 @@ type Unblock struct {
 
 // Explain says what the device waits for.
 func (r *Review) Explain() Explanation {
-	e := Explanation{Name: r.Name, OrgID: r.OrgID, State: r.State, Since: r.Since, Unblocks: []Unblock{}}
+	e := Explanation{Name: r.Name, OrgID: r.OrgID, State: r.State, Since: r.Since, HeldBack: r.HeldBack,
+		Unblocks: []Unblock{}}
 	gone := Unblock{"a human, if the device is gone for good", []string{r.withdrawal()}}
 	switch {
 	case r.Gone:
@@ -126,6 +129,9 @@ func (e Explanation) Text(w io.Writer, now time.Time) error {
 		waits += fmt.Sprintf(", since %s (%s)", printer.Stamp(*e.Since), printer.Ago(now, e.Since))
 	}
 	fmt.Fprintf(w, "device/%s %s\n", printer.OneLine(e.Name), waits)
+	if e.HeldBack > 0 {
+		fmt.Fprintf(w, "  held back: %s\n", heldBackText(e.HeldBack))
+	}
 	if _, err := fmt.Fprintf(w, "  %s\n", printer.OneLine(e.Why)); err != nil {
 		return err
 	}

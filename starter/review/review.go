@@ -33,6 +33,8 @@ type Review struct {
 	// service has rendered last. Of a device that no restore has found, Restored is what Rendered is.
 	Restored string `json:"restoredVersion"`
 	Reported string `json:"reportedVersion"`
+	// HeldBack is how many reports were not told to the roll call, as the device has reported too often.
+	HeldBack int64  `json:"heldBackReports,omitempty"`
 	Rendered string `json:"renderedVersion"`
 	// NextVersion is what a resume would render; empty where one would be refused, and Unresumable says why.
 	NextVersion string `json:"nextVersion,omitempty"`
@@ -109,7 +111,7 @@ func (r *Review) takeDevice(
 // until then the status is the backup's, or that of the report that paused it.
 func (r *Review) takePlace(p inventory.RollPlace) {
 	r.RestoreID, r.RestoreState, r.Mode, r.mayTakeUp = p.RestoreID, p.RestoreState, p.Mode, p.MayTakeUp
-	r.Restored, r.LastSeenBefore = runbook.OrZero(p.Restored), p.LastSeenBefore
+	r.Restored, r.LastSeenBefore, r.HeldBack = runbook.OrZero(p.Restored), p.LastSeenBefore, p.HeldBack
 	if p.State == runbook.StateWithdrawn {
 		r.State = p.State
 	}

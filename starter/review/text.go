@@ -55,6 +55,7 @@ func (r *Review) head(now time.Time) [][2]string {
 		{"Org", runbook.OrgName(r.OrgID)},
 		{"State", r.stateLine(now)},
 		{"Versions", r.versionLine()},
+		{"Held back", r.heldBack()},
 		{"Summary", r.Summary.Line()},
 		{"Lifecycle", r.Lifecycle},
 		{"Restore", r.restoreLine()},
@@ -96,6 +97,18 @@ func (r *Review) versionLine() string {
 		line += "; a resume would be refused: " + r.Unresumable
 	}
 	return line
+}
+
+// heldBack says how many reports were not told; empty where all were.
+func (r *Review) heldBack() string {
+	if r.HeldBack == 0 {
+		return ""
+	}
+	return heldBackText(r.HeldBack)
+}
+
+func heldBackText(reports int64) string {
+	return printer.Count(reports, "report") + ", because the device reports too many versions; its newest is still told"
 }
 
 // seenLine is when the device was last seen, before its restore and since.
