@@ -37,7 +37,7 @@ build: ## build bin/starter, bin/worker and bin/gateway, as the image has them: 
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./starter ./worker ./gateway
 
 .PHONY: test
-test: tools redis chromium compiler ## run all tests with the race detector
+test: tools pgbouncer redis chromium compiler ## run all tests with the race detector
 	CGO_ENABLED=1 go test -race -timeout $(TEST_TIMEOUT) ./...
 	cd bench && CGO_ENABLED=1 go test -race ./...
 
@@ -108,7 +108,7 @@ bin/.release: tools/release/go.mod tools/release/go.sum
 	@touch $@
 
 .PHONY: tools
-tools: postgresql pgbouncer ## get what development needs: the temporal command in bin/, PostgreSQL and PgBouncer with apt
+tools: postgresql ## get what development needs: the temporal command in bin/, and PostgreSQL with apt
 ifeq (,$(shell command -v temporal 2>/dev/null))
 tools: bin/temporal
 endif
