@@ -52,7 +52,7 @@ func TestStatusSaysWhenNothingGoesOn(t *testing.T) {
 	var view printer.RestoreView
 	b.run("status", "-o", "json", "--task-queue", "nobody").json(t, &view)
 	require.Contains(t, view.Warning, `no worker polls task queue "nobody"`)
-	require.Less(t, time.Since(begin), 3*time.Second)
+	require.Less(t, time.Since(begin), 10*time.Second)
 }
 
 func TestARestoreThatFindsNoDeviceWarns(t *testing.T) {
@@ -81,7 +81,7 @@ func TestWhyTemporalDoesNotAnswer(t *testing.T) {
 			}
 			begin := time.Now()
 			code := Execute(t.Context(), streams, args)
-			require.Less(t, time.Since(begin), 8*time.Second, args)
+			require.Less(t, time.Since(begin), 14*time.Second, args)
 			return outcome{code: code, stdout: stdout.String(), stderr: stderr.String()}
 		}
 	}
