@@ -31,7 +31,7 @@ func newNight(t *testing.T, restored string) *night {
 	n := &night{t: t, env: suite.NewTestWorkflowEnvironment(), world: newWorld()}
 	n.device = n.world.add("web-7", restored)
 	n.world.register(n.env)
-	n.env.SetTestTimeout(30 * time.Second)
+	n.env.SetTestTimeout(3 * time.Minute)
 	return n
 }
 

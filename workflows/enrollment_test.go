@@ -33,7 +33,7 @@ func newEnrollmentNight(t *testing.T, known string) *enrollmentNight {
 	n.world.request("new", known)
 	n.world.register(n.env)
 	workflows.Register(n.env)
-	n.env.SetTestTimeout(30 * time.Second)
+	n.env.SetTestTimeout(3 * time.Minute)
 	n.env.SetStartWorkflowOptions(client.StartWorkflowOptions{
 		ID: runbook.EnrollmentWorkflowID(org, "new"), TaskQueue: "q",
 	})

@@ -32,7 +32,7 @@ func newFleetNight(t *testing.T, devices int) *fleetNight {
 	}
 	n.world.register(n.env)
 	workflows.Register(n.env)
-	n.env.SetTestTimeout(30 * time.Second)
+	n.env.SetTestTimeout(3 * time.Minute)
 	n.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: runbook.RestoreWorkflowID("r1"), TaskQueue: "q"})
 	return n
 }

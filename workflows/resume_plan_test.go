@@ -32,7 +32,7 @@ func newPlanned(t *testing.T) *planned {
 	t.Helper()
 	p := &planned{env: (&testsuite.WorkflowTestSuite{}).NewTestWorkflowEnvironment()}
 	p.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: runbook.ResumeWorkflowID("p"), TaskQueue: "q"})
-	p.env.SetTestTimeout(time.Minute)
+	p.env.SetTestTimeout(3 * time.Minute)
 	workflows.Register(p.env)
 	for name, fn := range map[string]any{
 		"BeginPlan": func(in runbook.PlanInput) (activities.BeginPlanResult, error) {
