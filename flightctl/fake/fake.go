@@ -82,6 +82,9 @@ type FlightControl struct {
 
 type deviceID struct{ org, name string }
 
+// connections is how many connections to PostgreSQL the fake has at most, and keeps.
+const connections = 10
+
 const storePassword = "adversary-of-no-one"
 
 // Start runs a Flight Control. Its tables must be there.
@@ -120,7 +123,8 @@ func (f *FlightControl) start() (err error) {
 	if f.db, err = sqlx.Connect("postgres", f.cfg.DatabaseURL); err != nil {
 		return fmt.Errorf("connect to the database: %w", err)
 	}
-	f.db.SetMaxOpenConns(10)
+	f.db.SetMaxOpenConns(connections)
+	f.db.SetMaxIdleConns(connections) // as agents poll all the time, and a new one costs a process of the server
 	f.kv = miniredis.NewMiniRedis()
 	f.kv.RequireAuth(storePassword)
 	if err := f.kv.Start(); err != nil {
