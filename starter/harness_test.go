@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 
+	"rollcall/activities"
 	"rollcall/internal/devenv/devtest"
 	"rollcall/internal/host"
 	"rollcall/inventory"
@@ -32,6 +33,8 @@ type bench struct {
 	store  *inventory.Store
 	queue  string
 	dir    string
+	// flightctl is the Flight Control beside which workers run; nil is none.
+	flightctl activities.FlightControl
 	// hooks change what commands see of Temporal; nil is nothing.
 	hooks *hooks
 	// state is the user's state folder; empty is none.
@@ -69,7 +72,7 @@ func (b *bench) work() (stop func()) {
 	b.t.Helper()
 	worker, err := host.New(b.t.Context(), host.Config{
 		Client: b.client, Store: b.store, Namespace: b.server.Namespace, TaskQueue: b.queue,
-		Logger: slog.New(slog.DiscardHandler),
+		Logger: slog.New(slog.DiscardHandler), Flightctl: b.flightctl,
 	})
 	require.NoError(b.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
