@@ -316,6 +316,11 @@ func ParseShare(text string) (float64, error) {
 	return percent / 100, nil
 }
 
+// AboveShare reports whether so many devices are more than a share of a roll of onRoll devices.
+func AboveShare(devices, onRoll int64, share float64) bool {
+	return float64(devices) > share*float64(onRoll)
+}
+
 // Check reports, as a *Refusal, what the policy has against a resume. plan is the id of the plan that it comes from,
 // or empty.
 func (p ResumePolicy) Check(plan, reason string) error {
@@ -334,7 +339,7 @@ func (p ResumePolicy) CheckPlan(devices, onRoll int64, reason string) error {
 	if p.RequireReason && strings.TrimSpace(reason) == "" {
 		return Refuse(CodeReasonRequired, "a resume needs a reason here (--reason); nothing was changed")
 	}
-	if p.MaxShare > 0 && float64(devices) > p.MaxShare*float64(onRoll) {
+	if p.MaxShare > 0 && AboveShare(devices, onRoll, p.MaxShare) {
 		return Refuse(CodePlanTooLarge,
 			"the plan holds %d of %d devices, and at most %s of the roll may be in one plan; plan fewer",
 			devices, onRoll, fmt.Sprintf("%g%%", 100*p.MaxShare))

@@ -14,9 +14,11 @@ import (
 
 	"rollcall/inventory"
 	"rollcall/inventory/plans"
+	"rollcall/inventory/specdiff"
 	"rollcall/runbook"
 	"rollcall/starter/ask"
 	"rollcall/starter/printer"
+	"rollcall/starter/review"
 )
 
 // newPlanCommand groups what concerns plans: decisions about many devices that are looked at first and carried out
@@ -85,7 +87,7 @@ func (o *planResumeOptions) complete(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if o.id == "" {
-		o.id = strings.ToLower(rand.Text()[:8])
+		o.id = newPlanID()
 	}
 	bulk := o.all || o.selectors.given()
 	switch {
@@ -103,25 +105,8 @@ func (o *planResumeOptions) complete(cmd *cobra.Command, args []string) error {
 	return o.operator.complete(o.io, cmd)
 }
 
-// plannedSet is what `plan resume -o json` prints.
-type plannedSet struct {
-	PlanID    string                  `json:"planId"`
-	RestoreID string                  `json:"restoreId"`
-	ExpiresAt time.Time               `json:"expiresAt"`
-	Devices   []printer.PlannedDevice `json:"devices"`
-	// Skipped is the number of devices that matched and are not paused.
-	Skipped int            `json:"skipped"`
-	Groups  []plannedGroup `json:"groups"`
-}
-
-// plannedGroup counts the devices for which a resume means the same.
-type plannedGroup struct {
-	Fleet           string `json:"fleet,omitempty"`
-	RestoredVersion string `json:"restoredVersion"`
-	ReportedVersion string `json:"reportedVersion"`
-	NextVersion     string `json:"nextVersion"`
-	Devices         int    `json:"devices"`
-}
+// newPlanID is an id that no other plan has.
+func newPlanID() string { return strings.ToLower(rand.Text()[:8]) }
 
 func (o *planResumeOptions) run(ctx context.Context) error {
 	store, orgID, err := o.openOrg(ctx)
@@ -129,33 +114,78 @@ func (o *planResumeOptions) run(ctx context.Context) error {
 		return err
 	}
 	defer store.Close()
-	found, err := store.Position(ctx, o.selectors.query(orgID, o.names))
+	set, err := o.freeze(ctx, store, orgID)
 	if err != nil {
 		return err
 	}
-	set, err := o.freeze(found)
+	share, err := ask.ConfirmAbove(o.io)
 	if err != nil {
+		return usagef("%w", err)
+	}
+	if err := o.store(ctx, store, set); err != nil {
 		return err
 	}
+	return o.output.Print(o.io.Stdout, set, func(w io.Writer) error { return set.Text(w, share) })
+}
+
+// freeze reads which devices the plan holds. That there is none ends the command.
+func (o *planResumeOptions) freeze(
+	ctx context.Context, store *inventory.Store, orgID string,
+) (set review.PlannedSet, err error) {
+	q := o.selectors.query(orgID, o.names)
+	found, err := store.Position(ctx, q)
+	if err != nil {
+		return set, err
+	}
+	for _, name := range o.names {
+		if !slices.ContainsFunc(found, func(d inventory.DevicePosition) bool { return d.Name == name }) {
+			return set, notThere(deviceKind, orgID, name)
+		}
+	}
+	set = review.Freeze(o.id, orgID, o.reason, o.io.Now().Add(o.expires).UTC(), found)
 	if len(set.Devices) == 0 {
 		fmt.Fprintf(o.io.Stderr, "nothing to plan: %s matched, none of them paused\n", printer.Count(set.Skipped, "device"))
-		return &exitError{code: printer.ExitNothing}
+		return set, &exitError{code: printer.ExitNothing}
 	}
-	decided, err := o.decidePlan(ctx, orgID)
+	status, err := store.RestoreStatus(ctx, set.RestoreID)
+	if err != nil {
+		return set, err
+	}
+	set.OnRoll = status.Total
+	set.Changes, err = o.changes(ctx, store, q, set)
+	return set, err
+}
+
+// changes are what `diff` shows of the plan's devices.
+func (o *planResumeOptions) changes(
+	ctx context.Context, store *inventory.Store, q inventory.Query, set review.PlannedSet,
+) ([]specdiff.Group, error) {
+	devices, err := store.Devices(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	fleets, err := store.Fleets(ctx, inventory.Query{OrgID: q.OrgID})
+	if err != nil {
+		return nil, err
+	}
+	devices = slices.DeleteFunc(devices, func(d inventory.Resource) bool { return !set.Holds(d.Metadata.Name) })
+	return compare(devices, fleets).Groups, nil
+}
+
+// store stores the plan, with who makes it.
+func (o *planResumeOptions) store(ctx context.Context, store *inventory.Store, set review.PlannedSet) error {
+	decided, err := o.decidePlan(ctx, set.OrgID)
 	if err != nil {
 		return err
 	}
 	plan := plans.New{
-		ID: o.id, OrgID: orgID, RestoreID: set.RestoreID, By: decided.By, Reason: o.reason, ExpiresIn: o.expires,
+		ID: o.id, OrgID: set.OrgID, RestoreID: set.RestoreID, By: decided.By, Reason: o.reason, ExpiresIn: o.expires,
 		DecisionID: decided.ID(o.id),
 	}
 	for _, d := range set.Devices {
 		plan.Devices = append(plan.Devices, plans.Planned{Name: d.Name, Reported: d.ReportedVersion})
 	}
-	if err := (plans.Plans{DB: store.DB()}).Create(ctx, plan); err != nil {
-		return err
-	}
-	return o.output.Print(o.io.Stdout, set, set.text)
+	return plans.Plans{DB: store.DB()}.Create(ctx, plan)
 }
 
 // decidePlan records who makes the plan, where the server may know its caller. A plan of a caller that it cannot know
@@ -173,66 +203,6 @@ func (o *planResumeOptions) decidePlan(ctx context.Context, orgID string) (ask.D
 	return o.operator.decide(ctx, o.globals, c, runbook.DecisionInput{
 		Act: runbook.ActPlan, OrgID: orgID, Targets: []runbook.DecisionTarget{{Name: o.id}},
 	})
-}
-
-// freeze sorts out who is paused, and groups them by what a resume means.
-func (o *planResumeOptions) freeze(found []inventory.DevicePosition) (plannedSet, error) {
-	set := plannedSet{
-		PlanID: o.id, ExpiresAt: o.io.Now().Add(o.expires).UTC(), Devices: []printer.PlannedDevice{},
-		Groups: []plannedGroup{},
-	}
-	groups := map[plannedGroup]int{}
-	for _, d := range found {
-		if d.State != runbook.StateConflictPaused || d.RestoreID == "" {
-			set.Skipped++
-			continue
-		}
-		next, err := runbook.MayResume(runbook.Conflict{State: d.State, Restored: d.Restored, Reported: d.Reported}, "")
-		if err != nil {
-			return set, fmt.Errorf("device %s: %w", d.Name, err)
-		}
-		set.RestoreID = d.RestoreID
-		one := printer.PlannedDevice{
-			Name: d.Name, RestoredVersion: runbook.OrZero(d.Restored), ReportedVersion: runbook.OrZero(d.Reported),
-			NextVersion: next.String(),
-		}
-		set.Devices = append(set.Devices, one)
-		groups[plannedGroup{
-			Fleet: d.Fleet, RestoredVersion: one.RestoredVersion, ReportedVersion: one.ReportedVersion,
-			NextVersion: one.NextVersion,
-		}]++
-	}
-	for group, n := range groups {
-		group.Devices = n
-		set.Groups = append(set.Groups, group)
-	}
-	slices.SortFunc(set.Groups, func(a, b plannedGroup) int {
-		if a.Devices != b.Devices {
-			return b.Devices - a.Devices
-		}
-		return strings.Compare(a.Fleet+a.ReportedVersion, b.Fleet+b.ReportedVersion)
-	})
-	return set, nil
-}
-
-func (s plannedSet) text(w io.Writer) error {
-	rows := make([][]string, len(s.Groups))
-	for i, g := range s.Groups {
-		rows[i] = []string{
-			strconv.Itoa(g.Devices), printer.OrNone(g.Fleet), g.RestoredVersion, g.ReportedVersion,
-			g.NextVersion,
-		}
-	}
-	if err := printer.Table(w, []string{"DEVICES", "FLEET", "RESTORED", "REPORTED", "RENDERED NEXT"}, rows); err != nil {
-		return err
-	}
-	fmt.Fprintf(w, "\nplan %s: %s, until %s", s.PlanID, printer.Count(len(s.Devices), "device"),
-		printer.Stamp(s.ExpiresAt))
-	if s.Skipped > 0 {
-		fmt.Fprintf(w, "; %d more matched but are not paused", s.Skipped)
-	}
-	_, err := fmt.Fprintf(w, "\nresume them: starter resume --plan %s --reason \"…\"\n", s.PlanID)
-	return err
 }
 
 // shownPlan is what `plan show -o json` prints.
@@ -301,19 +271,35 @@ func (s shownPlan) text(w io.Writer) error {
 	if err := printer.Table(w, []string{"WAVE", "DEVICE", "REPORTED", "RENDERED NEXT", "OUTCOME"}, rows); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\nplan %s: %s\nplanned by %s\n", s.ID, printer.Lower(s.State),
-		printer.Actor(s.PlannedBy, s.PlannedIdentity))
+	fmt.Fprintf(w, "\nplan %s of restore %s: %s\nplanned by %s%s\n", s.ID, s.RestoreID, s.stands(),
+		printer.Actor(s.PlannedBy, s.PlannedIdentity), because(s.Reason))
 	if s.DecidedBy != "" {
 		fmt.Fprintf(w, "started by %s\n", printer.Actor(s.DecidedBy, s.DecidedIdentity))
 	}
-	_, err := fmt.Fprintln(w, tallyOfPlan(s.Tally))
+	if s.EndedBy != "" {
+		fmt.Fprintf(w, "ended by %s%s\n", printer.OneLine(s.EndedBy), because(s.EndReason))
+	}
+	_, err := fmt.Fprintln(w, ask.PlanTallyLine(s.Tally))
 	return err
 }
 
-func tallyOfPlan(t runbook.PlanTally) string {
-	return fmt.Sprintf("%s: %d applied, %d not reported yet, %d failed, %d away, %d refused, %d without an answer, %d "+
-		"not asked",
-		printer.Count(t.Total, "device"), t.Applied, t.Pending, t.Failed, t.Away, t.Refused, t.Unknown, t.NotAsked)
+// stands is where the plan stands.
+func (s shownPlan) stands() string {
+	switch {
+	case s.Expired:
+		return "expired, and was not started"
+	case s.State == runbook.PlanPlanned:
+		return "planned, to be started until " + printer.Stamp(s.ExpiresAt)
+	}
+	return printer.Lower(s.State)
+}
+
+// because is a reason behind who acted.
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + printer.OneLine(reason)
 }
 
 func newPlanListCommand(g *globals) *cobra.Command {

@@ -9,6 +9,7 @@ import (
 	"rollcall/internal/invariants"
 	"rollcall/inventory/plans"
 	"rollcall/runbook"
+	"rollcall/starter/review"
 )
 
 // planBench is a restore of three devices that are paused, and one that is back.
@@ -30,12 +31,12 @@ func planBench(t *testing.T) *bench {
 func TestAPlanIsMadeAndCarriedOut(t *testing.T) {
 	t.Parallel()
 	b := planBench(t)
-	var set plannedSet
+	var set review.PlannedSet
 	b.run("plan", "resume", "devices", "-l", "site=a", "--id", "p1", "--reason", "ticket 4711", "--as", "ann", "-o",
 		"json").json(t, &set)
 	require.Equal(t, "night", set.RestoreID)
 	require.Len(t, set.Devices, 2)
-	require.Equal(t, []plannedGroup{{RestoredVersion: "5", ReportedVersion: "7", NextVersion: "8", Devices: 2}},
+	require.Equal(t, []review.PlannedGroup{{RestoredVersion: "5", ReportedVersion: "7", NextVersion: "8", Devices: 2}},
 		set.Groups)
 	require.Equal(t, runbook.StateConflictPaused, b.stateOf("web-1"), "a plan resumes no one")
 

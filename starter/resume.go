@@ -43,7 +43,11 @@ and "skipped" those that match but are not paused.
 Each is then resumed only if it has still reported the version that was read when it was selected; a device that reports
 another meanwhile is refused (VersionChanged).
 
-With --plan it carries out a plan that "starter plan resume" has made, as a workflow that outlives this terminal.
+With --plan it carries out a plan that "starter plan resume" has made, as a workflow that outlives this terminal. With
+--waves, --per-site, --soak, --away-after, --max-failures or --detach, and without --plan, it makes the plan as well.
+
+Of a plan, or on a terminal of a selection, that holds more than a quarter of the roll the count must be confirmed: it
+is asked for on a terminal, and --confirm says it elsewhere. ROLLCALL_CONFIRM_ABOVE sets another share, such as 10%.
 
 A resume of several devices that is interrupted is gone on with by the same command, under the same request id: who has
 answered is not asked again. How far it has come is kept below $XDG_STATE_HOME/rollcall for a day.
@@ -55,6 +59,7 @@ not known whether they were resumed. 6: it was interrupted, and of some it is no
   starter resume devices -l environment=production --dry-run
   starter resume devices --field-selector="metadata.owner=Fleet/web" --reason "ticket 4711" -o json
   starter resume devices --all --as alice
+  starter resume devices -l environment=production --waves 5,10%,100% --max-failures 2
   starter resume --plan ID --waves 5,10%,100% --soak 10m --max-failures 2
   starter resume --continue ID --reason "looked at web-7"`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -77,13 +82,16 @@ not known whether they were resumed. 6: it was interrupted, and of some it is no
 	o.plan.bind(cmd)
 	cmd.RunE = run(func(ctx context.Context, args []string) error {
 		if o.plan.given() {
-			if err := o.operator.complete(o.io, cmd); err != nil {
+			if err := o.completePlan(cmd); err != nil {
 				return err
 			}
 			return o.runPlan(ctx)
 		}
 		if err := o.complete(cmd, args); err != nil {
 			return err
+		}
+		if o.plan.rollout && !o.dryRun {
+			return o.planAndRun(ctx)
 		}
 		return o.run(ctx)
 	})
@@ -95,7 +103,10 @@ func (o *resumeOptions) complete(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	o.names = distinct(names)
+	o.names, o.plan.rollout = distinct(names), changed(cmd, rolloutFlags) != ""
+	if name := changed(cmd, []string{"expect-version", "request-id"}); o.plan.rollout && name != "" {
+		return usagef("--%s does not go with a plan, which --%s makes", name, changed(cmd, rolloutFlags))
+	}
 	if err := o.selectors.complete(cmd, deviceKind); err != nil {
 		return err
 	}
@@ -150,6 +161,9 @@ func (o *resumeOptions) run(ctx context.Context) error {
 		report.Plan(targets, lifecycles, o.expectVersion)
 		return finishReport(o.globals, o.output, report)
 	}
+	if err := o.confirmDirect(ctx, store, targets); err != nil {
+		return err
+	}
 	command := []string{orgID, o.as, o.reason, o.label, o.field, fmt.Sprint(o.all)}
 	journal, targets := goOn(o.globals, &o.request, &report.Outcomes, "resume", command, o.names, targets,
 		func(d inventory.DevicePosition) string { return d.Name }, againDevice(orgID))
@@ -160,6 +174,22 @@ func (o *resumeOptions) run(ctx context.Context) error {
 	}
 	report.Interrupted = ctx.Err() != nil
 	return finishReport(o.globals, o.output, report)
+}
+
+// confirmDirect has the count of selected devices confirmed where they are a large share of their roll. A script that
+// does not say the count is not held up.
+func (o *resumeOptions) confirmDirect(
+	ctx context.Context, store *inventory.Store, targets []inventory.DevicePosition,
+) error {
+	named := len(o.names) > 0 && o.plan.confirm == 0
+	if named || len(targets) == 0 || targets[0].RestoreID == "" {
+		return nil
+	}
+	status, err := store.RestoreStatus(ctx, targets[0].RestoreID)
+	if err != nil {
+		return err
+	}
+	return o.confirmed("the selection", int64(len(targets)), status.Total, true)
 }
 
 // targets are the devices to ask, ordered by name. skipped is the number of those that match a selector but are not

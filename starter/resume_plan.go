@@ -2,19 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
-	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
-	"rollcall/inventory/plans"
 	"rollcall/runbook"
 	"rollcall/starter/ask"
 	"rollcall/starter/printer"
@@ -28,54 +21,100 @@ type planRun struct {
 	maxFailures                  int
 	confirm                      int64
 	detach                       bool
+	// rollout reports whether a flag says how a plan is carried out.
+	rollout bool
 }
+
+// rolloutFlags say how a plan is carried out.
+var rolloutFlags = []string{"waves", "per-site", "soak", "away-after", "max-failures", "detach"}
 
 func (r *planRun) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&r.id, "plan", "", "carry out the plan of this `id`, made by `starter plan resume`")
 	flags.StringVar(&r.waves, "waves", "",
-		"with --plan: `sizes` of waves, as numbers or shares of all, such as 5,10%,100% (default one wave)")
+		"plans: `sizes` of waves, as numbers or shares of all, such as 5,10%,100% (default one wave)")
 	flags.StringVar(&r.perSite, "per-site", "",
-		"with --plan: at most so many devices with the same value of a label in a wave, as `LABEL=N`")
-	flags.DurationVar(&r.soak, "soak", 0, "with --plan: how long a wave lasts at least before the next one starts")
+		"plans: at most so many devices with the same value of a label in a wave, as `LABEL=N`")
+	flags.DurationVar(&r.soak, "soak", 0, "plans: how long a wave lasts at least before the next one starts")
 	flags.DurationVar(&r.awayAfter, "away-after", runbook.DefaultAwayAfter,
-		"with --plan: how long a resumed device may stay unseen before its wave goes on without it")
+		"plans: how long a resumed device may stay unseen before its wave goes on without it")
 	flags.IntVar(&r.maxFailures, "max-failures", 0,
-		"with --plan: how many devices may fail before the rest is held for a human")
+		"plans: how many devices may fail before the rest is held for a human")
 	flags.Int64Var(&r.confirm, "confirm", 0,
-		"with --plan: the `count` of its devices, needed where it holds more than a quarter of the roll")
-	flags.BoolVar(&r.detach, "detach", false, "with --plan: return once the plan has begun")
+		"`count` of the devices, for a plan that holds more than a quarter of the roll ($"+ask.EnvConfirmAbove+
+			"); a terminal asks for it")
+	flags.BoolVar(&r.detach, "detach", false, "plans: return once the plan has begun")
 	flags.StringVar(&r.goOn, "continue", "", "go on with the held plan of this `id`")
 	flags.StringVar(&r.abort, "abort", "", "end the plan of this `id`; whoever was not asked stays paused")
 	flags.StringVar(&r.retryFailed, "retry-failed", "",
 		"ask again who gave no answer in the held plan of this `id`, and wait again for who failed")
 }
 
-// given reports whether the command concerns a plan.
+// given reports whether the command concerns a plan that there is.
 func (r *planRun) given() bool { return r.id+r.goOn+r.abort+r.retryFailed != "" }
 
-// runPlan carries out the part of resume that concerns plans.
-func (o *resumeOptions) runPlan(ctx context.Context) error {
-	r := &o.plan
-	said := map[string]string{
-		runbook.UpdateContinue: r.goOn, runbook.UpdateAbort: r.abort,
-		runbook.UpdateRetryFailed: r.retryFailed,
-	}
-	given, id, update := 0, r.id, ""
-	for name, of := range said {
-		if of != "" {
-			given, id, update = given+1, of, name
+// command returns the update that the command sends to a plan, with the plan's id; none for --plan.
+func (r *planRun) command() (update, id string, err error) {
+	given := 0
+	for _, c := range [][2]string{
+		{"", r.id},
+		{runbook.UpdateContinue, r.goOn},
+		{runbook.UpdateAbort, r.abort},
+		{runbook.UpdateRetryFailed, r.retryFailed},
+	} {
+		if c[1] != "" {
+			given, update, id = given+1, c[0], c[1]
 		}
 	}
-	if given > 1 || given == 1 && r.id != "" {
-		return usagef("use one of --plan, --continue, --abort and --retry-failed")
+	if given != 1 {
+		return "", "", usagef("use one of --plan, --continue, --abort and --retry-failed")
 	}
-	in := runbook.PlanInput{
-		PlanID: id, By: o.as, As: o.asSaid(), Reason: o.reason, Waves: r.waves, PerSite: r.perSite,
-		Soak: r.soak.String(), AwayAfter: r.awayAfter.String(), MaxFailures: r.maxFailures,
+	return update, id, nil
+}
+
+// completePlan reads the flags of a command that concerns a plan that there is. It refuses flags that would be
+// ignored.
+func (o *resumeOptions) completePlan(cmd *cobra.Command) error {
+	update, _, err := o.plan.command()
+	if err != nil {
+		return err
 	}
-	if _, err := in.Check(); err != nil {
-		return usagef("%w", err)
+	unfit, why := []string{"selector", "field-selector", "all", "expect-version", "dry-run"},
+		"the plan says which devices and versions"
+	if update == "" {
+		unfit = append(unfit, "request-id")
+	}
+	if name := changed(cmd, unfit); name != "" {
+		return usagef("--%s does not go with a plan: %s; see `starter plan show ID`", name, why)
+	}
+	if name := changed(cmd, append([]string{"confirm"}, rolloutFlags...)); name != "" && update != "" {
+		return usagef("--%s does not go with --%s: a plan is carried out as it was started", name, update)
+	}
+	if err := o.request.complete(cmd); err != nil {
+		return err
+	}
+	return o.operator.complete(o.io, cmd)
+}
+
+// changed is the first of these flags that was given; empty where none was.
+func changed(cmd *cobra.Command, names []string) string {
+	for _, name := range names {
+		if cmd.Flags().Changed(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// runPlan carries out the part of resume that concerns a plan that there is.
+func (o *resumeOptions) runPlan(ctx context.Context) error {
+	update, id, err := o.plan.command()
+	if err != nil {
+		return err
+	}
+	in, err := o.planInput(id)
+	if err != nil {
+		return err
 	}
 	store, err := o.openStore(ctx)
 	if err != nil {
@@ -86,155 +125,151 @@ func (o *resumeOptions) runPlan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if update == "" {
-		if err := o.confirmed(plan); err != nil {
+	if update != "" {
+		return o.tellPlan(ctx, ask.Plan{ID: id, OrgID: plan.OrgID}, update)
+	}
+	if plan.State == runbook.PlanPlanned {
+		if err := o.confirmed("plan "+id, plan.Devices, plan.OnRoll, false); err != nil {
 			return err
 		}
 	}
-	c, err := o.dial(ctx)
+	return o.followPlan(ctx, ask.Plan{ID: id, OrgID: plan.OrgID}, in)
+}
+
+// planInput is what a plan's workflow is started with.
+func (o *resumeOptions) planInput(id string) (runbook.PlanInput, error) {
+	r := &o.plan
+	in := runbook.PlanInput{
+		PlanID: id, By: o.as, As: o.asSaid(), Reason: o.reason, Waves: r.waves, PerSite: r.perSite,
+		Soak: r.soak.String(), AwayAfter: r.awayAfter.String(), MaxFailures: r.maxFailures,
+	}
+	if _, err := in.Check(); err != nil {
+		return in, usagef("%w", err)
+	}
+	return in, nil
+}
+
+// planAndRun makes a plan of the devices that the command selects, and carries it out.
+func (o *resumeOptions) planAndRun(ctx context.Context) error {
+	p := planResumeOptions{
+		globals: o.globals, operator: o.operator, selectors: o.selectors, names: o.names, all: o.all, id: newPlanID(),
+		expires: time.Hour,
+	}
+	in, err := o.planInput(p.id)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	if update != "" {
-		return o.tellPlan(ctx, c, plan, update)
+	store, orgID, err := o.openOrg(ctx)
+	if err != nil {
+		return err
 	}
-	return o.followPlan(ctx, c, in)
+	defer store.Close()
+	set, err := p.freeze(ctx, store, orgID)
+	if err != nil {
+		return err
+	}
+	if !o.output.Machine() {
+		if err := set.Table(o.io.Stderr); err != nil {
+			return err
+		}
+	}
+	if err := o.confirmed("the plan", int64(len(set.Devices)), set.OnRoll, false); err != nil {
+		return err
+	}
+	if err := p.store(ctx, store, set); err != nil {
+		return err
+	}
+	return o.followPlan(ctx, ask.Plan{ID: p.id, OrgID: orgID}, in)
 }
 
-// confirmAbove is the share of a restore's roll above which a plan is carried out only where its count was confirmed.
-const confirmAbove = 0.25
-
-// confirmed checks that whoever starts a large plan knows how large it is.
-func (o *resumeOptions) confirmed(plan plans.Plan) error {
-	switch {
-	case o.plan.confirm != 0 && o.plan.confirm != plan.Devices:
-		return usagef("--confirm %d: plan %s holds %d devices", o.plan.confirm, plan.ID, plan.Devices)
-	case o.plan.confirm == 0 && float64(plan.Devices) > confirmAbove*float64(plan.OnRoll) &&
-		plan.State == runbook.PlanPlanned:
-		return usagef("plan %s holds %d of the %d devices of the roll: say that you know with --confirm %d", plan.ID,
-			plan.Devices, plan.OnRoll, plan.Devices)
+// confirmed has the count of a large plan or selection confirmed. Without a terminal that is an error, unless scripts
+// may go without.
+func (o *resumeOptions) confirmed(what string, devices, onRoll int64, scripts bool) error {
+	c := ask.Confirmation{IO: o.io, Count: o.plan.confirm, Scripts: scripts}
+	if err := c.Check(what, devices, onRoll); err != nil {
+		return usagef("%w", err)
 	}
 	return nil
 }
 
 // followPlan starts a plan's workflow and shows where it stands until it has ended or is held. It may be left at any
 // time: the workflow goes on.
-func (o *resumeOptions) followPlan(ctx context.Context, c client.Client, in runbook.PlanInput) error {
-	started, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: runbook.ResumeWorkflowID(in.PlanID), TaskQueue: o.queue(),
-		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		StaticSummary:                            fmt.Sprintf("Plan %s, decided by %s", in.PlanID, in.By),
-	}, runbook.ResumeWorkflowName, in)
-	var running *serviceerror.WorkflowExecutionAlreadyStarted
-	runID := ""
-	switch {
-	case errors.As(err, &running):
-		fmt.Fprintf(o.io.Stderr, "plan %s runs already; watching it\n", in.PlanID)
-	case err != nil:
-		return fmt.Errorf("start plan %s: %w", in.PlanID, err)
-	default:
-		runID = started.GetRunID()
+func (o *resumeOptions) followPlan(ctx context.Context, p ask.Plan, in runbook.PlanInput) error {
+	c, err := o.dialWorkers(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	p.Client, p.Queue = c, o.queue()
+	p.Say = func(line string) { fmt.Fprintln(o.io.Stderr, line) }
+	runID, err := p.Start(ctx, in)
+	if err != nil {
+		return err
 	}
 	if o.plan.detach {
-		fmt.Fprintf(o.io.Stdout, "plan %s has begun; watch it with `starter plan show %s`\n", in.PlanID, in.PlanID)
-		return nil
+		begun := struct {
+			PlanID string `json:"planId"`
+		}{p.ID}
+		return o.output.Print(o.io.Stdout, begun, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "plan %s has begun; watch it with `%s`\n", p.ID, p.Show())
+			return err
+		})
 	}
-	return o.watchPlan(ctx, c, in.PlanID, runID)
-}
-
-func (o *resumeOptions) watchPlan(ctx context.Context, c client.Client, id, runID string) error {
-	ended := make(chan error, 1)
-	var result runbook.PlanProgress
-	go func() { ended <- c.GetWorkflow(ctx, runbook.ResumeWorkflowID(id), runID).Get(ctx, &result) }()
-	last := ""
-	for {
-		select {
-		case err := <-ended:
-			if err != nil {
-				return fmt.Errorf("plan %s: %w", id, plainly(err))
-			}
-			return o.finishPlan(result)
-		case <-time.After(planInterval):
-		}
-		var now runbook.PlanProgress
-		asking, cancel := context.WithTimeout(ctx, ask.QueryTimeout)
-		err := ask.Query(asking, c, runbook.ResumeWorkflowID(id), runbook.QueryPlan, &now)
-		cancel()
-		line := fmt.Sprintf("plan %s, wave %d of %d: %s", id, now.Wave, now.Waves, tallyOfPlan(now.PlanTally))
-		if err != nil {
-			line = fmt.Sprintf("plan %s does not answer; is a worker running?", id)
-		}
-		if line != last {
-			fmt.Fprintln(o.io.Stderr, line)
-			last = line
-		}
-		if err == nil && now.State == runbook.PlanHeld {
-			return o.finishPlan(now)
-		}
+	stands, err := p.Watch(ctx, runID)
+	if err != nil {
+		return err
 	}
+	return o.finishPlan(p, stands)
 }
-
-// planInterval is how often a plan that is watched is asked where it stands.
-const planInterval = time.Second
 
 // finishPlan prints where a plan stands, and ends the command with its exit code.
-func (o *resumeOptions) finishPlan(p runbook.PlanProgress) error {
-	err := o.output.Print(o.io.Stdout, p, func(w io.Writer) error {
-		fmt.Fprintf(w, "plan %s: %s. %s\n%s\n", p.PlanID, printer.Lower(p.State), p.Why, tallyOfPlan(p.PlanTally))
-		if p.State == runbook.PlanHeld {
-			fmt.Fprintf(w, "decide: starter resume --continue %s | --retry-failed %s | --abort %s\n", p.PlanID, p.PlanID,
-				p.PlanID)
-		}
-		_, err := fmt.Fprintf(w, "which device: starter plan show %s\n", p.PlanID)
+func (o *resumeOptions) finishPlan(p ask.Plan, stands runbook.PlanProgress) error {
+	if err := o.printPlan(p, stands); err != nil {
 		return err
-	})
-	switch {
-	case err != nil:
-		return err
-	case p.State == runbook.PlanCompleted && p.Resumed() == p.Total && p.Failed == 0:
+	}
+	if stands.State == runbook.PlanCompleted && stands.Resumed() == stands.Total && stands.Failed == 0 {
 		return nil
 	}
 	return &exitError{code: printer.ExitRefusals}
 }
 
+func (o *resumeOptions) printPlan(p ask.Plan, stands runbook.PlanProgress) error {
+	return o.output.Print(o.io.Stdout, stands, func(w io.Writer) error {
+		fmt.Fprintf(w, "plan %s: %s. %s\n%s\n", p.ID, printer.Lower(stands.State), printer.OneLine(stands.Why),
+			ask.PlanTallyLine(stands.PlanTally))
+		if stands.State == runbook.PlanHeld {
+			fmt.Fprintln(w, "decide:")
+			for _, flag := range []string{"--continue", "--retry-failed", "--abort"} {
+				fmt.Fprintf(w, "  %s\n", printer.Command(p.OrgID, "resume", flag, p.ID))
+			}
+		}
+		_, err := fmt.Fprintf(w, "which device: %s\n", p.Show())
+		return err
+	})
+}
+
 // tellPlan sends a plan a human's word, and prints where it stands after it.
-func (o *resumeOptions) tellPlan(ctx context.Context, c client.Client, plan plans.Plan, update string) error {
-	id := plan.ID
+func (o *resumeOptions) tellPlan(ctx context.Context, p ask.Plan, update string) error {
+	c, err := o.dialWorkers(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	p.Client = c
 	decided, err := o.operator.decide(ctx, o.globals, c, runbook.DecisionInput{
-		Act: runbook.Act(update), OrgID: plan.OrgID, Targets: []runbook.DecisionTarget{{Name: id}},
+		Act: runbook.Act(update), OrgID: p.OrgID, Targets: []runbook.DecisionTarget{{Name: p.ID}},
 	})
 	if err != nil {
 		return err
 	}
-	command := runbook.PlanCommand{By: decided.By, Reason: decided.Reason, Origin: decided.Origin(id)}
-	asking, cancel := context.WithTimeout(ctx, o.timeout)
-	defer cancel()
-	handle, err := c.UpdateWorkflow(asking, client.UpdateWorkflowOptions{
-		WorkflowID: runbook.ResumeWorkflowID(id), UpdateName: update, UpdateID: uuid.NewString(),
-		WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{command},
-	})
-	var progress runbook.PlanProgress
-	if err == nil {
-		err = handle.Get(asking, &progress)
+	again := []string{"resume", "--" + update, p.ID, "--request-id", o.requestID, "--as", decided.By}
+	if decided.Reason != "" {
+		again = append(again, "--reason", decided.Reason)
 	}
-	var notFound *serviceerror.NotFound
-	switch {
-	case errors.As(err, &notFound):
-		return fmt.Errorf("no workflow runs plan %s: it has not begun, or has ended; see `starter plan show %s`", id, id)
-	case err != nil:
-		return fmt.Errorf("tell plan %s to %s: %w", id, update, plainly(err))
+	stands, err := p.Tell(ctx, update, o.requestID, printer.Command(p.OrgID, again...), o.timeout,
+		runbook.PlanCommand{By: decided.By, Reason: decided.Reason, Origin: decided.Origin(p.ID)})
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(o.io.Stdout, "plan %s: %s. %s\n", id, printer.Lower(progress.State), progress.Why)
-	return nil
-}
-
-// plainly is a workflow's own words, without the names that Temporal puts around them.
-func plainly(err error) error {
-	var app *temporal.ApplicationError
-	if errors.As(err, &app) {
-		return errors.New(app.Message())
-	}
-	return err
+	return o.printPlan(p, stands)
 }

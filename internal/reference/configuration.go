@@ -45,6 +45,8 @@ var variables = []setting{
 		"requests with it"},
 	{"ROLLCALL_GATEWAY_URL", "starter, worker", "address of the gateway, for `starter check`, `starter simulate` and " +
 		"`starter cert`"},
+	{"ROLLCALL_CONFIRM_ABOVE", "starter", "share of a roll above which `starter resume` has the count of devices " +
+		"confirmed, such as `10%`; `25%` by default"},
 	{"ROLLCALL_UI_URL", "starter", "address of Temporal's web UI, for links"},
 	{"ROLLCALL_FLIGHTCTL_CONFIG", "worker, starter", "file that `flightctl login` has written, for server, authority, " +
 		"token and organisation"},
