@@ -116,7 +116,7 @@ var onlyFrom = map[string][]string{
 	"gateway/agentapi":        {"gateway", "starter", "bench"}, // starter dev runs it inside
 	"workflows":               {"internal/host"},
 	"bench":                   {},
-	"flightctl/fake":          {"starter"}, // starter dev runs it
+	"flightctl/fake":          {"starter", "internal/faults"}, // starter dev runs it
 	"simulator":               {"starter", "bench"},
 	"inventory/fleetfile":     {"inventory"},
 	"inventory/decisions":     {"activities"},

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
 	"rollcall/internal/fault"
@@ -41,13 +42,17 @@ func (a *actor) act(ctx context.Context) {
 		c := Call{Client: a.id, OrgID: o.id, Device: a.device(), By: fmt.Sprintf("operator-%d", a.id)}
 		c.Version = fmt.Sprint(a.random.IntN(7) + 3)
 		switch n := a.random.IntN(100); {
+		case a.beside != nil:
+			a.decideBeside(ctx, c, o, n)
 		case n < 3:
 			c.Version = "v7"
 			a.signal(ctx, c, runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: c.Version})
 		case n < 35:
 			a.put(ctx, c, o)
-		case n < 50:
+		case n < 42:
 			a.signal(ctx, c, runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: c.Version})
+		case n < 50:
+			a.reconnect(ctx, c)
 		case n < 80:
 			a.resumeTogether(ctx, c)
 		case n < 90:
@@ -55,6 +60,8 @@ func (a *actor) act(ctx context.Context) {
 			a.signal(ctx, c, runbook.SignalResume, runbook.ResumeRequest{By: c.By})
 		case n < 96:
 			a.commandLine(ctx, c, o)
+		case n < 98:
+			a.withdraw(ctx, c)
 		default:
 			a.signal(ctx, c, runbook.SignalWithdraw, runbook.WithdrawSignal{By: c.By, Force: true})
 		}
@@ -62,7 +69,31 @@ func (a *actor) act(ctx context.Context) {
 	}
 }
 
-func (a *actor) device() string { return fmt.Sprintf("d-%03d", a.random.IntN(a.options.Devices)) }
+// decideBeside decides about a device beside Flight Control, where agents report by themselves.
+func (a *actor) decideBeside(ctx context.Context, c Call, o *organisation, n int) {
+	switch {
+	case n < 40:
+		c.Version = "" // whatever it has reported
+		a.resumeTogether(ctx, c)
+	case n < 55:
+		a.resumeTogether(ctx, c)
+	case n < 70:
+		c.Version = ""
+		a.signal(ctx, c, runbook.SignalResume, runbook.ResumeRequest{By: c.By})
+	case n < 85:
+		a.commandLine(ctx, c, o)
+	default:
+		answered, err := a.update(ctx, c, a.id64("c"), runbook.UpdateReconnect,
+			runbook.ReconnectRequest{RenderedVersion: c.Version, By: c.By})
+		if err == nil && answered.Accepted {
+			a.fail(fmt.Errorf("%s's word that %s runs %s was accepted beside Flight Control", c.By, c.Device, c.Version))
+		}
+	}
+}
+
+func (a *actor) device() string { return deviceName(a.random.IntN(a.options.Devices)) }
+
+func deviceName(n int) string { return fmt.Sprintf("d-%03d", n) }
 
 // put puts a status through the gateway of the organisation.
 func (a *actor) put(ctx context.Context, c Call, o *organisation) {
@@ -128,39 +159,73 @@ func (a *actor) resumeTogether(ctx context.Context, c Call) {
 	all.Wait()
 }
 
-// resume puts a decision, again and again under its id until it has an answer or the device's workflow is gone.
+// resume decides about a conflict.
 func (a *actor) resume(ctx context.Context, c Call, id string) {
-	c.Kind, c.Via, c.Start, c.Answer = Resume, "update", time.Now(), Unknown
-	for try := 0; c.Answer == Unknown && try < 5; try++ {
-		decision, err := a.update(ctx, c, id)
-		switch {
-		case err == nil && decision.Accepted:
-			c.Answer, c.Next, c.Detail = Accepted, decision.Next, ""
-			if decision.By != c.By {
-				a.fail(fmt.Errorf("resume of %s by %s was accepted in the name of %s", c.Device, c.By, decision.By))
-			}
-		case err == nil:
-			c.Answer, c.Detail = Refused, string(decision.Code)
-		default:
-			c.Detail = err.Error()
-			wait(ctx, askAgain)
-		}
-	}
-	a.record(c)
+	c.Kind = Resume
+	a.ask(ctx, c, id, runbook.UpdateResume, runbook.ResumeRequest{By: c.By, ExpectVersion: c.Version})
 }
 
-func (a *actor) update(ctx context.Context, c Call, id string) (decision runbook.ResumeDecision, err error) {
+// reconnect reports on behalf of a device, and withdraw takes it off the roll.
+func (a *actor) reconnect(ctx context.Context, c Call) {
+	c.Kind = Report
+	a.ask(ctx, c, a.id64("c"), runbook.UpdateReconnect, runbook.ReconnectRequest{RenderedVersion: c.Version, By: c.By})
+}
+
+func (a *actor) withdraw(ctx context.Context, c Call) {
+	c.Kind = Withdraw
+	a.ask(ctx, c, a.id64("w"), runbook.UpdateWithdraw, runbook.WithdrawRequest{By: c.By, Force: true})
+}
+
+// id64 is an id that no other update has.
+func (a *actor) id64(kind string) string {
+	return fmt.Sprintf("%s-%d-%d", kind, a.id, a.random.Int64())
+}
+
+// answer is what the answers to all updates have in common.
+type answer struct {
+	Accepted bool         `json:"accepted"`
+	By       string       `json:"by"`
+	Next     string       `json:"nextVersion"`
+	Code     runbook.Code `json:"code"`
+}
+
+// ask sends an update, again and again under its id until it has an answer or the device's workflow is gone.
+func (a *actor) ask(ctx context.Context, c Call, id, name string, request any) {
+	c.Via, c.Start, c.Answer = "update", time.Now(), Unknown
+	defer func() { a.record(c) }()
+	for range 5 {
+		answered, err := a.update(ctx, c, id, name, request)
+		var gone *serviceerror.NotFound
+		switch {
+		case err == nil && answered.Accepted:
+			c.Answer, c.Next, c.Detail = Accepted, answered.Next, ""
+			if c.Kind == Resume && answered.By != c.By {
+				a.fail(fmt.Errorf("resume of %s by %s was accepted in the name of %s", c.Device, c.By, answered.By))
+			}
+			return
+		case err == nil:
+			c.Answer, c.Detail = Refused, string(answered.Code)
+			return
+		case errors.As(err, &gone):
+			c.Detail = err.Error()
+			return
+		}
+		c.Detail = err.Error()
+		wait(ctx, askAgain)
+	}
+}
+
+func (a *actor) update(ctx context.Context, c Call, id, name string, request any) (answered answer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	handle, err := a.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: runbook.DeviceWorkflowID(c.OrgID, c.Device), UpdateID: id, UpdateName: runbook.UpdateResume,
-		Args:         []any{runbook.ResumeRequest{By: c.By, ExpectVersion: c.Version}},
-		WaitForStage: client.WorkflowUpdateStageCompleted,
+		WorkflowID: runbook.DeviceWorkflowID(c.OrgID, c.Device), UpdateID: id, UpdateName: name,
+		Args: []any{request}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
 	if err == nil {
-		err = handle.Get(ctx, &decision)
+		err = handle.Get(ctx, &answered)
 	}
-	return decision, err
+	return answered, err
 }
 
 // commandLine resumes a device with starter, which may be killed before or after it has asked.

@@ -23,6 +23,10 @@ var toxics = []string{
 // error is a server that did not come back.
 func (r *run) breakThings(acting, whole context.Context) error {
 	random := rand.New(rand.NewPCG(r.options.Seed, 0))
+	var disasters []disaster
+	if r.options.Disasters {
+		disasters = r.disasters()
+	}
 	for acting.Err() == nil {
 		wait(acting, time.Duration(500+random.IntN(3000))*time.Millisecond)
 		if acting.Err() != nil {
@@ -30,9 +34,19 @@ func (r *run) breakThings(acting, whole context.Context) error {
 		}
 		length := time.Duration(500+random.IntN(6000)) * time.Millisecond
 		switch n := random.IntN(100); {
+		case len(disasters) > 0 && n < 70 && r.ready(acting):
+			r.say("%s", disasters[0].what)
+			if err := disasters[0].strike(whole); err != nil {
+				return err
+			}
+			disasters = disasters[1:]
+		case r.beside != nil && n < 60:
+			if err := r.beside.breakIt(acting, random, length); err != nil {
+				return err
+			}
 		case n < 30:
 			r.processes[random.IntN(len(r.processes))].freeze(acting, length)
-		case n < 40:
+		case n < 40 || r.options.Given != nil:
 			p := r.processes[random.IntN(len(r.processes))]
 			r.say("%s is killed", p.name)
 			p.renew()
@@ -59,4 +73,10 @@ func (r *run) breakThings(acting, whole context.Context) error {
 		}
 	}
 	return nil
+}
+
+// ready reports whether all devices are on the roll. A disaster before is another story: the restore begins once more.
+func (r *run) ready(ctx context.Context) bool {
+	left, err := r.rolled(ctx)
+	return err == nil && left == ""
 }

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"rollcall/internal/devenv"
+	"rollcall/internal/devenv/devtest"
 )
 
 // programs builds what the harness runs, once. With the flags of a plain build most packages are built already.
@@ -19,26 +22,23 @@ var programs = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	atEnd = func() { _ = os.RemoveAll(dir) } // nothing but a temporary folder would be left
-	build := exec.Command("go", "build", "-tags", "faults", "-o", dir, "./worker", "./gateway", "./starter")
+	if _, err := devenv.OnExit(`rm -rf "$1"`, dir); err != nil {
+		return "", err
+	}
+	// Without symbols they are linked in half the time.
+	build := exec.Command("go", "build", "-tags", "faults", "-ldflags", "-s -w", "-o", dir, "./worker", "./gateway",
+		"./starter")
 	build.Dir, build.Stderr = "../..", os.Stderr
 	return dir, build.Run()
 })
 
-var atEnd = func() {}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	atEnd()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { devtest.Main(m) }
 
 // play plays a run in a folder that PostgreSQL's user can reach.
 func play(t *testing.T, options Options) Result {
 	t.Helper()
 	var err error
-	options.Programs, err = programs()
-	require.NoError(t, err)
+	options.Programs = programs
 	options.Dir, err = os.MkdirTemp("", "rollcall-faults-")
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(options.Dir, 0o711))
@@ -53,25 +53,49 @@ func play(t *testing.T, options Options) Result {
 	return result
 }
 
+// given are the servers that the tests of this binary share.
+func given(t *testing.T) *Given {
+	t.Helper()
+	temporal := devtest.Temporal(t)
+	return &Given{Database: devtest.Database(t), Temporal: temporal.Address, Namespace: temporal.Namespace}
+}
+
 // A selection of what `make faults` does, for every test run.
 func TestNothingIsLostUnderFaults(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(long) != "" {
 		t.Skip("the long run does more")
 	}
-	result := play(t, Options{Seed: 20, For: 30 * time.Second, Devices: 15, Actors: 5})
+	result := play(t, Options{Seed: 20, For: 20 * time.Second, Devices: 15, Actors: 5})
 	require.False(t, result.Bad(), result)
 	require.Greater(t, len(result.Calls), 50, "little was done: %s", result)
 }
 
-// The harness finds each planted bug, with seeds that differ where chance has not met it.
+// The same beside Flight Control: workers and Flight Control are killed, and its key-value store goes away.
+func TestNothingIsLostBesideFlightControl(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(long) != "" {
+		t.Skip("the long run does more")
+	}
+	result := play(t, Options{Seed: 7, For: 15 * time.Second, Devices: 20, Actors: 6, Beside: true, Given: given(t)})
+	require.False(t, result.Bad(), result)
+	require.Greater(t, len(result.Calls), 40, "little was done: %s", result)
+}
+
+// The harness finds each planted bug, with seeds that differ where chance has not met it. What ends a run is the
+// number of its calls, so that a slow machine does as much as a quick one.
 func TestPlantedBugsAreFound(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(long) != "" {
 		t.Skip("they are for every test run")
 	}
 	for _, bug := range []string{"resume-twice", "lost-report", "foreign-message"} {
 		t.Run(bug, func(t *testing.T) {
+			t.Parallel()
 			for seed := range uint64(8) {
-				result := play(t, Options{Seed: seed, For: 12 * time.Second, Devices: 8, Actors: 6, Calm: true, Bug: bug})
+				result := play(t, Options{
+					Seed: seed, For: 2 * time.Minute, Calls: 200, Devices: 20, Actors: 10, Calm: true, Bug: bug, Given: given(t),
+				})
 				if len(result.Illegal) > 0 {
 					return
 				}
@@ -102,7 +126,14 @@ func TestLong(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), whole)
 	defer cancel()
 	for ; ctx.Err() == nil; seed++ {
-		result := play(t, Options{Seed: seed, For: time.Minute, Devices: 50, Actors: 10})
+		options := Options{Seed: seed, For: time.Minute, Devices: 50, Actors: 10}
+		switch seed % 3 {
+		case 1:
+			options.Disasters, options.For = true, 90*time.Second
+		case 2:
+			options.Beside, options.Given = true, given(t)
+		}
+		result := play(t, options)
 		require.False(t, result.Bad(), result)
 	}
 }

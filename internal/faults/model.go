@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,6 +26,11 @@ const (
 	Withdraw Kind = "withdraw"
 	// Look reads the device's row at the end.
 	Look Kind = "look"
+	// Save keeps a copy of the database, and PutBack puts it in the database's place.
+	Save    Kind = "save"
+	PutBack Kind = "put back"
+	// Forget is the loss of Temporal's database.
+	Forget Kind = "forget"
 )
 
 // Answer is what the caller was told.
@@ -82,17 +88,27 @@ type row struct {
 	By       string        `db:"by"`
 }
 
+// standing is where a device stands, and where it stood in the copy of the database.
+type standing struct{ now, saved row }
+
 // restoredVersion is that of each device.
 const restoredVersion = 5
 
 // model is the table of transitions once more, as plainly as it can be. What is unknown may have happened or not, and
 // so may what was said before the device was on the roll.
 var model = (&porcupine.NondeterministicModel{
-	Init: func() []any { return []any{row{State: runbook.StateAwaitingReconnect}} },
+	Init: func() []any { return []any{standing{now: row{State: runbook.StateAwaitingReconnect}}} },
 	Step: func(state, input, _ any) []any {
+		s, c := state.(standing), input.(Call)
+		switch c.Kind {
+		case Save:
+			return []any{standing{s.now, s.now}}
+		case PutBack:
+			return []any{standing{s.saved, s.saved}}
+		}
 		var after []any
-		for _, r := range step(state.(row), input.(Call)) {
-			after = append(after, r)
+		for _, r := range step(s.now, c) {
+			after = append(after, standing{r, s.saved})
 		}
 		return after
 	},
@@ -112,18 +128,23 @@ func step(r row, c Call) []row {
 	case Resume:
 		return resume(r, c)
 	}
-	after := []row{r}
-	switch c.Kind {
-	case Report:
-		after = report(r, c.Version, false)
-	case Put:
-		after = report(r, c.Version, true)
-	case Withdraw:
-		if r.State.Open() {
-			after = []row{{State: runbook.StateWithdrawn, Reported: r.Reported}}
+	counts, after := r.State.Open(), []row{r}
+	switch {
+	case c.Kind == Withdraw && counts:
+		after = []row{{State: runbook.StateWithdrawn, Reported: r.Reported}}
+	case c.Kind == Report, c.Kind == Put:
+		if _, err := strconv.Atoi(c.Version); err != nil {
+			counts = false
+			break
 		}
+		after = report(r, c.Version, c.Kind == Put)
 	}
-	if c.Answer == Unknown || c.Early {
+	switch {
+	case c.Answer == Accepted && !counts, c.Answer == Refused && counts && !c.Early:
+		return nil
+	case c.Answer == Refused:
+		return []row{r}
+	case c.Answer == Unknown, c.Answer == Stored && c.Early:
 		after = append(after, r)
 	}
 	return after
@@ -131,10 +152,7 @@ func step(r row, c Call) []row {
 
 // report is T2, T3, or the newest version of a paused device.
 func report(r row, version string, put bool) []row {
-	v, err := strconv.Atoi(version)
-	if err != nil {
-		return []row{r} // refused
-	}
+	v, _ := strconv.Atoi(version) // it is one
 	reported := row{State: runbook.StateConflictPaused, Reported: version}
 	switch r.State {
 	case runbook.StateAwaitingReconnect:
@@ -193,7 +211,7 @@ func Illegal(calls []Call, end time.Time) (illegal [][]Call) {
 	}
 	for _, d := range order {
 		var operations []porcupine.Operation
-		for _, c := range by[d] {
+		for _, c := range afterLosses(by[d]) {
 			// What was stored, or has no answer, may take effect at any time until everything has come to rest.
 			if c.Answer == Stored || c.Answer == Unknown {
 				c.End = end
@@ -207,4 +225,31 @@ func Illegal(calls []Call, end time.Time) (illegal [][]Call) {
 		}
 	}
 	return illegal
+}
+
+// mends is how long the workflow of a device may be ahead of a database that was put back. Until then it takes a report
+// that it has seen for one that the database has.
+const mends = 2 * time.Minute
+
+// afterLosses returns the calls of a device as they count after the losses among them. What Temporal kept is lost with
+// its database. What was under way while the database was put back may be carried out twice, and a report that came
+// shortly after may be taken for one that is known.
+func afterLosses(calls []Call) []Call {
+	after := slices.Clone(calls)
+	for _, loss := range calls {
+		for i, c := range calls {
+			report := c.Kind == Report || c.Kind == Put
+			switch {
+			case loss.Kind == Forget && c.Answer == Stored && c.Start.Before(loss.End):
+				after[i].Answer = Unknown
+			case loss.Kind != PutBack || c.Kind == Look || c.Via == harness:
+			case report && c.Answer != Refused && c.Start.After(loss.Start) && c.Start.Before(loss.End.Add(mends)):
+				after[i].Answer = Unknown
+			case c.Answer != Refused && c.Start.Before(loss.End) && (c.Answer != Accepted || c.End.After(loss.Start)):
+				c.Answer = Unknown
+				after = append(after, c)
+			}
+		}
+	}
+	return slices.DeleteFunc(after, func(c Call) bool { return c.Kind == Forget })
 }

@@ -48,6 +48,47 @@ func TestTheModelKnowsTheTableOfTransitions(t *testing.T) {
 		"a lower status": {[]Call{
 			reports("9"), {Kind: Put, Version: "7", Answer: Stored}, looks(paused, "9", "", ""),
 		}, true},
+		"a person reports": {[]Call{
+			{Kind: Report, Version: "7", Answer: Accepted}, {Kind: Report, Version: "v7", Answer: Refused},
+			looks(paused, "7", "", ""),
+		}, true},
+		"a person's report is lost": {
+			[]Call{{Kind: Report, Version: "7", Answer: Accepted}, looks(runbook.StateAwaitingReconnect, "", "", "")}, false,
+		},
+		"a person's report is refused for nothing": {
+			[]Call{{Kind: Report, Version: "7", Answer: Refused}, looks(runbook.StateAwaitingReconnect, "", "", "")}, false,
+		},
+		"a report is accepted after the end": {
+			[]Call{
+				{Kind: Report, Version: "5", Answer: Accepted}, {Kind: Report, Version: "5", Answer: Accepted},
+				looks(normal, "5", "", ""),
+			}, false,
+		},
+		"a withdrawal is accepted twice": {[]Call{
+			{Kind: Withdraw, Answer: Accepted}, {Kind: Withdraw, Answer: Accepted},
+			looks(runbook.StateWithdrawn, "", "", ""),
+		}, false},
+		"a withdrawal after the end is refused": {
+			[]Call{reports("5"), {Kind: Withdraw, Answer: Refused}, looks(normal, "5", "", "")}, true,
+		},
+		"put back": {[]Call{
+			{Kind: Save, Answer: Accepted}, {Kind: Report, Version: "7", Answer: Accepted},
+			resumes("a", "7", Accepted), {Kind: PutBack, Answer: Accepted}, looks(runbook.StateAwaitingReconnect, "", "", ""),
+		}, true},
+		"put back, and not": {[]Call{
+			{Kind: Report, Version: "7", Answer: Accepted}, {Kind: Save, Answer: Accepted}, resumes("a", "7", Accepted),
+			{Kind: PutBack, Answer: Accepted}, looks(normal, "7", "8", "a"),
+		}, false},
+		"saved, and lost": {[]Call{
+			{Kind: Report, Version: "7", Answer: Accepted}, {Kind: Save, Answer: Accepted}, {Kind: PutBack, Answer: Accepted},
+			looks(runbook.StateAwaitingReconnect, "", "", ""),
+		}, false},
+		"forgotten": {
+			[]Call{reports("7"), {Kind: Forget, Answer: Accepted}, looks(runbook.StateAwaitingReconnect, "", "", "")}, true,
+		},
+		"reported after Temporal forgot": {
+			[]Call{{Kind: Forget, Answer: Accepted}, reports("7"), looks(runbook.StateAwaitingReconnect, "", "", "")}, false,
+		},
 		"withdrawn": {[]Call{{Kind: Withdraw, Answer: Stored}, looks(runbook.StateWithdrawn, "", "", "")}, true},
 	} {
 		now := time.Unix(1, 0)

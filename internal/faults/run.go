@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,9 +14,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"rollcall/internal/fault"
-	"rollcall/internal/invariants"
 	"rollcall/inventory"
-	"rollcall/inventory/roles"
 	"rollcall/runbook"
 )
 
@@ -30,70 +25,24 @@ type Options struct {
 	For time.Duration
 	// Devices is how many each of the two organisations has, and Actors how many act at a time.
 	Devices, Actors int
+	// Calls ends the acting when so many calls were made; 0 is no bound but For.
+	Calls int
 	// Calm is a run without faults.
 	Calm bool
+	// Beside is a roll call of one organisation beside a fake Flight Control, which answers the agents.
+	Beside bool
+	// Disasters adds what an operator has a part in: PostgreSQL is put back to an earlier moment, Temporal loses its
+	// database, and disks are full.
+	Disasters bool
+	// Given are servers that run already, which are left alone; nil is servers of the run's own.
+	Given *Given
 	// Bug is a planted bug that workers and gateways have; empty is none.
 	Bug string
-	// Programs is the folder with worker, gateway and starter, built with the tag faults, and Dir one for files.
-	Programs, Dir string
-}
-
-// Result is what a run has found.
-type Result struct {
-	Seed  uint64
-	Calls []Call
-	// Illegal are the calls of each device that the model does not allow in any order.
-	Illegal    [][]Call
-	Violations []invariants.Violation
-	// Failures are answers that no caller may get.
-	Failures []error
-	Timeline []string
-}
-
-// Bad reports whether anything is wrong.
-func (r Result) Bad() bool { return len(r.Illegal)+len(r.Violations)+len(r.Failures) > 0 }
-
-// Summary counts the calls by what they asked for and what was answered.
-func (r Result) Summary() string {
-	counts := map[string]int{}
-	for _, c := range r.Calls {
-		counts[fmt.Sprintf("%s %s %s", c.Via, c.Kind, c.Answer)]++
-	}
-	var text strings.Builder
-	fmt.Fprintf(&text, "seed %d: %d calls", r.Seed, len(r.Calls))
-	for _, what := range slices.Sorted(maps.Keys(counts)) {
-		fmt.Fprintf(&text, ", %s %d", what, counts[what])
-	}
-	met := 0
-	for _, line := range r.Timeline {
-		if strings.Contains(line, "killed at") {
-			met++
-		}
-	}
-	fmt.Fprintf(&text, "; processes killed at a point: %d", met)
-	return text.String()
-}
-
-// String is the seed, what is wrong, and the timeline.
-func (r Result) String() string {
-	var text strings.Builder
-	fmt.Fprintf(&text, "seed %d: %d calls\n", r.Seed, len(r.Calls))
-	for _, calls := range r.Illegal {
-		fmt.Fprintln(&text, "no order of these calls is allowed:")
-		for _, c := range calls {
-			fmt.Fprintf(&text, "  %s – %s  %s\n", c.Start.Format("05.000"), c.End.Format("05.000"), c)
-		}
-	}
-	for _, v := range r.Violations {
-		fmt.Fprintf(&text, "%s: %s %s %s: %s\n", v.Invariant, v.RestoreID, v.OrgID, v.Name, v.Message)
-	}
-	for _, err := range r.Failures {
-		fmt.Fprintln(&text, err)
-	}
-	for _, line := range r.Timeline {
-		fmt.Fprintln(&text, line)
-	}
-	return text.String()
+	// Programs returns the folder with worker, gateway and starter, built with the tag faults. It is called when the
+	// servers run.
+	Programs func() (string, error)
+	// Dir is a folder for files.
+	Dir string
 }
 
 // organisation is one of the two, with a gateway and a restore of its own.
@@ -107,15 +56,20 @@ const taskQueue = "faults"
 type run struct {
 	options   Options
 	dir       string
+	programs  string
 	servers   *servers
 	orgs      []organisation
 	processes []*process
+	// beside is the fake Flight Control, with what the workers' environment says about it; nil stands alone.
+	beside    *beside
+	besideEnv []string
 	// store and temporal are the harness's own, past the proxies.
 	store    *inventory.Store
 	temporal client.Client
 
 	mu     sync.Mutex
-	calm   bool // the processes that start now have no plan
+	enough context.CancelFunc // ends the acting
+	calm   bool               // the processes that start now have no plan
 	plans  *rand.Rand
 	result Result
 }
@@ -137,15 +91,18 @@ func (r *run) record(c Call) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.result.Calls = append(r.result.Calls, c)
+	if len(r.result.Calls) == r.options.Calls {
+		r.enough()
+	}
 }
 
-func (r *run) program(name string) string { return filepath.Join(r.options.Programs, name) }
+func (r *run) program(name string) string { return filepath.Join(r.programs, name) }
 
 // env is the environment of a program with the rights of a role.
 func (r *run) env(role string) []string {
 	return []string{
 		"ROLLCALL_DATABASE_URL=" + r.servers.databaseURL(role), "ROLLCALL_TASK_QUEUE=" + taskQueue,
-		"TEMPORAL_ADDRESS=" + r.servers.toTemporal.Listen, "TEMPORAL_NAMESPACE=" + client.DefaultNamespace,
+		"TEMPORAL_ADDRESS=" + r.servers.temporalAddress(), "TEMPORAL_NAMESPACE=" + r.servers.namespace,
 		fault.EnvBug + "=" + r.options.Bug, "HOME=" + r.dir,
 	}
 }
@@ -154,7 +111,7 @@ func (r *run) env(role string) []string {
 func Run(ctx context.Context, options Options) (result Result, err error) {
 	r := &run{options: options, dir: options.Dir, calm: options.Calm, plans: rand.New(rand.NewPCG(options.Seed, 1))}
 	r.result.Seed = options.Seed
-	if r.servers, err = startServers(ctx, options.Dir); err != nil {
+	if r.servers, err = r.startServers(ctx); err != nil {
 		return r.result, err
 	}
 	defer func() { err = errors.Join(err, r.servers.stop()) }()
@@ -163,24 +120,36 @@ func Run(ctx context.Context, options Options) (result Result, err error) {
 	}
 	defer r.store.Close()
 	defer r.temporal.Close()
+	if r.programs, err = options.Programs(); err != nil {
+		return r.result, err
+	}
 	defer func() {
 		for _, p := range r.processes {
 			p.stop()
 		}
 	}()
+	if options.Beside {
+		if err := r.startBeside(); err != nil {
+			return r.result, err
+		}
+		defer func() { err = errors.Join(err, r.beside.stop()) }()
+	}
 	if err := r.startPrograms(); err != nil {
 		return r.result, err
 	}
+	r.say("programs are started")
 	if err := r.act(ctx); err != nil {
 		return r.result, err
 	}
+	r.say("acting has ended")
 	err = r.check(ctx)
+	r.say("checked")
 	return r.result, err
 }
 
 // prepare makes the schema, the roles, the organisations and their devices.
 func (r *run) prepare(ctx context.Context) error {
-	url := r.servers.postgres.URL()
+	url := r.servers.database()
 	if _, err := inventory.Migrate(ctx, url); err != nil {
 		return err
 	}
@@ -191,10 +160,14 @@ func (r *run) prepare(ctx context.Context) error {
 	if r.store, err = inventory.Open(ctx, url); err != nil {
 		return err
 	}
-	if r.temporal, err = client.DialContext(ctx, client.Options{HostPort: r.servers.temporal.Address()}); err != nil {
+	options := client.Options{HostPort: r.servers.address(), Namespace: r.servers.namespace}
+	if r.temporal, err = client.DialContext(ctx, options); err != nil {
 		return fmt.Errorf("connect to Temporal: %w", err)
 	}
 	r.orgs = []organisation{{ref: runbook.DefaultOrg}, {ref: "acme"}}
+	if r.options.Beside {
+		r.orgs = r.orgs[:1] // the fake's agents are of this one
+	}
 	for i := range r.orgs {
 		o := &r.orgs[i]
 		if o.id, err = r.store.CreateOrg(ctx, o.ref); err != nil {
@@ -204,8 +177,9 @@ func (r *run) prepare(ctx context.Context) error {
 		var docs []string
 		for n := range r.options.Devices {
 			docs = append(docs, fmt.Sprintf(`{"apiVersion": "flightctl.io/v1beta1", "kind": "Device",
-				"metadata": {"name": "d-%03d", "annotations": {%q: "%d"}}, "spec": {}, "status": {}}`,
-				n, runbook.AnnotationRenderedVersion, restoredVersion))
+				"metadata": {"name": %q, "annotations": {%q: "%d"}}, "spec": {},
+				"status": {"config": {"renderedVersion": "%d"}}}`,
+				deviceName(n), runbook.AnnotationRenderedVersion, restoredVersion, restoredVersion))
 		}
 		text := strings.NewReader(strings.Join(docs, "\n---\n"))
 		if _, err := r.store.Import(ctx, text, inventory.ImportOptions{OrgID: o.id}); err != nil {
@@ -215,78 +189,28 @@ func (r *run) prepare(ctx context.Context) error {
 	return nil
 }
 
-// startPrograms starts two workers, and a gateway for each organisation, each with the rights of its role.
-func (r *run) startPrograms() error {
-	for i := range 2 {
-		r.processes = append(r.processes, &process{
-			name: fmt.Sprintf("worker-%d", i+1), program: r.program("worker"),
-			args: []string{"--skip-search-attributes"}, env: r.env(roles.Worker), plan: r.planner(workerPoints), say: r.say,
-		})
-	}
-	for i := range r.orgs {
-		o := &r.orgs[i]
-		listener, err := net.Listen("tcp", "127.0.0.1:0") // a port that stays the same when the process is killed
-		if err != nil {
-			return fmt.Errorf("find a port for a gateway: %w", err)
-		}
-		o.gateway = listener.Addr().String()
-		if err := listener.Close(); err != nil {
-			return fmt.Errorf("find a port for a gateway: %w", err)
-		}
-		r.processes = append(r.processes, &process{
-			name: "gateway-" + o.ref, program: r.program("gateway"),
-			args: []string{"--plain-http", "--listen", o.gateway, "--org", o.ref},
-			env:  r.env(roles.Gateway), plan: r.planner(gatewayPoints), say: r.say,
-		})
-	}
-	for _, p := range r.processes {
-		if err := p.start(r.dir); err != nil {
+// act lets actors act and faults happen for as long as the options say. A run without faults is about what happens to
+// the devices that are waited for, and begins when they are. So does one beside Flight Control: what its agents took
+// before would not count.
+func (r *run) act(ctx context.Context) error {
+	if r.options.Calm || r.beside != nil {
+		r.restoreAll(ctx)
+		if err := r.awaitBegun(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// The points at which programs are killed or frozen.
-var (
-	workerPoints = []string{
-		fault.BeforeCommit, fault.AfterCommit, fault.BeforeTransitions, fault.AfterTransitions,
-		"RespondWorkflowTaskCompleted.before", "RespondWorkflowTaskCompleted.after", "ChildStart.before", "ChildStart.after",
-		"RespondActivityTaskCompleted.before", "RespondActivityTaskCompleted.after", "SignalWorkflowExecution.after",
-	}
-	gatewayPoints = []string{
-		"SignalWorkflowExecution.before", "SignalWorkflowExecution.after", fault.BeforeNote, fault.AfterNote,
-		fault.BeforeCommit, fault.AfterCommit,
-	}
-)
-
-// faulty reports whether faults are to happen now.
-func (r *run) faulty() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return !r.calm
-}
-
-// planner draws what happens to a process: it is killed at one of the points, sooner or later.
-func (r *run) planner(points []string) func() string {
-	return func() string {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.calm {
-			return ""
+	if r.beside != nil {
+		if err := r.beside.startAgents(ctx, r.options.For); err != nil {
+			return err
 		}
-		point := points[r.plans.IntN(len(points))]
-		return fmt.Sprintf("%s#%d:kill", point, 1+r.plans.IntN(40))
 	}
-}
-
-// act lets actors act and faults happen for as long as the options say.
-func (r *run) act(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, r.options.For)
 	defer cancel()
+	r.enough = cancel
+	r.say("acting begins")
 	var all sync.WaitGroup
-	for i := range r.orgs {
-		all.Go(func() { r.restore(limited, r.orgs[i]) })
+	if !r.options.Calm && r.beside == nil {
+		all.Go(func() { r.restoreAll(limited) })
 	}
 	for i := range r.options.Actors {
 		a := &actor{run: r, id: i, random: rand.New(rand.NewPCG(r.options.Seed, uint64(i)+2)), http: &http.Client{}}
@@ -298,6 +222,14 @@ func (r *run) act(ctx context.Context) error {
 	}
 	all.Wait()
 	return err
+}
+
+func (r *run) restoreAll(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, o := range r.orgs {
+		all.Go(func() { r.restore(ctx, o) })
+	}
+	all.Wait()
 }
 
 // restore starts the restore of an organisation.

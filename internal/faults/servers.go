@@ -16,15 +16,24 @@ import (
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+	"go.temporal.io/sdk/client"
 
 	"rollcall/internal/devenv"
 	"rollcall/runbook"
 )
 
+// Given are servers that run already, with a database and a namespace that nothing else uses.
+type Given struct {
+	// Database is the URL of the database, and Temporal the address of the server.
+	Database, Temporal, Namespace string
+}
+
 // servers are a private PostgreSQL and a private Temporal, on files that survive a kill, each behind a proxy that can
 // spoil its connections.
 type servers struct {
-	dir string
+	dir       string
+	given     *Given
+	namespace string
 
 	mu       sync.Mutex // of those that run now
 	postgres *devenv.Postgres
@@ -32,10 +41,38 @@ type servers struct {
 
 	postgresPort, temporalPort int
 	toPostgres, toTemporal     *toxiproxy.Proxy
+	// disks are those that can be filled, by the name of the server's folder.
+	disks map[string]*disk
 }
 
-func startServers(ctx context.Context, dir string) (*servers, error) {
-	s := &servers{dir: dir}
+// The folders of the servers' files.
+const (
+	postgresDir = "postgres"
+	temporalDir = "temporal"
+)
+
+// addDisks gives each server a disk that can be filled, where this process may mount one.
+func (s *servers) addDisks(say func(format string, args ...any)) {
+	s.disks = map[string]*disk{}
+	for _, name := range []string{postgresDir, temporalDir} {
+		d, err := newDisk(filepath.Join(s.dir, name))
+		if err != nil {
+			say("left out: %v", err)
+			continue
+		}
+		s.disks[name] = d
+	}
+}
+
+func (r *run) startServers(ctx context.Context) (*servers, error) {
+	dir, given := r.dir, r.options.Given
+	if given != nil {
+		return &servers{dir: dir, given: given, namespace: given.Namespace}, nil
+	}
+	s := &servers{dir: dir, namespace: client.DefaultNamespace}
+	if r.options.Disasters {
+		s.addDisks(r.say)
+	}
 	err := errors.Join(s.startPostgres(ctx), s.startTemporal(ctx))
 	if err == nil {
 		err = s.startProxies()
@@ -48,7 +85,7 @@ func startServers(ctx context.Context, dir string) (*servers, error) {
 
 func (s *servers) startPostgres(ctx context.Context) error {
 	started, err := devenv.StartPostgres(ctx, devenv.PostgresConfig{
-		Dir: filepath.Join(s.dir, "postgres"), Port: s.postgresPort, Durable: true,
+		Dir: filepath.Join(s.dir, postgresDir), Port: s.postgresPort, Durable: true,
 	})
 	if err != nil {
 		return err
@@ -61,7 +98,7 @@ func (s *servers) startPostgres(ctx context.Context) error {
 
 func (s *servers) startTemporal(ctx context.Context) error {
 	started, err := devenv.StartTemporal(ctx, devenv.TemporalConfig{
-		Dir: filepath.Join(s.dir, "temporal"), Port: s.temporalPort, UIPort: devenv.NoUI,
+		Dir: filepath.Join(s.dir, temporalDir), Port: s.temporalPort, UIPort: devenv.NoUI,
 		SearchAttributes: runbook.SearchAttributes,
 	})
 	if err != nil {
@@ -105,43 +142,50 @@ func (s *servers) startProxies() error {
 	return errors.Join(s.toPostgres.Start(), s.toTemporal.Start())
 }
 
+// database is the URL of the database, and address that of Temporal, past the proxies.
+func (s *servers) database() string {
+	if s.given != nil {
+		return s.given.Database
+	}
+	return s.postgres.URL()
+}
+
+func (s *servers) address() string {
+	if s.given != nil {
+		return s.given.Temporal
+	}
+	return s.temporal.Address()
+}
+
+// temporalAddress leads through the proxy.
+func (s *servers) temporalAddress() string {
+	if s.toTemporal != nil {
+		return s.toTemporal.Listen
+	}
+	return s.address()
+}
+
 // databaseURL leads through the proxy, with the rights of a role.
 func (s *servers) databaseURL(role string) string {
-	u, err := url.Parse(s.postgres.URL())
+	u, err := url.Parse(s.database())
 	if err != nil {
 		return ""
 	}
-	u.Host = s.toPostgres.Listen
+	if s.toPostgres != nil {
+		u.Host = s.toPostgres.Listen
+	}
 	query := u.Query()
 	query.Set("role", role)
 	u.RawQuery = query.Encode()
 	return u.String()
 }
 
-// restartPostgres ends PostgreSQL as a crash does, and starts it again.
-func (s *servers) restartPostgres(ctx context.Context) error {
-	s.mu.Lock()
-	server := s.postgres
-	s.mu.Unlock()
-	// SIGQUIT ends all its processes at once, and the next start recovers. After a SIGKILL they would linger.
-	if err := syscall.Kill(server.PID(), syscall.SIGQUIT); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("end PostgreSQL: %w", err)
-	}
-	<-server.Done()
-	return s.startPostgres(ctx)
-}
+// restartPostgres ends PostgreSQL as a crash does, and starts it again. restartTemporal kills Temporal.
+func (s *servers) restartPostgres(ctx context.Context) error { return s.betweenPostgres(ctx, nothing) }
 
-// restartTemporal kills Temporal, and starts it again.
-func (s *servers) restartTemporal(ctx context.Context) error {
-	s.mu.Lock()
-	server := s.temporal
-	s.mu.Unlock()
-	if err := syscall.Kill(server.PID(), syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("kill Temporal: %w", err)
-	}
-	<-server.Done()
-	return s.startTemporal(ctx)
-}
+func (s *servers) restartTemporal(ctx context.Context) error { return s.betweenTemporal(ctx, nothing) }
+
+func nothing() error { return nil }
 
 // spoil adds a toxic, in toxiproxy's JSON, to both directions of a proxy, and returns what takes it away.
 func spoil(proxy *toxiproxy.Proxy, toxic string) (mend func(), err error) {
@@ -181,6 +225,9 @@ func (s *servers) stop() error {
 		if dir := s.postgres.Dir(); !strings.HasPrefix(dir, s.dir) { // root's PostgreSQL has its files elsewhere
 			errs = append(errs, os.RemoveAll(dir))
 		}
+	}
+	for _, d := range s.disks {
+		errs = append(errs, d.close())
 	}
 	return errors.Join(errs...)
 }
