@@ -115,10 +115,7 @@ func (s *Store) reconnect(ctx context.Context, tx *sqlx.Tx, in ReconnectInput, p
 		})
 	}
 	if p.Mode == runbook.ModeFlightctl {
-		refusal := runbook.Refuse(runbook.CodeWrongMode,
-			"Flight Control decides about device %s at its next poll, and takes no version from a human: "+
-				"see that the agent runs and reaches Flight Control; withdraw the device if it never comes back", p.Name)
-		return p.refuse(ctx, tx, refusal, in.refused())
+		return p.refuse(ctx, tx, runbook.NoHumanVersion(p.Name), in.refused())
 	}
 	d, err := runbook.DecideReconnect(p.restored(), in.Reported)
 	if refusal := runbook.AsRefusal(err); refusal != nil {

@@ -109,6 +109,13 @@ func MayWithdraw(exists, deleted bool, lifecycle string, force bool) error {
 			"it will never come back")
 }
 
+// NoHumanVersion is the answer to a human's report beside Flight Control, whose API has no call for it.
+func NoHumanVersion(name string) *Refusal {
+	return Refuse(CodeWrongMode,
+		"Flight Control decides about device %s at its next poll, and takes no version from a human: "+
+			"see that the agent runs and reaches Flight Control; withdraw the device if it never comes back", name)
+}
+
 // EnrolledState is the state in which a newly approved device begins. annotations are those of its enrollment request,
 // known is spec.knownRenderedVersion. A request that the restore annotated, or that says that a version above zero is
 // deployed, begins AwaitingReconnect; any other begins normal. A known version that cannot be read is a *Refusal.

@@ -70,6 +70,10 @@ func TestAReportByAPersonIsRefusedBesideFlightControl(t *testing.T) {
 		says(refused.Message)
 	}
 
+	dry := b.run("reconnect", "devices", "-l", "site=a", "--rendered-version", "5", "--dry-run")
+	require.Equal(t, 4, dry.code)
+	says(dry.stdout)
+
 	answer, err := b.tell("web-3", runbook.UpdateReconnect, "one",
 		runbook.ReconnectRequest{RenderedVersion: "5", By: "bob"})
 	require.NoError(t, err)

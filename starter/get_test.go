@@ -238,7 +238,7 @@ func TestGetForScriptsAndTheAudit(t *testing.T) {
 	refused := b.ok("get", "transitions", "--refused", "--by", "eve", "--since", "1h", "--restore", "night",
 		"--no-headers")
 	require.Equal(t, 1, strings.Count(refused, "\n"), refused)
-	require.Contains(t, refused, "refused (VersionChanged)")
+	require.Contains(t, refused, "resume refused (VersionChanged): ")
 	require.Equal(t, "web-1 eve", b.ok("get", "transitions", "--refused", "-o",
 		"jsonpath={.items[0].name} {.items[0].actor}"))
 

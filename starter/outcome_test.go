@@ -202,6 +202,17 @@ func TestWithdrawAndReconnectSeveral(t *testing.T) {
 		RestoredVersion: "5", ReportedVersion: "9",
 	}, r.Done[2])
 
+	r, code = told("withdraw", "devices", "-l", "site=berlin", "--dry-run")
+	require.Equal(t, 4, code, "a dry run promises nothing that would be refused")
+	require.Empty(t, r.Done)
+	require.Len(t, r.Refused, 3)
+	require.Equal(t, runbook.CodeStillManaged, r.Refused[0].Code)
+	r, code = told("withdraw", "device", "web-5", "nosuch", "--dry-run")
+	require.Equal(t, 3, code)
+	require.Equal(t, runbook.CodeNoRollCall, r.Refused[0].Code)
+	require.Equal(t, runbook.CodeNotFound, r.Refused[1].Code)
+	require.Contains(t, b.run("withdraw", "devices", "-l", "site=berlin", "--force", "--dry-run").stdout,
+		"3 devices would be asked: 3 would be withdrawn, 0 refused")
 	b.decommission("web-1")
 	r, code = told("withdraw", "devices", "-l", "site=berlin", "--reason", "the site was closed")
 	require.Equal(t, 4, code)

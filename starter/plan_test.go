@@ -58,6 +58,7 @@ func TestAPlanIsMadeAndCarriedOut(t *testing.T) {
 	require.Equal(t, runbook.StateConflictPaused, b.stateOf("web-2"))
 	require.Equal(t, runbook.StateConflictPaused, b.stateOf("web-3"), "the plan does not hold it")
 
+	require.Regexp(t, `Acted +resume-plan p1 +<none> +bob \(asserted\)`, b.ok("get", "transitions", "--by", "bob"))
 	shown := b.ok("plan", "show", "p1")
 	require.Regexp(t, `web-2 +7 .*Refused \(VersionChanged\)`, shown)
 	require.Contains(t, b.ok("plan", "list"), "p1")

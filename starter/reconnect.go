@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rollcall/inventory"
 	"rollcall/runbook"
 	"rollcall/starter/ask"
 	"rollcall/starter/printer"
@@ -86,6 +87,13 @@ func (o *reconnectOptions) bulk() bulk {
 			return runbook.ReconnectRequest{
 				RenderedVersion: version, By: decided.By, Reason: decided.Reason, Origin: decided.Origin(name),
 			}
+		},
+		may: func(d inventory.DevicePosition, _ string) error {
+			if d.Mode == runbook.ModeFlightctl {
+				return runbook.NoHumanVersion(d.Name)
+			}
+			_, err := runbook.DecideReconnect(d.Restored, version)
+			return err
 		},
 		flags: []string{"--rendered-version", version}, timeout: o.timeout,
 	}

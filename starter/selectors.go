@@ -144,6 +144,8 @@ type bulk struct {
 	act runbook.DecisionInput
 	// message is what one device is sent.
 	message func(decided ask.Decided, name string) any
+	// may reports, as a *runbook.Refusal, what a device whose lifecycle has this status would answer as it stands.
+	may func(d inventory.DevicePosition, lifecycle string) error
 	// flags are those of the command that say what the message says.
 	flags   []string
 	timeout time.Duration
@@ -183,11 +185,20 @@ func (g *globals) tellSeveral(ctx context.Context, s *several, b bulk) error {
 	}
 	report := printer.NewToldReport(b.done, skipped)
 	if s.dryRun {
+		lifecycles, err := readLifecycles(ctx, store, orgID, targets)
+		if err != nil {
+			return err
+		}
 		report.DryRun = true
 		for _, d := range targets {
-			report.Add(printer.ToldDevice{
+			told := printer.ToldDevice{
 				Name: d.Name, State: d.State, RestoredVersion: d.Restored, ReportedVersion: d.Reported,
-			}, "", "")
+			}
+			if refusal := wouldRefuse(ctx, store, b, d, lifecycles[d.Name]); refusal != nil {
+				report.Add(told, refusal.Code, refusal.Message)
+				continue
+			}
+			report.Add(told, "", "")
 		}
 		return finishReport(g, s.output, report)
 	}
@@ -207,6 +218,25 @@ func (g *globals) tellSeveral(ctx context.Context, s *several, b bulk) error {
 	}
 	report.Interrupted = ctx.Err() != nil
 	return finishReport(g, s.output, report)
+}
+
+// wouldRefuse is what a device would answer as it stands; nil where it would accept. One that is gone from the
+// inventory leaves the roll call with any message.
+func wouldRefuse(
+	ctx context.Context, store *inventory.Store, b bulk, d inventory.DevicePosition, lifecycle string,
+) *runbook.Refusal {
+	switch {
+	case d.State == "":
+		place, err := store.NewestPlace(ctx, d.OrgID, d.Name)
+		if err == nil && place != nil && place.State.Open() {
+			return nil
+		}
+		return runbook.Refuse(runbook.CodeNotFound, "there is no device %q in organisation %s", d.Name,
+			runbook.OrgName(d.OrgID))
+	case !d.State.Open() || d.RestoreID == "":
+		return runbook.Refuse(runbook.CodeNoRollCall, "no roll call waits for device %q: it is %s", d.Name, d.State)
+	}
+	return runbook.AsRefusal(b.may(d, lifecycle))
 }
 
 // tellEach puts the message to every target's workflow, and returns the answers in the order of the targets.

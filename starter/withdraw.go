@@ -93,6 +93,9 @@ func (o *withdrawOptions) bulk() bulk {
 				Origin: decided.Origin(name),
 			}
 		},
+		may: func(_ inventory.DevicePosition, lifecycle string) error {
+			return runbook.MayWithdraw(true, false, lifecycle, o.force || o.decommission != "")
+		},
 		flags: flags, timeout: o.timeout,
 	}
 }

@@ -3,6 +3,7 @@ package printer
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"rollcall/inventory"
@@ -24,20 +25,32 @@ func RestoreRows(now time.Time, restores []runbook.RestoreStatus) (headers []str
 // TransitionRows is the table of the audit.
 func TransitionRows(entries []inventory.TransitionRow) (headers []string, rows [][]string) {
 	for _, e := range entries {
-		became := string(e.To)
-		if e.Code != "" {
-			became = "refused (" + string(e.Code) + "): " + e.Message
-		}
 		version := e.Reported
 		if e.Next != "" {
 			version += " → " + e.Next
 		}
 		rows = append(rows, []string{
-			Stamp(e.At), e.Name, string(e.Transition), became, OrNone(version),
+			Stamp(e.At), e.Name, string(e.Transition), became(e), OrNone(version),
 			Actor(e.Actor, e.Identity), string(e.Via), e.Reason, e.RestoreID,
 		})
 	}
 	return []string{"AT", "NAME", "TRANSITION", "OUTCOME", "VERSION", "BY", "VIA", "REASON", "RESTORE"}, rows
+}
+
+// became is what came of an entry. A refusal names the message that was refused. An act that is about no device names
+// itself, and its plan.
+func became(e inventory.TransitionRow) string {
+	switch {
+	case e.Code != "":
+		return strings.TrimSpace(e.Signal+" refused ("+string(e.Code)+"): ") + " " + e.Message
+	case e.Name == "":
+		plan, _ := strings.CutPrefix(e.DecisionID, "plan/")
+		if plan == e.DecisionID {
+			plan = ""
+		}
+		return strings.TrimSpace(e.Signal + " " + plan)
+	}
+	return string(e.To)
 }
 
 // Actor is who acted, with how a person is known. Of an entry of an earlier release that is not known, and not shown.

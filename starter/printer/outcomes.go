@@ -94,6 +94,14 @@ func (o *Outcomes) summary() string {
 	return strings.Join(parts, ", ")
 }
 
+// asked says how many devices were asked, or in a dry run would be.
+func asked(n int, dryRun bool) string {
+	if dryRun {
+		return Count(n, "device") + " would be asked"
+	}
+	return Count(n, "device") + " asked"
+}
+
 // before says how many had answered before.
 func (o *Outcomes) before() string {
 	if o.AnsweredBefore == 0 {

@@ -105,7 +105,7 @@ func (r *ResumeReport) sum() string {
 	if r.DryRun {
 		verb, done = "would be resumed", len(r.WouldResume)
 	}
-	s := fmt.Sprintf("%s asked: %d %s, %s%s", Count(r.Matched-len(r.NotAsked), "device"), done, verb, r.Outcomes.summary(),
+	s := fmt.Sprintf("%s: %d %s, %s%s", asked(r.Matched-len(r.NotAsked), r.DryRun), done, verb, r.Outcomes.summary(),
 		r.before())
 	if r.Skipped > 0 {
 		s += fmt.Sprintf("; %d more matched but are not paused", r.Skipped)

@@ -3,6 +3,7 @@ package printer
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,16 +91,21 @@ func printWaiting(w io.Writer, now time.Time, status runbook.RestoreStatus, wait
 		return nil
 	}
 	fmt.Fprintf(w, "\nwaited longest (%d of %d):\n", len(waiting), status.Waiting())
+	headers := []string{"NAME", "ORG", "FLEET", "STATE", "SINCE", "RESTORED", "REPORTED", "LAST SEEN BEFORE", "LAST SEEN"}
 	rows := make([][]string, len(waiting))
 	for i, d := range waiting {
 		rows[i] = []string{
 			d.Name, runbook.OrgName(d.OrgID), OrNone(d.Fleet), string(d.State), Ago(now, &d.Since), runbook.OrZero(d.Restored),
-			d.Reported, Ago(now, d.LastSeenBefore), Ago(now, d.LastSeen),
+			OrNone(d.Reported), Ago(now, d.LastSeenBefore), Ago(now, d.LastSeen),
 		}
 	}
-	if err := Table(w,
-		[]string{"NAME", "ORG", "FLEET", "STATE", "SINCE", "RESTORED", "REPORTED", "LAST SEEN BEFORE", "LAST SEEN"},
-		rows); err != nil {
+	if !slices.ContainsFunc(waiting, func(d inventory.Waiting) bool { return d.OrgID != runbook.DefaultOrgID }) {
+		headers = slices.Delete(headers, 1, 2) // the organisation, which is no news
+		for i := range rows {
+			rows[i] = slices.Delete(rows[i], 1, 2)
+		}
+	}
+	if err := Table(w, headers, rows); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\nreview one: %s\n", Command(waiting[0].OrgID, "describe", "device", waiting[0].Name))

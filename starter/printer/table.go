@@ -27,6 +27,8 @@ type table struct {
 	gap    int
 	// state reports which columns hold states.
 	state []bool
+	// name is the column of names, which are cut in the middle: what tells two apart is often at the end. -1 is none.
+	name int
 	// text is the column of sentences, which are not cut but wrapped by the terminal; -1 is none.
 	text int
 	look terminal
@@ -49,7 +51,10 @@ func (c *Columns) Write(w io.Writer, headers []string, rows [][]string) error {
 	if headers != nil {
 		all = append([][]string{headers}, rows...)
 	}
-	t := table{lines: make([][]string, len(all)), gap: columnGap, look: look(w), text: slices.Index(headers, "MESSAGE")}
+	t := table{
+		lines: make([][]string, len(all)), gap: columnGap, look: look(w),
+		name: slices.Index(headers, "NAME"), text: slices.Index(headers, "MESSAGE"),
+	}
 	t.widths, t.state = append(t.widths, c.widths...), make([]bool, len(c.widths))
 	for i, row := range all {
 		for _, cell := range row {
@@ -124,6 +129,9 @@ func (t *table) widest(sparing bool) int {
 func (t *table) draw(line []string, header bool) string {
 	var b strings.Builder
 	for k, cell := range line {
+		if k == t.name {
+			cell = cutMiddle(cell, t.widths[k])
+		}
 		cell = cut(cell, t.widths[k])
 		fill := strings.Repeat(" ", t.widths[k]-uniseg.StringWidth(cell)+t.gap)
 		if t.look.colour && !header {
@@ -132,6 +140,15 @@ func (t *table) draw(line []string, header bool) string {
 		b.WriteString(cell + fill)
 	}
 	return strings.TrimRight(b.String(), " ")
+}
+
+// cutMiddle shortens a name to width, and keeps its beginning and its end. A name of wide characters stays as it is.
+func cutMiddle(s string, width int) string {
+	if len(s) <= width || len(s) != uniseg.StringWidth(s) {
+		return s
+	}
+	end := (width - 1) / 2
+	return s[:width-1-end] + "…" + s[len(s)-end:]
 }
 
 // cut shortens s to the columns of a terminal that it may take.

@@ -79,8 +79,8 @@ func (r *ToldReport) sum(verb string) string {
 	case r.Matched == 0:
 		return fmt.Sprintf("nothing to do: %s matched, none of which waits or is paused", Count(r.Skipped, "device"))
 	}
-	asked := Count(r.Matched-len(r.NotAsked), "device")
-	s := fmt.Sprintf("%s asked: %d %s, %s%s", asked, len(r.Done), verb, r.summary(), r.before())
+	s := fmt.Sprintf("%s: %d %s, %s%s", asked(r.Matched-len(r.NotAsked), r.DryRun), len(r.Done), verb, r.summary(),
+		r.before())
 	if r.Skipped > 0 {
 		s += fmt.Sprintf("; %d more matched but neither wait nor are paused", r.Skipped)
 	}

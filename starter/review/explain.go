@@ -108,7 +108,7 @@ func ExplainPending(name, orgID string, since *time.Time) Explanation {
 	return Explanation{
 		Name: name, OrgID: orgID, WaitsFor: "a human's approval", Since: since,
 		Why: "there is no such device; an agent of that name asks to be let in",
-		Unblocks: []Unblock{{"a human, who knows the device", []string{
+		Unblocks: []Unblock{{"a human who knows the device", []string{
 			printer.Command(orgID, "get", "enrollmentrequest", name, "-o", "yaml"),
 			printer.Command(orgID, "approve", "enrollmentrequest", name, "--reason", "known device"),
 			printer.Command(orgID, "deny", "enrollmentrequest", name, "--reason", "not ours"),
@@ -135,12 +135,16 @@ func (e Explanation) Text(w io.Writer, now time.Time) error {
 	if _, err := fmt.Fprintf(w, "  %s\n", printer.OneLine(e.Why)); err != nil {
 		return err
 	}
+	if len(e.Unblocks) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w, "\nWho or what can end the wait:")
 	for _, u := range e.Unblocks {
-		if _, err := fmt.Fprintf(w, "\nIt goes on by %s%s\n", u.Who, colon(u.Commands)); err != nil {
+		if _, err := fmt.Fprintf(w, "- %s%s\n", u.Who, colon(u.Commands)); err != nil {
 			return err
 		}
 		for _, command := range u.Commands {
-			fmt.Fprintf(w, "  %s\n", command)
+			fmt.Fprintf(w, "    %s\n", command)
 		}
 	}
 	return nil
@@ -148,7 +152,7 @@ func (e Explanation) Text(w io.Writer, now time.Time) error {
 
 func colon(commands []string) string {
 	if len(commands) == 0 {
-		return "; nothing is to be typed."
+		return "; nothing is to be typed"
 	}
 	return ":"
 }
