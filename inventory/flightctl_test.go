@@ -119,6 +119,29 @@ func TestAHumansReconnectIsRefusedBesideFlightControl(t *testing.T) {
 	require.Equal(t, isAwaiting, stateOf(t, store, "d"))
 }
 
+// Flight Control has paused the device, and the roll has yet to follow. A decision that came in between was recorded
+// for a version that no one knew, and lost when the roll followed.
+func TestADecisionComesAfterTheRollHasFollowedFlightControl(t *testing.T) {
+	t.Parallel()
+	store := beside(t, newStore(t), reporting("d", "5"))
+	play(t, store, fcDecides, "d", "7", true)
+	early, err := store.Resume(t.Context(), inventory.ResumeInput{
+		RestoreID: "r1", OrgID: runbook.DefaultOrgID, Name: "d", By: "alice", RequestID: "early",
+	})
+	require.NoError(t, err)
+	require.Equal(t, runbook.CodeNotPaused, code(early))
+	reported, err := store.Reconnect(t.Context(), reconnectOf("d", "5"))
+	require.NoError(t, err)
+	require.Equal(t, []any{runbook.CodeWrongMode, runbook.StateAwaitingReconnect}, []any{code(reported), reported.State})
+	followed := look(t, store, "d")
+	require.Equal(t, []any{runbook.T3, "7"}, []any{followed.Transition, followed.Reported})
+	decided, err := store.Resume(t.Context(), inventory.ResumeInput{
+		RestoreID: "r1", OrgID: runbook.DefaultOrgID, Name: "d", By: "alice", RequestID: "later",
+	})
+	require.NoError(t, err)
+	require.Equal(t, []any{runbook.Decided, "8"}, []any{decided.Transition, decided.Next})
+}
+
 // After flightctl-restore the devices that wait are called, and those that are back already are not, unless all are.
 func TestTheRollAfterFlightctlRestore(t *testing.T) {
 	t.Parallel()

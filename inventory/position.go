@@ -85,18 +85,14 @@ func lock(ctx context.Context, tx *sqlx.Tx, t target) (position, error) {
 
 // state is where the device stands. Its annotations count while it waits, as they are what Flight Control goes by;
 // where they say that it is normal but nothing on the roll let it out, another hand took them away, and the roll
-// counts.
+// counts. The roll also counts until it has followed Flight Control's comparison: before that no one has seen a
+// conflict, and the roll does not know which version the device has reported.
 func (p position) state() runbook.State {
-	if p.Exists && p.RollState.Open() && p.DeviceState.Open() && !p.isPausedByUs() {
+	follows := p.Mode == runbook.ModeFlightctl && p.RollState == runbook.StateAwaitingReconnect
+	if p.Exists && p.RollState.Open() && p.DeviceState.Open() && !follows {
 		return p.DeviceState
 	}
 	return p.RollState
-}
-
-// isPausedByUs reports whether the device is paused only so that Flight Control can resume it, and so render it.
-func (p position) isPausedByUs() bool {
-	return p.Mode == runbook.ModeFlightctl && p.RollState == runbook.StateAwaitingReconnect &&
-		p.release().Next() == runbook.StepAsk
 }
 
 // restored is the restored version to decide on: the annotation, or what the roll knows of a device that is gone.

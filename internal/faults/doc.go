@@ -25,4 +25,10 @@
 // plays the seed 42 once. With more time it goes on with 43, 44 and so on. The rest of the seed divided by 3 says what
 // is played: 0 is faults, 1 is faults and disasters, 2 is beside Flight Control. A failure prints which calls of which
 // device cannot be explained, what disagrees, the timeline, and the folder with the logs of all processes.
+//
+// # Time
+//
+// The selection in make test was measured on two cores at a load of 25: 163 s and 166 s, where it took 218 to 271 s
+// before. About 70 s of these are the build of the three programs and the start of the servers. The run under faults
+// lasts 20 s, and comes to rest 20 to 30 s later; a planted bug is found in about 10 s.
 package faults
