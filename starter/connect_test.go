@@ -96,7 +96,7 @@ func TestWithoutTemporalDecisionsFailAndReadingGoesOn(t *testing.T) {
 	b.give(device{name: "web-1", version: "5"})
 	bare := func(args ...string) outcome {
 		var stdout, stderr bytes.Buffer
-		streams := testIO(&stdout, &stderr, map[string]string{devstack.EnvDatabaseURL: b.url})
+		streams := testIO(&stdout, &stderr, map[string]string{devstack.EnvDatabaseURL: b.database(args...)})
 		streams.Dial = unreachable
 		return outcome{code: Execute(t.Context(), streams, args), stdout: stdout.String(), stderr: stderr.String()}
 	}

@@ -62,8 +62,8 @@ func TestTextIsWrittenAtOnce(t *testing.T) {
 	b := threeDevices(t)
 	for _, args := range []string{"get devices", "get devices -o wide", "get devices -o name", "describe device web-1"} {
 		var writes countedWrites
-		code := Execute(t.Context(), testIO(&writes, io.Discard, map[string]string{devstack.EnvDatabaseURL: b.url}),
-			strings.Fields(args))
+		streams := testIO(&writes, io.Discard, map[string]string{devstack.EnvDatabaseURL: b.database("get")})
+		code := Execute(t.Context(), streams, strings.Fields(args))
 		require.Zero(t, code, args)
 		require.EqualValues(t, 1, writes, args)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"rollcall/internal/devenv/devtest"
 	"rollcall/internal/host"
 	"rollcall/inventory"
+	"rollcall/inventory/roles"
 	"rollcall/runbook"
 	"rollcall/starter/devstack"
 	"rollcall/starter/printer"
@@ -26,7 +28,8 @@ import (
 
 // bench is one test's world: a database, a Temporal namespace where the test wants one, and commands that run in it.
 type bench struct {
-	t      *testing.T
+	t *testing.T
+	// url is the owner's, as store is, which the test itself uses. Each program has the rights of its role.
 	url    string
 	server devtest.Server
 	client client.Client
@@ -51,11 +54,39 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, url: devtest.Database(t), dir: t.TempDir(), queue: devtest.TaskQueue(t)}
-	store, err := inventory.Open(t.Context(), b.url)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	b.store = store
+	b.store = b.open(b.url)
 	return b
+}
+
+func (b *bench) open(url string) *inventory.Store {
+	b.t.Helper()
+	store, err := inventory.Open(b.t.Context(), url)
+	require.NoError(b.t, err)
+	b.t.Cleanup(func() { require.NoError(b.t, store.Close()) })
+	return store
+}
+
+// openAs connects to the database with the rights of a role.
+func (b *bench) openAs(role string) *inventory.Store {
+	b.t.Helper()
+	return b.open(devtest.As(b.t, b.url, role))
+}
+
+// roleOf is the role by which a command connects that neither decides nor has a role of its own. `check` looks whether
+// a worker could work with its login, and "none" is the owner.
+var roleOf = map[string]string{
+	"status": roles.Reader, "get": roles.Reader, "describe": roles.Reader, "explain": roles.Reader, "diff": roles.Reader,
+	"fsck": roles.Reader, "check": roles.Worker, "migrate": "none",
+}
+
+// database is the URL by which a command line connects: with the rights of the role that is for its command.
+func (b *bench) database(args ...string) string {
+	b.t.Helper()
+	command := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
+	if command >= 0 && roleOf[args[command]] != "" {
+		return devtest.As(b.t, b.url, roleOf[args[command]])
+	}
+	return devtest.As(b.t, b.url, roles.Operator)
 }
 
 // newTemporalBench is a world with Temporal as well, in which no worker runs yet.
@@ -71,7 +102,7 @@ func newTemporalBench(t *testing.T) *bench {
 func (b *bench) work() (stop func()) {
 	b.t.Helper()
 	worker, err := host.New(b.t.Context(), host.Config{
-		Client: b.client, Store: b.store, Namespace: b.server.Namespace, TaskQueue: b.queue,
+		Client: b.client, Store: b.openAs(roles.Worker), Namespace: b.server.Namespace, TaskQueue: b.queue,
 		Logger: slog.New(slog.DiscardHandler), Flightctl: b.flightctl,
 	})
 	require.NoError(b.t, err)
@@ -120,7 +151,8 @@ func (b *bench) runWith(ctx context.Context, stdin string, args ...string) outco
 	b.t.Helper()
 	var stdout, stderr bytes.Buffer
 	streams := testIO(&stdout, &stderr, map[string]string{
-		devstack.EnvDatabaseURL: b.url, devstack.EnvTaskQueue: b.queue, "USER": "tester", "XDG_STATE_HOME": b.state,
+		devstack.EnvDatabaseURL: b.database(args...), devstack.EnvTaskQueue: b.queue,
+		"USER": "tester", "XDG_STATE_HOME": b.state,
 	})
 	streams.Stdin = strings.NewReader(stdin)
 	streams.Dir = b.dir

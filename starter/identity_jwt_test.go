@@ -21,6 +21,7 @@ import (
 	"rollcall/internal/devenv"
 	"rollcall/internal/devenv/devtest"
 	"rollcall/internal/host"
+	"rollcall/inventory/roles"
 	"rollcall/runbook"
 )
 
@@ -91,7 +92,7 @@ func newIdentityBench(t *testing.T) (*bench, issuer) {
 	}
 	b.client = clientOf("mallory")
 	worker, err := host.New(t.Context(), host.Config{
-		Client: clientOf("worker"), Store: b.store, Namespace: b.server.Namespace, TaskQueue: b.queue,
+		Client: clientOf("worker"), Store: b.openAs(roles.Worker), Namespace: b.server.Namespace, TaskQueue: b.queue,
 		SkipSearchAttributes: true,
 		Logger:               slog.New(slog.DiscardHandler),
 	})

@@ -25,7 +25,7 @@ func (b *bench) process(env []string, args ...string) (cmd *exec.Cmd, stdout, st
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.Env = append([]string{
 		envRunStarter + "=1", "HOME=" + b.dir, "USER=tester", "PATH=" + os.Getenv("PATH"),
-		devstack.EnvDatabaseURL + "=" + b.url, devstack.EnvTaskQueue + "=" + b.queue,
+		devstack.EnvDatabaseURL + "=" + b.database(args...), devstack.EnvTaskQueue + "=" + b.queue,
 		"TEMPORAL_ADDRESS=" + b.server.Address, "TEMPORAL_NAMESPACE=" + b.server.Namespace,
 	}, env...)
 	return cmd, stdout, stderr

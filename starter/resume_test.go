@@ -314,7 +314,7 @@ func TestAKilledResumeIsGoneOnWith(t *testing.T) {
 	b, _ := pausedBench(t)
 	b.state = t.TempDir()
 	command := []string{runbook.DefaultOrgID, "alice", "", "", "", "true"}
-	j, err := ask.OpenJournal(filepath.Join(b.state, "rollcall", "commands"), b.url,
+	j, err := ask.OpenJournal(filepath.Join(b.state, "rollcall", "commands"), b.database("resume"),
 		append([]string{"resume"}, command...), time.Now())
 	require.NoError(t, err)
 	j.Asking("web-1", "7")

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"rollcall/gateway/agentapi"
 	"rollcall/internal/authority"
 	"rollcall/inventory"
+	"rollcall/inventory/roles"
 	"rollcall/runbook"
 	"rollcall/simulator"
 	"rollcall/starter/printer"
@@ -30,7 +32,7 @@ func (b *bench) agents() []string {
 	certificate, err := pair.TLS()
 	require.NoError(b.t, err)
 	gateway, err := agentapi.New(agentapi.Config{
-		Store: b.store, Temporal: b.client, Logger: slog.New(slog.DiscardHandler), Listen: "127.0.0.1:0",
+		Store: b.openAs(roles.Gateway), Temporal: b.client, Logger: slog.New(slog.DiscardHandler), Listen: "127.0.0.1:0",
 		Certificate: &certificate, ClientCAs: ca.Pool(), Render: true, WatchEvery: 20 * time.Millisecond,
 	})
 	require.NoError(b.t, err)
@@ -137,7 +139,9 @@ func TestSimulateSendsWhatIsNoVersionAsItStands(t *testing.T) {
 	require.Regexp(t, `fates +1 named, 1 neverBack`, o.stdout)
 	require.NotRegexp(t, ` 0 requests refused`, o.stdout)
 	require.Contains(t, o.stdout, "400 Bad Request")
-	require.Contains(t, b.ok("describe", "device", "web-01"), `"05" is not a version`)
+	require.Eventually(t, func() bool {
+		return strings.Contains(b.ok("describe", "device", "web-01"), `"05" is not a version`)
+	}, devStartLimit, 50*time.Millisecond, "the worker writes the refusal when it comes to it")
 	b.until("web-01", runbook.StateAwaitingReconnect)
 }
 

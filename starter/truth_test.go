@@ -74,7 +74,7 @@ func TestWhyTemporalDoesNotAnswer(t *testing.T) {
 		return func(args ...string) outcome {
 			var stdout, stderr bytes.Buffer
 			streams := testIO(&stdout, &stderr,
-				map[string]string{devstack.EnvDatabaseURL: b.url, devstack.EnvTaskQueue: b.queue, "USER": "tester"})
+				map[string]string{devstack.EnvDatabaseURL: b.database(args...), devstack.EnvTaskQueue: b.queue, "USER": "tester"})
 			streams.Dial = func(ctx context.Context, opts host.DialOptions) (client.Client, error) {
 				options.Logger = opts.Logger
 				return client.DialContext(ctx, options)

@@ -150,7 +150,7 @@ func TestGetWatchWritesARowForEachChange(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	out := &lines{written: make(chan []byte, 100)}
 	ended := make(chan int, 1)
-	streams := testIO(out, &bytes.Buffer{}, map[string]string{devstack.EnvDatabaseURL: b.url})
+	streams := testIO(out, &bytes.Buffer{}, map[string]string{devstack.EnvDatabaseURL: b.database("get")})
 	columns := "custom-columns=NAME:.metadata.name,SYSTEM:.status.summary.status"
 	go func() {
 		ended <- Execute(ctx, streams, []string{"get", "devices", "-o", columns, "--watch", "--interval", "100ms"})
@@ -176,7 +176,7 @@ func TestGetWatchWritesAnObjectForEachChange(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	out := &lines{written: make(chan []byte, 100)}
 	ended := make(chan int, 1)
-	streams := testIO(out, &bytes.Buffer{}, map[string]string{devstack.EnvDatabaseURL: b.url})
+	streams := testIO(out, &bytes.Buffer{}, map[string]string{devstack.EnvDatabaseURL: b.database("get")})
 	streams.IsTerminal = func(io.Writer) bool { return true }
 	go func() {
 		ended <- Execute(ctx, streams, []string{"get", "devices", "-o", "json", "--watch", "--interval", "100ms"})
