@@ -3,6 +3,10 @@ package activities
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
 
 	"go.temporal.io/sdk/activity"
 )
@@ -13,6 +17,9 @@ const tooManyFailures = 50
 // attempts counts what a round of the watch has done for single devices. One that fails does not keep the others from
 // their turn, and is tried again in the next round. Where very many fail and none does not, something else is wrong.
 type attempts struct {
+	// of names what is tried. What has failed of it is shown until a round of the same in which nothing fails.
+	of string
+	// failed and done count devices, and last is what failed last.
 	failed, done int
 	last         error
 }
@@ -27,16 +34,47 @@ func (t *attempts) add(ctx context.Context, w *watch, device string, err error) 
 	if ctx.Err() != nil {
 		return
 	}
-	said := fmt.Sprintf("device %s: %v", device, err)
-	w.failing.Store(&said)
+	w.failing.set(t.of, fmt.Sprintf("device %s: %v", device, err))
 	activity.GetLogger(ctx).Warn("Nothing could be done for a device; it is tried again",
 		"restore", w.restoreID, "device", device, "error", err)
 }
 
-// failure is the error of a round that is a failure itself.
-func (t *attempts) failure() error {
+// end ends a round, and returns the error of one that is a failure itself.
+func (t *attempts) end(w *watch) error {
+	if t.failed == 0 {
+		w.failing.set(t.of, "")
+	}
 	if t.failed < tooManyFailures || t.done > 0 {
 		return nil
 	}
 	return fmt.Errorf("all of %d devices failed, the last with: %w", t.failed, t.last)
+}
+
+// failures are what has failed last of each thing that the watch does.
+type failures struct {
+	mu   sync.Mutex
+	said map[string]string
+}
+
+// set notes what has failed of a thing; empty is nothing.
+func (f *failures) set(of, said string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.said == nil {
+		f.said = map[string]string{}
+	}
+	f.said[of] = said
+	if said == "" {
+		delete(f.said, of)
+	}
+}
+
+func (f *failures) String() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []string
+	for _, of := range slices.Sorted(maps.Keys(f.said)) {
+		all = append(all, of+": "+f.said[of])
+	}
+	return strings.Join(all, "; ")
 }

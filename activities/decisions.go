@@ -44,7 +44,7 @@ func (w *watch) carryOutDecisions(ctx context.Context, a *Activities, every time
 func (w *watch) takeSteps(
 	ctx context.Context, a *Activities, decided []inventory.DecidedDevice, told map[inventory.DecidedDevice]int, look int,
 ) error {
-	ask, tried := map[string][]string{}, attempts{}
+	ask, tried := map[string][]string{}, attempts{of: "decisions"}
 	for _, d := range decided {
 		var err error
 		switch d.Next {
@@ -69,7 +69,7 @@ func (w *watch) takeSteps(
 	for orgID, names := range ask {
 		errs = append(errs, w.ask(ctx, a, orgID, names))
 	}
-	return errors.Join(append(errs, tried.failure())...)
+	return errors.Join(append(errs, tried.end(w))...)
 }
 
 // sendLook has a device's workflow look where Flight Control has brought it.
@@ -92,7 +92,7 @@ func (w *watch) renderReleased(
 	if err != nil {
 		return err
 	}
-	ask, tried := map[string][]string{}, attempts{}
+	ask, tried := map[string][]string{}, attempts{of: "releases"}
 	for _, d := range released {
 		var err error
 		switch d.Next {
@@ -123,7 +123,7 @@ func (w *watch) renderReleased(
 			tried.add(ctx, w, part[0], err)
 		}
 	}
-	return tried.failure()
+	return tried.end(w)
 }
 
 // releasedID is the request id of resumes that only have a device rendered.

@@ -82,7 +82,7 @@ func (m *reconciler) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before, tried := m.suspects, attempts{}
+	before, tried := m.suspects, attempts{of: "comparison"}
 	m.suspects = map[string]bool{}
 	twice := func(id string) bool { m.suspects[id] = true; return before[id] }
 	for _, entry := range open {
@@ -105,7 +105,7 @@ func (m *reconciler) compare(ctx context.Context) error {
 			tried.add(ctx, m.watch, id, m.sync(ctx, id))
 		}
 	}
-	return tried.failure()
+	return tried.end(m.watch)
 }
 
 // progress asks the restore which of its devices it has called: a workflow that is yet to be started is not missing.

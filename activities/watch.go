@@ -20,7 +20,8 @@ type WatchProgress struct {
 	Until time.Time `json:"until"`
 	// Woken reports whether the held polls of all devices that wait were ended, which is done once.
 	Woken bool `json:"woken,omitempty"`
-	// Failing is what failed last for a single device; empty where nothing does. It is shown to people.
+	// Failing is what failed last for a single device, for each thing that the watch does; empty where nothing fails. It
+	// is shown to people.
 	Failing string `json:"failing,omitempty"`
 }
 
@@ -74,9 +75,7 @@ func (a *Activities) WatchInventory(ctx context.Context, in WatchInput) error {
 func (w *watch) beat(ctx context.Context) {
 	progress := w.progress
 	progress.Woken = w.woken.Load()
-	if failing := w.failing.Load(); failing != nil {
-		progress.Failing = *failing
-	}
+	progress.Failing = w.failing.String()
 	activity.RecordHeartbeat(ctx, progress)
 }
 

@@ -21,7 +21,9 @@ func (w *watch) followEnrollments(ctx context.Context, a *Activities, every time
 	for {
 		began := time.Now()
 		err := errors.Join(w.callAppeared(ctx, a), w.startEnrollments(ctx, a, started))
+		w.failing.set("enrollment", "")
 		if err != nil && ctx.Err() == nil {
+			w.failing.set("enrollment", err.Error())
 			activity.GetLogger(ctx).Warn("Enrollment at Flight Control could not be followed; it is tried again",
 				"restore", w.restoreID, "error", err)
 		}

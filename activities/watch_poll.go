@@ -44,7 +44,7 @@ type watch struct {
 	polls  int
 	// woken is WatchProgress.Woken, which another goroutine sets; failing is WatchProgress.Failing.
 	woken   atomic.Bool
-	failing atomic.Pointer[string]
+	failing failures
 }
 
 // absence says at which poll a signal to a missing workflow is sent again, and how many polls after the last attempt
@@ -133,7 +133,7 @@ func (w *watch) pendingSignals(
 func (w *watch) signalAll(ctx context.Context, devices []inventory.PendingSignal) (everybody bool, err error) {
 	var (
 		mu      sync.Mutex
-		tried   attempts
+		tried   = attempts{of: "signals"}
 		wait    sync.WaitGroup
 		missing int
 		left    bool
@@ -171,10 +171,7 @@ func (w *watch) signalAll(ctx context.Context, devices []inventory.PendingSignal
 		})
 	}
 	wait.Wait()
-	if tried.failed == 0 {
-		w.failing.Store(nil)
-	}
-	return missing+tried.failed == 0 && !left, errors.Join(tried.failure(), ctx.Err())
+	return missing+tried.failed == 0 && !left, errors.Join(tried.end(w), ctx.Err())
 }
 
 // signal sends a device's workflow its signal, and shows that the watch lives.

@@ -109,6 +109,7 @@ func (v *vigil) start(every time.Duration, until time.Time) *vigil {
 	env.SetOnActivityHeartbeatListener(func(_ *activity.Info, details converter.EncodedValues) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
+		v.until = activities.WatchProgress{}
 		_ = details.Get(&v.until)
 	})
 	watches := &activities.Activities{Inventory: v.store, Temporal: v}
@@ -320,6 +321,14 @@ func TestADeviceThatFailsStopsNoOther(t *testing.T) {
 		return len(again) >= 2 && slices.Contains(sent, "b reconnect 7") && slices.Contains(sent, "c reconnect 7")
 	}, waitLimit, 5*time.Millisecond)
 	require.Zero(t, v.heartbeat().Until, "the watermark has not moved past a signal that was not sent")
+	require.Eventually(t, func() bool { return strings.Contains(v.heartbeat().Failing, "its history is too long") },
+		waitLimit, 5*time.Millisecond, "the heartbeat says what fails")
+	require.Contains(t, v.heartbeat().Failing, "signals: device a: ")
+	v.mu.Lock()
+	v.broken = nil
+	v.mu.Unlock()
+	require.Eventually(t, func() bool { return v.heartbeat().Failing == "" }, waitLimit, 5*time.Millisecond,
+		"and that nothing fails any more")
 	require.ErrorContains(t, v.end(), "another one goes on")
 }
 
