@@ -39,6 +39,8 @@ type DecidedResult struct {
 	Reason  string           `json:"reason,omitempty"`
 	At      time.Time        `json:"at,omitzero"`
 	Refusal *runbook.Refusal `json:"refusal,omitempty"`
+	// Elsewhere reports whether the request was decided elsewhere, in Flight Control itself.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 	inventory.Who
 }
 
@@ -132,6 +134,22 @@ func (a *Activities) deleteThere(ctx context.Context, orgID, name string) error 
 		return errors.Join(failed, err)
 	}
 	return nil
+}
+
+// FollowRequestInput names an enrollment request whose workflow waits, and since when it does.
+type FollowRequestInput struct {
+	OrgID     string    `json:"orgId"`
+	Name      string    `json:"name"`
+	Since     time.Time `json:"since"`
+	RequestID string    `json:"requestId"`
+}
+
+// FollowRequest reads whether a request was decided. A decision of Flight Control itself is recorded as its own.
+func (a *Activities) FollowRequest(ctx context.Context, in FollowRequestInput) (DecidedResult, error) {
+	result, err := a.Inventory.FollowRequest(ctx, inventory.FollowRequestInput{
+		OrgID: in.OrgID, Name: in.Name, Since: in.Since, RequestID: in.RequestID, Mode: a.mode(),
+	})
+	return DecidedResult(result), asActivityError(err)
 }
 
 // WaitingEntryInput names a device on a restore's roll.

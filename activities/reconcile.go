@@ -94,7 +94,7 @@ func (m *reconciler) compare(ctx context.Context) error {
 		case !there && called && twice(id):
 			tried.add(ctx, m.watch, entry.Name, m.start(ctx, entry))
 		case there && shown != string(entry.State) && twice(id):
-			tried.add(ctx, m.watch, entry.Name, m.sync(ctx, id))
+			tried.add(ctx, m.watch, entry.Name, m.watch.look(ctx, id))
 		}
 		if ctx.Err() != nil || tried.failed >= tooManyFailures {
 			return errors.Join(tried.last, ctx.Err())
@@ -102,7 +102,7 @@ func (m *reconciler) compare(ctx context.Context) error {
 	}
 	for id := range running { // their devices have left the roll call
 		if twice(id) {
-			tried.add(ctx, m.watch, id, m.sync(ctx, id))
+			tried.add(ctx, m.watch, id, m.watch.look(ctx, id))
 		}
 	}
 	return tried.end(m.watch)
@@ -146,16 +146,6 @@ func (m *reconciler) running(ctx context.Context) (map[string]string, error) {
 			return shown, nil
 		}
 	}
-}
-
-// sync tells a workflow to follow the database. A workflow that has ended needs no signal.
-func (m *reconciler) sync(ctx context.Context, id string) error {
-	var notFound *serviceerror.NotFound
-	err := m.watch.temporal.SignalWorkflow(ctx, id, "", runbook.SignalLook, runbook.LookSignal{})
-	if err == nil || errors.As(err, &notFound) {
-		return nil
-	}
-	return fmt.Errorf("signal %s to %s: %w", runbook.SignalLook, id, err)
 }
 
 // start starts the workflow of a device that is waited for, unless it runs after all. What an earlier workflow of the

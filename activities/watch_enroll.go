@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
 
 	"rollcall/internal/enrollment"
@@ -14,13 +15,19 @@ import (
 )
 
 // followEnrollments follows, for as long as the watch runs, what becomes of enrollment requests at Flight Control. A
-// new request gets a workflow, and a device that appears and awaits its reconnect, because its request was approved
-// there, is put on the roll. What fails is logged, and tried again in the next round.
+// new request gets a workflow, and the workflow of one that was decided there is told. A device that appears and awaits
+// its reconnect, because its request was approved there, is put on the roll. What fails is logged, and tried again in
+// the next round.
 func (w *watch) followEnrollments(ctx context.Context, a *Activities, every time.Duration) {
-	started := map[inventory.PendingRequest]bool{}
+	known, listed := map[inventory.PendingRequest]bool{}, false
 	for {
 		began := time.Now()
-		err := errors.Join(w.callAppeared(ctx, a), w.startEnrollments(ctx, a, started))
+		var err error
+		if !listed {
+			err = w.listEnrollments(ctx, a, known)
+			listed = err == nil
+		}
+		err = errors.Join(err, w.callAppeared(ctx, a), w.startEnrollments(ctx, a, known))
 		w.failing.set("enrollment", "")
 		if err != nil && ctx.Err() == nil {
 			w.failing.set("enrollment", err.Error())
@@ -56,18 +63,43 @@ func (w *watch) callAppeared(ctx context.Context, a *Activities) error {
 	return errors.Join(errs...)
 }
 
-// startEnrollments starts the workflow of each pending request that has none yet. started are those whose workflows
-// were started or found before; what is pending no more leaves it.
+// listEnrollments adds the requests whose workflows run already, whoever has started them.
+func (w *watch) listEnrollments(ctx context.Context, a *Activities, known map[inventory.PendingRequest]bool) error {
+	if a.Workflows == nil {
+		return nil
+	}
+	in := &workflowservice.ListWorkflowExecutionsRequest{
+		PageSize: reconcilePage,
+		Query:    fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Running'", runbook.EnrollmentWorkflowName),
+	}
+	for {
+		page, err := a.Workflows.ListWorkflow(ctx, in)
+		if err != nil {
+			return fmt.Errorf("list the workflows of enrollment requests: %w", err)
+		}
+		for _, e := range page.GetExecutions() {
+			if orgID, name, ok := runbook.ParseEnrollmentWorkflowID(e.GetExecution().GetWorkflowId()); ok {
+				known[inventory.PendingRequest{OrgID: orgID, Name: name}] = true
+			}
+		}
+		if in.NextPageToken = page.GetNextPageToken(); len(in.NextPageToken) == 0 {
+			return nil
+		}
+	}
+}
+
+// startEnrollments starts the workflow of each pending request that has none yet, and tells the workflows of those that
+// are pending no more. known are the requests whose workflows were started or found before.
 func (w *watch) startEnrollments(
-	ctx context.Context, a *Activities, started map[inventory.PendingRequest]bool,
+	ctx context.Context, a *Activities, known map[inventory.PendingRequest]bool,
 ) error {
 	pending, err := w.pendingRequests(ctx)
-	if err != nil || a.Starter == nil {
+	if err != nil || pending == nil || a.Starter == nil {
 		return err
 	}
 	var errs []error
 	for request := range pending {
-		if started[request] {
+		if known[request] {
 			continue
 		}
 		err := enrollment.Start(ctx, a.Starter, activity.GetInfo(ctx).TaskQueue,
@@ -77,11 +109,31 @@ func (w *watch) startEnrollments(
 			errs = append(errs, fmt.Errorf("start the workflow of enrollment request %s: %w", request.Name, err))
 			continue
 		}
-		started[request] = true
+		known[request] = true
 	}
-	for request := range started {
+	return errors.Join(append(errs, w.tellDecided(ctx, known, pending))...)
+}
+
+// tellDecided has the workflows of requests that were decided look at that. Our own decisions they know already.
+func (w *watch) tellDecided(ctx context.Context, known, pending map[inventory.PendingRequest]bool) error {
+	var left []inventory.PendingRequest
+	for request := range known {
 		if !pending[request] {
-			delete(started, request)
+			left = append(left, request)
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	decided, err := inventory.DecidedRequests(ctx, w.inventory.DB(), left)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, request := range decided {
+		err := w.look(ctx, runbook.EnrollmentWorkflowID(request.OrgID, request.Name))
+		if errs = append(errs, err); err == nil {
+			delete(known, request)
 		}
 	}
 	return errors.Join(errs...)

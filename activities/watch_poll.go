@@ -197,3 +197,13 @@ func (w *watch) send(ctx context.Context, s inventory.PendingSignal) (there bool
 	}
 	return true, nil
 }
+
+// look tells a workflow to follow the database. A workflow that has ended needs no signal.
+func (w *watch) look(ctx context.Context, id string) error {
+	var notFound *serviceerror.NotFound
+	err := w.temporal.SignalWorkflow(ctx, id, "", runbook.SignalLook, runbook.LookSignal{})
+	if err == nil || errors.As(err, &notFound) {
+		return nil
+	}
+	return fmt.Errorf("signal %s to %s: %w", runbook.SignalLook, id, err)
+}

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,8 @@ import (
 
 	"rollcall/flightctl/fake"
 	"rollcall/internal/authority"
+	"rollcall/internal/invariants"
+	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
@@ -112,7 +115,10 @@ func TestADeviceThatIsApprovedInFlightControlJoinsTheRoll(t *testing.T) {
 	c.polls(empty, "0", runbook.StateNormal)
 	c.rendered(empty, "1")
 	require.Equal(t, runbook.OutcomeNormal, c.outcome(empty).Outcome)
-	require.Equal(t, []string{"Repaired  service:rollcall", "T2 look service:flightctl"}, c.audited(empty))
+	audited := slices.DeleteFunc(c.audited(empty), func(line string) bool {
+		return line == "Approved look service:flightctl" // where its request had a workflow before it was approved
+	})
+	require.Equal(t, []string{"Repaired  service:rollcall", "T2 look service:flightctl"}, audited)
 	require.EqualValues(t, 3, c.completes().Counts[runbook.StateNormal])
 }
 
@@ -129,4 +135,42 @@ func TestADenialDeletesTheRequestInFlightControl(t *testing.T) {
 	require.False(t, there)
 	require.Equal(t, []string{"Denied deny alice"}, c.audited(name))
 	require.Equal(t, runbook.EnrollmentDenied, c.enrolled(name).Decision.State)
+}
+
+// A request that was decided in Flight Control itself: its workflow is told and ends, and the audit says who decided.
+func TestAWorkflowFollowsWhatFlightControlDecides(t *testing.T) {
+	t.Parallel()
+	c := newControlled(t)
+	die := c.work("", "")
+	c.fleet(map[string]string{"web-1": "5"})
+	c.begin()
+	c.await("web-1", runbook.StateAwaitingReconnect)
+	approved, deleted, later := c.enrolls("7"), c.enrolls("7"), c.enrolls("7")
+	c.eventually("the watch starts their workflows", func() bool {
+		return c.runs(enrollmentID(approved)) && c.runs(enrollmentID(deleted)) && c.runs(enrollmentID(later))
+	})
+	require.NoError(t, c.beside.Approve(t.Context(), runbook.DefaultOrgID, approved, nil, false))
+	require.NoError(t, c.beside.DeleteEnrollmentRequest(t.Context(), runbook.DefaultOrgID, deleted))
+
+	result := c.enrolled(approved)
+	require.Equal(t, []any{runbook.EnrollmentApproved, inventory.ActorFlightctl},
+		[]any{result.Decision.State, result.Decision.By})
+	require.Contains(t, result.Decision.Reason, "approved in Flight Control by")
+	c.await(approved, runbook.StateAwaitingReconnect)
+	result = c.enrolled(deleted)
+	require.Equal(t, []any{runbook.EnrollmentGone, inventory.ActorFlightctl},
+		[]any{result.Decision.State, result.Decision.By})
+	require.Equal(t, []string{"Deleted look service:flightctl"}, c.audited(deleted))
+	require.Contains(t, c.audited(approved), "Approved look service:flightctl")
+
+	// What is decided while no worker runs, the next one tells.
+	die()
+	require.NoError(t, c.beside.DeleteEnrollmentRequest(t.Context(), runbook.DefaultOrgID, later))
+	c.works()
+	require.Equal(t, runbook.EnrollmentGone, c.enrolled(later).Decision.State)
+
+	checker := invariants.Checker{DB: c.owner.DB(), Temporal: c.client, Settle: waitLimit}
+	found, err := checker.Check(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, found)
 }

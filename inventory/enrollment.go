@@ -62,6 +62,8 @@ type Decided struct {
 	Reason  string           `json:"reason,omitempty"`
 	At      time.Time        `json:"at,omitzero"`
 	Refusal *runbook.Refusal `json:"refusal,omitempty"`
+	// Elsewhere reports whether the request was decided elsewhere, in Flight Control itself.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 	Who
 }
 
@@ -251,18 +253,23 @@ func (e enrollment) signedBy(mode runbook.Mode) runbook.Enrollment {
 	return stands
 }
 
+const selectDecision = `
+select restore_id, org_id, name, transition, from_state, to_state, signal, actor, reason, code, message, at, identity,
+via, decision_id
+from rollcall.transitions where org_id = $1 and name = $2 `
+
 // readDecision finds what a request was answered with, whichever restore ran then.
 func readDecision(ctx context.Context, tx *sqlx.Tx, asked record) (*record, error) {
 	if asked.RequestID == "" {
 		return nil, nil
 	}
+	return oneDecision(ctx, tx, selectDecision+`and request_id in ($3, $5) and signal = $4 order by id limit 1`,
+		asked.OrgID, asked.Name, asked.RequestID, asked.Signal, earlierID(asked.RequestID))
+}
+
+func oneDecision(ctx context.Context, tx *sqlx.Tx, query string, args ...any) (*record, error) {
 	var r record
-	err := tx.GetContext(ctx, &r, `
-select restore_id, org_id, name, transition, from_state, to_state, signal, actor, reason, code, message, at, identity,
-via, decision_id
-from rollcall.transitions
-where org_id = $1 and name = $2 and request_id in ($3, $5) and signal = $4 order by id limit 1`, asked.OrgID,
-		asked.Name, asked.RequestID, asked.Signal, earlierID(asked.RequestID))
+	err := tx.GetContext(ctx, &r, query, args...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -286,6 +293,11 @@ func (e enrollment) answered(first record) Decided {
 		d.RestoreID = first.RestoreID
 	case runbook.Denied:
 		d.State, d.Device = runbook.EnrollmentDenied, ""
+	case runbook.Deleted:
+		d.State, d.Device = runbook.EnrollmentGone, ""
+	}
+	if d.Elsewhere = first.Signal == runbook.SignalLook; d.Elsewhere && e.OnRoll {
+		d.RestoreID = e.restore.ID
 	}
 	return d
 }

@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 
 	"rollcall/runbook"
 )
@@ -255,4 +257,109 @@ func (e enrollment) appeared(ctx context.Context, tx *sqlx.Tx) error {
 		_, err = e.acceptKey(ctx, tx)
 	}
 	return err
+}
+
+// FollowRequestInput names an enrollment request whose workflow waits.
+type FollowRequestInput struct {
+	OrgID, Name string
+	// Since is when the workflow began to wait. What was decided here before that is no answer to it.
+	Since     time.Time
+	RequestID string
+	// Mode is the mode of the worker that asks.
+	Mode runbook.Mode
+}
+
+// FollowRequest reads whether a request was decided. A decision of ours is answered as it was; any other is recorded as
+// Flight Control's, where one runs beside. A request that is pending has no answer.
+func (s *Store) FollowRequest(ctx context.Context, in FollowRequestInput) (Decided, error) {
+	asked := record{
+		target: target{"", in.OrgID, in.Name}, Signal: runbook.SignalLook, Actor: ActorService, RequestID: in.RequestID,
+	}
+	if in.Mode == runbook.ModeFlightctl {
+		asked.Actor = ActorFlightctl
+	}
+	return s.decide(ctx, "follow", asked, func(tx *sqlx.Tx, e enrollment) (Decided, error) {
+		if e.State == runbook.EnrollmentPending {
+			return Decided{State: e.State}, nil
+		}
+		ours, err := e.decidedHere(ctx, tx, in.Since)
+		if err != nil {
+			return Decided{}, err
+		}
+		if ours != nil {
+			return e.answered(*ours), nil
+		}
+		return e.decidedElsewhere(ctx, tx)
+	})
+}
+
+// decidedHere returns the decision of ours that says what the request says; nil where there is none.
+func (e enrollment) decidedHere(ctx context.Context, tx *sqlx.Tx, since time.Time) (*record, error) {
+	last, err := oneDecision(ctx, tx, selectDecision+`
+and at >= $3 and signal in ($4, $5) and transition in ($6, $7, $8) order by id desc limit 1`, e.asked.OrgID,
+		e.asked.Name, since, runbook.SignalApprove, runbook.SignalDeny, runbook.Approved, runbook.Denied, runbook.T1)
+	if err != nil || last == nil {
+		return nil, err
+	}
+	if denied, approved := last.Transition == runbook.Denied, e.State == runbook.EnrollmentApproved; denied == approved {
+		return nil, nil // it was decided another time since
+	}
+	return last, nil
+}
+
+// decidedElsewhere records what was decided about a request without us.
+func (e enrollment) decidedElsewhere(ctx context.Context, tx *sqlx.Tx) (Decided, error) {
+	r := e.asked
+	var states []runbook.State
+	err := tx.SelectContext(ctx, &states, `
+select rollcall.device_state(annotations) from devices where org_id = $1 and name = $2 and deleted_at is null`,
+		r.OrgID, r.Name)
+	if err != nil {
+		return Decided{}, fmt.Errorf("read the device: %w", err)
+	}
+	verb := ""
+	switch e.State {
+	case runbook.EnrollmentApproved:
+		r.Transition, verb = runbook.Approved, "approved"
+		if len(states) > 0 {
+			r.To = states[0]
+		}
+		if _, err := e.acceptKey(ctx, tx); err != nil {
+			return Decided{}, err
+		}
+	case runbook.EnrollmentDenied:
+		r.Transition, verb = runbook.Denied, "denied"
+	default:
+		r.Transition, verb = runbook.Deleted, "deleted"
+	}
+	r.Reason = "it was " + verb + " without Rollcall"
+	if r.Actor == ActorFlightctl {
+		r.Reason = "it was " + verb + " in Flight Control"
+	}
+	if e.DecidedBy != "" {
+		r.Reason += " by " + e.DecidedBy
+	}
+	if err := tx.GetContext(ctx, &r.At, `select now()`); err != nil {
+		return Decided{}, fmt.Errorf("read the time: %w", err)
+	}
+	return e.answered(r), r.write(ctx, tx)
+}
+
+// DecidedRequests returns those of these enrollment requests that are not pending any more.
+func DecidedRequests(
+	ctx context.Context, db sqlx.QueryerContext, requests []PendingRequest,
+) (decided []PendingRequest, err error) {
+	orgs, names := make([]string, len(requests)), make([]string, len(requests))
+	for i, r := range requests {
+		orgs[i], names[i] = r.OrgID, r.Name
+	}
+	err = sqlx.SelectContext(ctx, db, &decided, `
+select v.org_id, v.name from unnest(cast($1 as uuid[]), cast($2 as text[])) as v (org_id, name)
+left join enrollment_requests e on e.org_id = v.org_id and e.name = v.name and e.deleted_at is null
+where e.name is null or `+requestState("e")+` <> 'Pending'
+order by v.org_id, v.name`, pq.StringArray(orgs), pq.StringArray(names))
+	if err != nil {
+		return nil, fmt.Errorf("look which of %d enrollment requests were decided: %w", len(requests), err)
+	}
+	return decided, nil
 }

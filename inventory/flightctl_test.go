@@ -432,3 +432,65 @@ func TestADenialThatDeletesTheRequest(t *testing.T) {
 	require.Equal(t, runbook.CodeDeviceExists, half.Refusal.Code)
 	require.Contains(t, half.Refusal.Message, "flightctl delete device/half")
 }
+
+// What Flight Control decides itself is recorded as its own, once; what was decided here is answered as it was.
+func TestARequestThatIsDecidedElsewhereIsFollowed(t *testing.T) {
+	t.Parallel()
+	store := beside(t, newStore(t), reporting("web-1", "5"))
+	_, err := store.FinishRoll(t.Context(), "r1")
+	require.NoError(t, err)
+	since := time.Now().Add(-time.Hour)
+	for _, name := range []string{"pending", "theirs", "deleted", "ours", "again"} {
+		enrollmentRequest{Name: name, Spec: ptr(`{"knownRenderedVersion": "8"}`)}.create(t, store)
+	}
+	follow := func(name, id string, mode runbook.Mode) inventory.Decided {
+		got, err := store.FollowRequest(t.Context(), inventory.FollowRequestInput{
+			OrgID: runbook.DefaultOrgID, Name: name, Since: since, RequestID: id, Mode: mode,
+		})
+		require.NoError(t, err)
+		return got
+	}
+	require.Equal(t, inventory.Decided{State: runbook.EnrollmentPending}, follow("pending", "1", runbook.ModeFlightctl))
+
+	play(t, store, fcMakesDevice, "theirs")
+	play(t, store, fcApproves, "theirs")
+	for range 2 {
+		got := follow("theirs", "1", runbook.ModeFlightctl)
+		require.Equal(t, []any{true, runbook.EnrollmentApproved, isAwaiting, "", inventory.ActorFlightctl},
+			[]any{got.Elsewhere, got.State, got.Device, got.RestoreID, got.By})
+		require.Equal(t, "it was approved in Flight Control by rollcall", got.Reason)
+		require.False(t, got.At.IsZero())
+	}
+	require.Equal(t, 1, count(t, store, `select count(*) from rollcall.transitions where name = 'theirs'`))
+	require.Equal(t, []string{"theirs"}, appearedIn(t, store), "its device joins the roll as before")
+	_, err = store.JoinAppeared(t.Context(), "r1", inventory.Appeared{OrgID: runbook.DefaultOrgID, Name: "theirs"})
+	require.NoError(t, err)
+	require.Equal(t, "r1", follow("theirs", "2", runbook.ModeFlightctl).RestoreID)
+
+	for _, name := range []string{"deleted", "again"} {
+		if name == "again" { // it was denied here before, and posted again
+			_, err := store.Deny(t.Context(), denyOf(name, "alice"))
+			require.NoError(t, err)
+			since = time.Now().Add(time.Hour)
+		}
+		play(t, store, `delete from enrollment_requests where name = $1`, name)
+		got := follow(name, "1", runbook.ModeStandalone)
+		require.Equal(t, []any{true, runbook.EnrollmentGone, inventory.ActorService, "it was deleted without Rollcall"},
+			[]any{got.Elsewhere, got.State, got.By, got.Reason}, name)
+		since = time.Now().Add(-time.Hour)
+	}
+
+	_, err = store.Deny(t.Context(), denyOf("ours", "alice"))
+	require.NoError(t, err)
+	play(t, store, `delete from enrollment_requests where name = $1`, "ours")
+	got := follow("ours", "1", runbook.ModeFlightctl)
+	require.Equal(t, []any{false, runbook.EnrollmentDenied, "alice"}, []any{got.Elsewhere, got.State, got.By})
+
+	var asked []inventory.PendingRequest
+	for _, name := range []string{"pending", "theirs", "deleted", "never"} {
+		asked = append(asked, inventory.PendingRequest{OrgID: runbook.DefaultOrgID, Name: name})
+	}
+	decided, err := inventory.DecidedRequests(t.Context(), store.DB(), asked)
+	require.NoError(t, err)
+	require.ElementsMatch(t, asked[1:], decided)
+}

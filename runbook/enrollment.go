@@ -16,6 +16,7 @@ const (
 	UpdateApprove = "approve" // the same with an answer (EnrollmentDecision)
 	SignalDeny    = "deny"    // a human's decision (DenyRequest), without an answer
 	UpdateDeny    = "deny"    // the same with an answer (EnrollmentDecision)
+	// SignalLook has an EnrollmentWorkflow read in the database whether its request was decided elsewhere (LookSignal).
 
 	// SignalLateJoinerEnded tells a RestoreWorkflow that a device which joined late waits no more (LateJoinerEndedSignal).
 	SignalLateJoinerEnded = "late-joiner-ended"
@@ -31,6 +32,11 @@ func EnrollmentWorkflowID(orgID, name string) string {
 }
 
 const enrollmentPrefix = "enrollment/"
+
+// ParseEnrollmentWorkflowID is the inverse of EnrollmentWorkflowID; ok is false where id is of another kind.
+func ParseEnrollmentWorkflowID(id string) (orgID, name string, ok bool) {
+	return parseID(id, enrollmentPrefix)
+}
 
 // IsEnrollmentWorkflowID reports whether an id is that of an enrollment request's workflow.
 func IsEnrollmentWorkflowID(id string) bool { return strings.HasPrefix(id, enrollmentPrefix) }

@@ -23,10 +23,10 @@ type Step struct {
 
 // CheckStep checks one entry of a device's audit against the table of transitions. from is the state before it;
 // empty means that the device is not on the roll yet. It returns what is wrong in a sentence, or an empty string.
-// Entries that move no device (Approved, Denied, Acted, Refused) are always right.
+// Entries that move no device (Approved, Denied, Deleted, Acted, Refused) are always right.
 func CheckStep(from State, s Step) string {
 	switch s.Transition {
-	case Approved, Denied, Acted, Refused:
+	case Approved, Denied, Deleted, Acted, Refused:
 		return ""
 	case T1:
 		return wrongUnless(s.To == StateAwaitingReconnect, "T1 leads to "+string(s.To)+", not to AwaitingReconnect")

@@ -32,8 +32,11 @@ func BatchWorkflowID(restoreID string, n int) string {
 func DeviceWorkflowID(orgID, name string) string { return "device/" + OrgName(orgID) + "/" + name }
 
 // ParseDeviceWorkflowID is the inverse of DeviceWorkflowID; ok is false where id is of another kind.
-func ParseDeviceWorkflowID(id string) (orgID, name string, ok bool) {
-	rest, found := strings.CutPrefix(id, "device/")
+func ParseDeviceWorkflowID(id string) (orgID, name string, ok bool) { return parseID(id, "device/") }
+
+// parseID returns the organisation and the name in the id of a workflow whose kind begins with prefix.
+func parseID(id, prefix string) (orgID, name string, ok bool) {
+	rest, found := strings.CutPrefix(id, prefix)
 	if !found {
 		return "", "", false
 	}

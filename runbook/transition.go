@@ -24,6 +24,8 @@ const (
 	// Approved and Denied are decisions about an enrollment request that put no device on a roll; one that does is T1.
 	Approved Transition = "Approved"
 	Denied   Transition = "Denied"
+	// Deleted is an enrollment request that Flight Control has deleted, or that was found to be gone.
+	Deleted Transition = "Deleted"
 	// Acted is what a person did about a restore or a plan; it moves no device by itself.
 	Acted Transition = "Acted"
 	// Refused is a message that was refused; the device stays where it is.

@@ -30,6 +30,8 @@ type enrollment struct {
 	mutex workflow.Mutex
 	// device is how its device's roll call ended.
 	device *runbook.DeviceResult
+	// elsewhere reports whether Flight Control has decided the request itself. Its watch then runs the device's roll call.
+	elsewhere bool
 	// broken is an error that a retry cannot fix, found while messages were read.
 	broken error
 	log    log.Logger
@@ -46,7 +48,7 @@ func setUpEnrollment(ctx workflow.Context, in runbook.EnrollmentInput) (*enrollm
 			OrgID: in.OrgID, Name: in.Name, RestoreID: in.RestoreID, State: runbook.EnrollmentPending,
 			Since: in.Since, Timeline: in.Timeline,
 		},
-		inbox: openMailbox(ctx, runbook.SignalApprove, runbook.SignalDeny),
+		inbox: openMailbox(ctx, runbook.SignalApprove, runbook.SignalDeny, runbook.SignalLook),
 		mutex: workflow.NewMutex(ctx),
 		log:   log.With(workflow.GetLogger(ctx), "restore", in.RestoreID, "org", in.OrgID, "request", in.Name),
 	}
@@ -89,7 +91,7 @@ func (e *enrollment) run(ctx workflow.Context) (runbook.EnrollmentResult, error)
 			return runbook.EnrollmentResult{}, cmp.Or(err, e.continueAsNew(ctx))
 		}
 	}
-	if err == nil {
+	if err == nil && !e.elsewhere {
 		err = e.runRollCall(ctx)
 	}
 	return e.finish(ctx, err)

@@ -27,6 +27,8 @@ func (e *enrollment) readMessage(ctx workflow.Context) (err error) {
 		_, err = e.considerDeny(ctx, l.message, l.refusal, l.requestID)
 	} else if l, ok := next[runbook.ApproveRequest](e.inbox, runbook.SignalApprove); ok {
 		_, err = e.considerApprove(ctx, l.message, l.refusal, l.requestID)
+	} else if l, ok := next[runbook.LookSignal](e.inbox, runbook.SignalLook); ok {
+		err = e.look(ctx, l)
 	} else if name, requestID, ok := e.inbox.nextUnknown(ctx); ok {
 		err = e.refuseUnknown(ctx, name, requestID)
 	}
@@ -41,6 +43,41 @@ func (e *enrollment) refuseUnknown(ctx workflow.Context, name, requestID string)
 		return nil
 	}
 	_, err := e.refuse(ctx, sent{entry: entry}, refusal, requestID)
+	return err
+}
+
+// changeFollowRequest marks the enrollment workflows that follow what Flight Control decides itself. Those of earlier
+// releases have refused the signal as one of an unknown name.
+const changeFollowRequest = "follow-request"
+
+// look follows a decision that was taken elsewhere: Flight Control has approved the request itself, or deleted it. A
+// request that is still pending goes on waiting.
+func (e *enrollment) look(ctx workflow.Context, l envelope[runbook.LookSignal]) error {
+	if workflow.GetVersion(ctx, changeFollowRequest, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return e.refuseUnknown(ctx, runbook.SignalLook, l.requestID)
+	}
+	if err := e.mutex.Lock(ctx); err != nil {
+		return err
+	}
+	defer e.mutex.Unlock()
+	entry := runbook.TimelineEntry{Message: runbook.SignalLook}
+	switch {
+	case e.decided():
+		return nil
+	case l.refusal != nil:
+		_, err := e.refuse(ctx, sent{entry: entry}, l.refusal, l.requestID)
+		return err
+	}
+	var result activities.DecidedResult
+	err := runTransition(ctx, "look whether it was decided elsewhere", acts.FollowRequest, activities.FollowRequestInput{
+		OrgID: e.status.OrgID, Name: e.status.Name, Since: e.status.Since, RequestID: l.requestID,
+	}, &result)
+	if err == nil && result.State == runbook.EnrollmentPending {
+		return nil
+	}
+	e.elsewhere = result.Elsewhere
+	entry.By, entry.Reason = result.By, result.Reason
+	_, err = e.follow(ctx, entry, result, err)
 	return err
 }
 

@@ -104,3 +104,15 @@ func (w *world) startEnrollments(_ context.Context, in activities.RollInput) (ac
 	}
 	return activities.RollResult{Done: true}, nil
 }
+
+func (w *world) followRequest(
+	_ context.Context, in activities.FollowRequestInput,
+) (activities.DecidedResult, error) {
+	leave, err := w.enter("FollowRequest")
+	if err != nil {
+		return activities.DecidedResult{}, err
+	}
+	defer leave()
+	_, r := w.enrollment(in.Name)
+	return r.decided, nil
+}

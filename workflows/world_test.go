@@ -96,6 +96,7 @@ func (w *world) register(env *testsuite.TestWorkflowEnvironment) {
 		"Reconnect": w.reconnect, "Resume": w.resume, "Withdraw": w.withdraw, "RecordRefusal": w.recordRefusal,
 		"Look": w.look, "Story": w.story, "CancelLeftovers": w.cancelLeftovers, "WatchInventory": w.watchInventory,
 		"Approve": w.approve, "Deny": w.deny, "WaitingEntry": w.waitingEntry, "StartEnrollments": w.startEnrollments,
+		"FollowRequest": w.followRequest,
 	} {
 		env.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}

@@ -31,7 +31,7 @@ select t.id, t.restore_id, t.org_id, t.name, t.transition, t.to_state, t.restore
 t.next_version,
     t.actor, coalesce(s.mode = 'flightctl', false) as beside
 from rollcall.transitions t left join rollcall.restores s on s.id = t.restore_id
-where t.transition not in ('Refused', 'Approved', 'Denied', 'Acted')
+where t.transition not in ('Refused', 'Approved', 'Denied', 'Deleted', 'Acted')
 order by t.org_id, t.name, t.id`
 
 // checkAudit walks through the audit of each device in the order in which it was written.

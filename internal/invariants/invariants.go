@@ -39,6 +39,8 @@ const (
 	WorkflowRuns = "WorkflowRuns"
 	// WorkflowFollowsRoll: a device's workflow and the search index say what its row of the roll says.
 	WorkflowFollowsRoll = "WorkflowFollowsRoll"
+	// WorkflowFollowsRequest: no workflow waits for a decision about an enrollment request that was decided.
+	WorkflowFollowsRequest = "WorkflowFollowsRequest"
 )
 
 // Violation is one broken promise, with the row and the workflow concerned.

@@ -30,6 +30,7 @@ type night struct {
 	store    *inventory.Store
 	temporal client.Client
 	checker  invariants.Checker
+	queue    string
 }
 
 func newNight(t *testing.T) *night {
@@ -38,7 +39,7 @@ func newNight(t *testing.T) *night {
 	store, err := inventory.Open(t.Context(), devtest.Database(t))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	n := &night{t: t, store: store, temporal: server.Client(t, host.DisableStickyQueue)}
+	n := &night{t: t, store: store, temporal: server.Client(t, host.DisableStickyQueue), queue: queue}
 	n.checker = invariants.Checker{DB: store.DB(), Temporal: n.temporal, Settle: waitLimit}
 	n.startWorker(server.Namespace, queue)
 	var docs []string
@@ -229,6 +230,41 @@ func TestWorkflowsThatDisagreeWithTheDatabaseAreFound(t *testing.T) {
 		require.True(c, byDevice["back"].Missing, "nothing waits for it")
 		require.False(c, byDevice["away"].Missing)
 		require.Equal(c, "a workflow waits for the device, and no running restore does", byDevice["away"].Message)
+	}, waitLimit, 100*time.Millisecond)
+}
+
+// A workflow that waits for a decision about a request that was decided is found, and follows as the message says.
+func TestAnEnrollmentThatWaitsForADecidedRequestIsFound(t *testing.T) {
+	t.Parallel()
+	n := newNight(t)
+	n.exec(`insert into enrollment_requests (org_id, name, spec, status, resource_version, created_at, updated_at)
+		values ($1, 'late', '{}', '{}', 1, now(), now())`, runbook.DefaultOrgID)
+	_, err := n.temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
+		ID: runbook.EnrollmentWorkflowID(runbook.DefaultOrgID, "late"), TaskQueue: n.queue,
+	}, runbook.EnrollmentWorkflowName, runbook.EnrollmentInput{OrgID: runbook.DefaultOrgID, Name: "late"})
+	require.NoError(t, err)
+	n.checker.Settle = -1
+	found, err := n.checker.Workflows(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, found, "it is pending")
+	n.exec(`delete from enrollment_requests where name = 'late'`)
+	const id = "enrollment/default/late"
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		found, err := n.checker.Workflows(t.Context())
+		require.NoError(c, err)
+		require.Len(c, found, 1, "%+v", found)
+		require.Equal(c, []string{invariants.WorkflowFollowsRequest, "late", id},
+			[]string{found[0].Invariant, found[0].Name, found[0].WorkflowID})
+		require.Contains(c, found[0].Message, "--name look --workflow-id "+id)
+	}, waitLimit, 100*time.Millisecond)
+	require.NoError(t, n.temporal.SignalWorkflow(t.Context(), id, "", runbook.SignalLook, runbook.LookSignal{}))
+	var result runbook.EnrollmentResult
+	require.NoError(t, n.temporal.GetWorkflow(t.Context(), id, "").Get(t.Context(), &result))
+	require.Equal(t, runbook.EnrollmentGone, result.Decision.State)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		found, err := n.checker.Workflows(t.Context())
+		require.NoError(c, err)
+		require.Empty(c, found)
 	}, waitLimit, 100*time.Millisecond)
 }
 

@@ -64,7 +64,7 @@ select r.restore_id, r.org_id, r.name, r.state, coalesce(last.to_state, '') as l
 from rollcall.roll r left join lateral (
     select t.id, t.to_state from rollcall.transitions t
     where t.restore_id = r.restore_id and t.org_id = r.org_id and t.name = r.name
-      and t.transition not in ('Refused', 'Approved', 'Denied')
+      and t.transition not in ('Refused', 'Approved', 'Denied', 'Deleted')
     order by t.id desc limit 1) last on true
 where r.state is distinct from last.to_state
 order by r.restore_id, r.org_id, r.name`

@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
 
@@ -79,7 +80,11 @@ func (c Checker) Workflows(ctx context.Context) ([]Violation, error) {
 		found = append(found, some...)
 	}
 	rest, err := c.checkUnwanted(ctx, running, waiting)
-	return append(found, rest...), err
+	if err != nil {
+		return nil, err
+	}
+	late, err := c.checkEnrollments(ctx)
+	return append(append(found, rest...), late...), err
 }
 
 // progressOf asks each running restore which of its devices it has called. A restore without a workflow is a violation.
@@ -174,30 +179,43 @@ const pageSize = 1000
 // runningDevices lists the running device workflows from the search index.
 func (c Checker) runningDevices(ctx context.Context) (map[string]indexed, error) {
 	found := map[string]indexed{}
+	err := c.eachRunning(ctx, runbook.DeviceWorkflowName, func(w *workflow.WorkflowExecutionInfo) error {
+		one := indexed{}
+		for name, into := range map[string]*string{
+			runbook.AttributeRestoreID: &one.restoreID, runbook.AttributeDeviceStatus: (*string)(&one.state),
+		} {
+			if payload := w.GetSearchAttributes().GetIndexedFields()[name]; payload != nil {
+				if err := converter.GetDefaultDataConverter().FromPayload(payload, into); err != nil {
+					return fmt.Errorf("read search attribute %s of %s: %w", name, w.GetExecution().GetWorkflowId(), err)
+				}
+			}
+		}
+		found[w.GetExecution().GetWorkflowId()] = one
+		return nil
+	})
+	return found, err
+}
+
+// eachRunning calls do with each running workflow of a type, as the search index shows it.
+func (c Checker) eachRunning(
+	ctx context.Context, kind string, do func(*workflow.WorkflowExecutionInfo) error,
+) error {
 	request := &workflowservice.ListWorkflowExecutionsRequest{
 		PageSize: pageSize, // of the client's namespace
-		Query:    "WorkflowType = " + strconv.Quote(runbook.DeviceWorkflowName) + ` AND ExecutionStatus = "Running"`,
+		Query:    "WorkflowType = " + strconv.Quote(kind) + ` AND ExecutionStatus = "Running"`,
 	}
 	for {
 		page, err := c.Temporal.ListWorkflow(ctx, request)
 		if err != nil {
-			return nil, fmt.Errorf("list the device workflows: %w", err)
+			return fmt.Errorf("list the workflows of type %s: %w", kind, err)
 		}
 		for _, w := range page.GetExecutions() {
-			one := indexed{}
-			for name, into := range map[string]*string{
-				runbook.AttributeRestoreID: &one.restoreID, runbook.AttributeDeviceStatus: (*string)(&one.state),
-			} {
-				if payload := w.GetSearchAttributes().GetIndexedFields()[name]; payload != nil {
-					if err := converter.GetDefaultDataConverter().FromPayload(payload, into); err != nil {
-						return nil, fmt.Errorf("read search attribute %s of %s: %w", name, w.GetExecution().GetWorkflowId(), err)
-					}
-				}
+			if err := do(w); err != nil {
+				return err
 			}
-			found[w.GetExecution().GetWorkflowId()] = one
 		}
 		if request.NextPageToken = page.GetNextPageToken(); len(request.GetNextPageToken()) == 0 {
-			return found, nil
+			return nil
 		}
 	}
 }
