@@ -182,6 +182,8 @@ type EnrollmentPosition struct {
 	// holds none that can be read.
 	Key         runbook.KeyMatch
 	Fingerprint string
+	// Unfinished is what is missing of an approval by Flight Control.
+	Unfinished runbook.Unfinished
 }
 
 // Enrollments reads where enrollment requests stand, ordered by name; the field selector of q is one for enrollment
@@ -195,8 +197,12 @@ func (s *Store) Enrollments(ctx context.Context, q Query) ([]EnrollmentPosition,
 	query := `select r.org_id, r.name, ` + requestState("r") + ` as state, rollcall.object(r.annotations) as annotations,
   coalesce(r.spec ->> 'knownRenderedVersion', '') as known, coalesce(r.spec ->> 'csr', '') as csr, ` + knownKey + `,
   coalesce(r.status #>> '{approval,approvedBy}', '') as decided_by, ` + signingMode("r") + ` as mode,
-  exists (select from devices d where d.org_id = r.org_id and d.name = r.name and d.deleted_at is null) as device_exists
+  d.name is not null as device_exists,
+  coalesce(d.created_at between r.created_at and now() - interval '` + halfDone + `', false) as made_for_it,
+  coalesce(rollcall.device_state(d.annotations) = 'Normal'
+    and coalesce(d.annotations ->> '` + runbook.AnnotationRenderedVersion + `', '') = '', false) as unrendered
 from enrollment_requests r
+left join devices d on d.org_id = r.org_id and d.name = r.name and d.deleted_at is null
 where ` + c.Where() + `
 order by r.name` + q.limit(c)
 	if err := s.db.SelectContext(ctx, &rows, query, c.Args...); err != nil {
@@ -217,6 +223,23 @@ type enrollmentRow struct {
 	DecidedBy    string                  `db:"decided_by"`
 	Mode         runbook.Mode            `db:"mode"`
 	DeviceExists bool                    `db:"device_exists"`
+	// MadeForIt reports whether the device was made since the request was posted, and not just now. Unrendered reports
+	// whether the device does not wait and was never rendered.
+	MadeForIt  bool `db:"made_for_it"`
+	Unrendered bool `db:"unrendered"`
+}
+
+// unfinished is what is missing of an approval by Flight Control.
+func (r enrollmentRow) unfinished() runbook.Unfinished {
+	switch {
+	case r.Mode != runbook.ModeFlightctl || !r.MadeForIt:
+		return ""
+	case r.State == runbook.EnrollmentPending:
+		return runbook.NoCertificate
+	case r.State == runbook.EnrollmentApproved && r.Unrendered:
+		return runbook.NotRendered
+	}
+	return ""
 }
 
 // signingMode is the mode of who signs the requests of a row's organisation: that of its newest restore.
@@ -230,7 +253,7 @@ func (r enrollmentRow) standing() (EnrollmentPosition, error) {
 	if err != nil {
 		return EnrollmentPosition{}, fmt.Errorf("annotations of %s: %w", r.Name, err)
 	}
-	e := EnrollmentPosition{OrgID: r.OrgID, Name: r.Name}
+	e := EnrollmentPosition{OrgID: r.OrgID, Name: r.Name, Unfinished: r.unfinished()}
 	e.Enrollment = runbook.Enrollment{Exists: true, DeviceExists: r.DeviceExists, State: r.State, DecidedBy: r.DecidedBy}
 	if r.State == runbook.EnrollmentPending {
 		e.Unsignable = runbook.CheckSigning(r.Mode, r.Name, SigningRequest(r.CSR))

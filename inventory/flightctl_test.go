@@ -494,3 +494,46 @@ func TestARequestThatIsDecidedElsewhereIsFollowed(t *testing.T) {
 	require.NoError(t, err)
 	require.ElementsMatch(t, asked[1:], decided)
 }
+
+// An approval that Flight Control has begun and not finished is seen at the request.
+func TestAnUnfinishedApprovalIsSeen(t *testing.T) {
+	t.Parallel()
+	store := beside(t, newStore(t), reporting("web-1", "5"))
+	_, err := store.FinishRoll(t.Context(), "r1")
+	require.NoError(t, err)
+	for _, name := range []string{"pending", "half", "just", "older", "waits", "unrendered", "rendered"} {
+		enrollmentRequest{Name: name}.create(t, store)
+		if name != "pending" {
+			play(t, store, fcMakesDevice, name)
+		}
+		if name == "waits" || name == "unrendered" || name == "rendered" {
+			play(t, store, fcApproves, name)
+		}
+	}
+	store.DB().MustExec(`update enrollment_requests set created_at = now() - interval '2 hours'`)
+	store.DB().MustExec(`update devices set created_at = now() - interval '1 hour' where name <> 'just'`)
+	play(t, store, `update devices set created_at = now() - interval '3 hours' where name = $1`, "older")
+	for _, name := range []string{"unrendered", "rendered"} {
+		play(t, store, `update devices set annotations = '{}' where name = $1`, name)
+	}
+	play(t, store, `update devices set annotations = '{"device-controller/renderedVersion": "1"}' where name = $1`,
+		"rendered")
+	unfinished := func() map[string]runbook.Unfinished {
+		found, err := store.Enrollments(t.Context(), inventory.Query{})
+		require.NoError(t, err)
+		seen := map[string]runbook.Unfinished{}
+		for _, e := range found {
+			if e.Unfinished != "" {
+				seen[e.Name] = e.Unfinished
+			}
+		}
+		return seen
+	}
+	require.Equal(t, map[string]runbook.Unfinished{
+		"half": runbook.NoCertificate, "unrendered": runbook.NotRendered,
+	}, unfinished())
+	require.Contains(t, runbook.NotRendered.Remedy("unrendered"), "change the spec of device unrendered")
+	require.Empty(t, runbook.Unfinished("").Remedy("x"))
+	store.DB().MustExec(`update rollcall.restores set mode = 'standalone'`)
+	require.Empty(t, unfinished(), "it is Flight Control's approval alone")
+}

@@ -1,6 +1,7 @@
 package runbook
 
 import (
+	"fmt"
 	"maps"
 	"strings"
 	"time"
@@ -209,6 +210,28 @@ func HalfApproved(name string) *Refusal {
 		"Flight Control made the device %s and did not finish the approval, so that the device has no certificate: delete "+
 			"it "+
 			"there (`flightctl delete device/%s`), then approve the request again", name, name)
+}
+
+// Unfinished is what is missing of an approval that Flight Control has begun; empty is nothing.
+type Unfinished string
+
+const (
+	// NoCertificate is a device that was made, and a request whose approval was not stored.
+	NoCertificate Unfinished = "NoCertificate"
+	// NotRendered is a device that does not wait and was never rendered.
+	NotRendered Unfinished = "NotRendered"
+)
+
+// Remedy says what is missing and what to do about it; empty where nothing is missing.
+func (u Unfinished) Remedy(name string) string {
+	switch u {
+	case NoCertificate:
+		return HalfApproved(name).Message
+	case NotRendered:
+		return fmt.Sprintf("Flight Control approved it and has not rendered its device: a restore that has the device on "+
+			"its roll repairs that; without one, change the spec of device %s, which renders it", name)
+	}
+	return ""
 }
 
 // EnrolledLabels are the labels of a device that is approved, as Flight Control's approval makes them: those that its

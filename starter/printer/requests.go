@@ -18,6 +18,9 @@ const annotationKey = "rollcall/key"
 // annotationUnsignable tells there why no certificate can ever be signed of a pending request.
 const annotationUnsignable = "rollcall/unsignable"
 
+// annotationUnfinished tells there what is missing of an approval by Flight Control.
+const annotationUnfinished = "rollcall/unfinished"
+
 // positions are where the requests that q selects stand, by name.
 func positions(
 	ctx context.Context, store *inventory.Store, q inventory.Query,
@@ -33,7 +36,8 @@ func positions(
 	return byName, nil
 }
 
-// WithKeys annotates requests with how their keys stand, and with why they cannot be signed.
+// WithKeys annotates requests with how their keys stand, with why they cannot be signed, and with what is missing
+// of their approvals.
 func WithKeys(ctx context.Context, store *inventory.Store, q inventory.Query, requests []inventory.Resource) error {
 	stand, err := positions(ctx, store, q)
 	if err != nil {
@@ -49,6 +53,10 @@ func WithKeys(ctx context.Context, store *inventory.Store, q inventory.Query, re
 		delete(annotations, annotationUnsignable)
 		if e.Unsignable != nil {
 			annotations[annotationUnsignable] = string(e.Unsignable.Reason)
+		}
+		delete(annotations, annotationUnfinished)
+		if e.Unfinished != "" {
+			annotations[annotationUnfinished] = string(e.Unfinished)
 		}
 		requests[i].Metadata.Annotations = annotations
 	}
@@ -77,7 +85,7 @@ func RequestRows(
 	}
 	headers = []string{"NAME", "APPROVAL", "APPROVER", "APPROVED LABELS", "KEY", "SIGNABLE", "ALIAS", "HOSTNAME", "AGE"}
 	if wide {
-		headers = append(headers, "KNOWN VERSION", "AWAITS RECONNECT")
+		headers = append(headers, "KNOWN VERSION", "AWAITS RECONNECT", "UNFINISHED")
 	}
 	for _, r := range requests {
 		spec := readRequestSpec(r.Spec)
@@ -87,7 +95,7 @@ func RequestRows(
 			Age(now, r.Metadata.CreationTimestamp))
 		if wide {
 			awaits := r.Metadata.Annotations[runbook.AnnotationAwaitingReconnect] == runbook.AnnotationTrue
-			row = append(row, spec.knownVersion(), fmt.Sprint(awaits))
+			row = append(row, spec.knownVersion(), fmt.Sprint(awaits), OrNone(string(e.Unfinished)))
 		}
 		rows = append(rows, row)
 	}

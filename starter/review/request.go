@@ -29,12 +29,15 @@ type Request struct {
 	Begins       runbook.State `json:"begins,omitempty"`
 	Unapprovable string        `json:"unapprovable,omitempty"`
 	// Unsignable is why no certificate can ever be signed of a pending request.
-	Unsignable   *runbook.Unsignable `json:"unsignable,omitempty"`
-	DeviceExists bool                `json:"deviceExists"`
-	WorkflowID   string              `json:"workflowId"`
-	WebUI        string              `json:"webUI,omitempty"`
-	Timeline     []Entry             `json:"timeline"`
-	Commands     []string            `json:"commands"`
+	Unsignable *runbook.Unsignable `json:"unsignable,omitempty"`
+	// Unfinished is what is missing of an approval that Flight Control has begun, and Remedy what to do about it.
+	Unfinished   runbook.Unfinished `json:"unfinished,omitempty"`
+	Remedy       string             `json:"remedy,omitempty"`
+	DeviceExists bool               `json:"deviceExists"`
+	WorkflowID   string             `json:"workflowId"`
+	WebUI        string             `json:"webUI,omitempty"`
+	Timeline     []Entry            `json:"timeline"`
+	Commands     []string           `json:"commands"`
 }
 
 // ReadRequest reads an enrollment request; nil is that there is none of the name.
@@ -52,6 +55,7 @@ func ReadRequest(ctx context.Context, store *inventory.Store, orgID, name string
 	r := &Request{
 		Name: name, OrgID: orgID, State: p.State, DecidedBy: p.DecidedBy, Created: d.Metadata.CreationTimestamp,
 		Key: p.Key, Fingerprint: p.Fingerprint, DeviceExists: p.DeviceExists, Unsignable: p.Unsignable,
+		Unfinished: p.Unfinished, Remedy: p.Unfinished.Remedy(name),
 		WorkflowID: runbook.EnrollmentWorkflowID(orgID, name),
 	}
 	r.readSpec(d.Spec)
@@ -131,6 +135,9 @@ func (r *Request) Text(w io.Writer, now time.Time) error {
 	}
 	if r.Unsignable != nil {
 		fmt.Fprintf(w, "\nwarning: it %s\n", printer.OneLine(r.Unsignable.Message))
+	}
+	if r.Remedy != "" {
+		fmt.Fprintf(w, "\nwarning: %s\n", printer.OneLine(r.Remedy))
 	}
 	if err := writeStory(w, r.Timeline); err != nil {
 		return err
