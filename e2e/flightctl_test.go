@@ -245,6 +245,8 @@ func TestARollCallBesideFlightControl(t *testing.T) {
 		"T3 look service:flightctl", "Decided resume alice", "Repaired  service:rollcall",
 		"T4 look alice",
 	}, f.audited("unlucky"))
-	t.Logf("events of a device that was resumed: %d, and without workflow tasks %d",
-		len(f.events(deviceID("unlucky"), "")), f.steps(deviceID("unlucky")))
+	for _, name := range []string{"ahead", "unlucky"} {
+		t.Logf("events of %s, which was resumed: %d, and without workflow tasks %d", name,
+			len(f.events(deviceID(name), "")), f.steps(deviceID(name)))
+	}
 }
