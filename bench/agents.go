@@ -279,6 +279,10 @@ func (o agentsOptions) measureHeld(ctx context.Context, at site, r *report.Repor
 		return err
 	}
 	defer func() { err = errors.Join(err, f.stop()) }()
+	alone, err := f.gatewayUsage()
+	if err != nil {
+		return err
+	}
 	came, err := f.comeBack(ctx)
 	if err != nil {
 		return err
@@ -302,6 +306,7 @@ func (o agentsOptions) measureHeld(ctx context.Context, at site, r *report.Repor
 	add("agents connect", "s", came.Seconds)
 	add("agents connect: requests that failed", "", float64(came.Errors))
 	add("gateway, polls held", "MiB", after.MiB)
+	add("gateway, polls held: memory for each", "KiB", 1024*(after.MiB-alone.MiB)/float64(o.agents))
 	add("gateway, polls held: CPU", "% of a core", 100*(after.CPUSeconds-before.CPUSeconds)/o.idle.Seconds())
 	return nil
 }

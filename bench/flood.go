@@ -48,6 +48,10 @@ func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce 
 	if err := o.answered(ctx, f, restore); err != nil {
 		return err
 	}
+	status, err := restore.store.RestoreStatus(ctx, restore.id)
+	if err != nil {
+		return err
+	}
 	took, err := l.end(o.agents)
 	if err != nil {
 		return err
@@ -91,6 +95,9 @@ func (o agentsOptions) measureFlood(ctx context.Context, at site, reportsAtOnce 
 	r.Add(report.Figure{
 		Name: name + ": failures of another kind", Devices: o.agents,
 		Value: float64(summary.Errors - before.Errors), Target: none,
+	})
+	r.Add(report.Figure{
+		Name: name + ": devices unanswered", Devices: o.agents, Value: float64(status.Waiting()), Target: report.AtMost(0),
 	})
 	add(": gateway", "MiB", gateway.MiB)
 	add(": worker", "MiB", worker.MiB)
