@@ -152,6 +152,10 @@ func at(v any, path ...string) string {
 }
 
 func (g *gateway) poll(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Flightctl-API-Version") != "v1beta1" { // as an agent sends it
+		w.WriteHeader(http.StatusNotAcceptable)
+		return
+	}
 	name, version := r.PathValue("name"), r.URL.Query().Get("knownRenderedVersion")
 	if g.note(w, call{device: name, what: "poll", version: version}) {
 		return
