@@ -47,7 +47,7 @@ func TestAReportByAPersonIsRefusedBesideFlightControl(t *testing.T) {
 		}
 	}
 
-	one := b.run("reconnect", "device", "web-1", "--rendered-version", "5", "--as", "alice")
+	one := b.run("reconnect", "device", "web-1", "--rendered-version", "5", "--as", "alice", "--timeout", "2m")
 	require.Equal(t, 1, one.code)
 	require.Empty(t, one.stdout)
 	require.Contains(t, one.stderr, `device "web-1": refused (WrongMode)`)
@@ -60,7 +60,8 @@ func TestAReportByAPersonIsRefusedBesideFlightControl(t *testing.T) {
 			Code          runbook.Code
 		}
 	}
-	several := b.run("reconnect", "devices", "-l", "site=a", "--rendered-version", "5", "--as", "alice", "-o", "json")
+	several := b.run("reconnect", "devices", "-l", "site=a", "--rendered-version", "5", "--as", "alice",
+		"--timeout", "2m", "-o", "json")
 	require.Equal(t, 4, several.code)
 	several.json(t, &report)
 	require.Empty(t, report.Done)
@@ -99,5 +100,5 @@ func TestAReportByAPersonIsRefusedBesideFlightControl(t *testing.T) {
 		require.Contains(t, explained, "its next poll of Flight Control")
 		require.NotContains(t, explained+b.ok("describe", "device", name), "starter reconnect")
 	}
-	b.ok("withdraw", "device", "web-1", "--force", "--reason", "it never comes back") // as they say
+	b.ok("withdraw", "device", "web-1", "--force", "--reason", "it never comes back", "--timeout", "2m") // as they say
 }
