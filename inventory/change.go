@@ -2,7 +2,9 @@ package inventory
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,7 +16,7 @@ import (
 )
 
 // change is one transition of a device that stays in the inventory (T2, T3, T4, or a paused device that reports again):
-// what must hold, and what is written if it does. applyChanges reads it by these names.
+// what must hold, and what is written if it does. applyChange reads it by these names.
 type change struct {
 	RestoreID string `json:"restore_id"`
 	OrgID     string `json:"org_id"`
@@ -54,27 +56,26 @@ type change struct {
 	EventMessage string `json:"event_message"`
 }
 
-// applyChanges are whole transitions of some devices in one statement, and so in one round trip and one transaction.
-// What it answers for was carried out; of any other device it writes nothing.
+// applyChange is a whole transition of a device in one statement, and so in one round trip and one transaction. It
+// answers with a row if it was carried out; otherwise it writes nothing.
 //
-// A device is locked first, and its newest version looked at, so that whatever got there earlier (an agent, another
-// report, a newer restore's T1) is seen. One that someone else holds is passed over: no one waits here, neither for one
-// device in place of another, nor in a circle. The roll's row comes next, also by its newest version, and only where it
-// is as expected the device, whose lock keeps it as it was found. What ends a restore needs no lock: a transition that
+// The device is locked first, and its newest version looked at, so that whatever got there earlier (an agent, another
+// report, a newer restore's T1) is seen. One that someone else holds is passed over: no one waits here, and so no one
+// waits in a circle. The roll's row comes next, also by its newest version, and only where it is as expected the
+// device, whose lock keeps it as it was found. What ends a restore needs no lock: a transition that
 // began before the restore ended counts as before, and a newer restore's T1 either finds its result or makes it fail
 // here.
 //
-// The limit is no more than are ever asked for; it keeps the planner from expecting so many that a whole table seems
-// cheaper. A status is stored compressed. "|| '{}'" takes it out once, for all that reads it after that; OFFSET 0 keeps
+// A status is stored compressed. "|| '{}'" takes it out once, for all that reads it after that; OFFSET 0 keeps
 // the planner from putting the expression back where it is used.
-const applyChanges = `
+const applyChange = `
 with asked as materialized (
-    select * from json_to_recordset($1) as c(place int, restore_id text, org_id uuid, name text, from_roll text,
+    select * from json_to_record($1) as c(restore_id text, org_id uuid, name text, from_roll text,
     from_device text, restored text,
         transition text, from_state text, to_state text, reported text, next text, dropped text[], added jsonb,
         summary jsonb, updated jsonb, config jsonb, signal text, actor text, reason text, request_id text,
         event_reason text, event_type text, event_actor text, event_message text,
-        identity text, via text, decision_id text) limit 16
+        identity text, via text, decision_id text)
 ), held as materialized (
     select c.* from asked c cross join lateral (
         select from devices d
@@ -128,10 +129,7 @@ with asked as materialized (
         c.next, c.signal, c.actor, c.reason, nullif(c.request_id, ''), c.identity, c.via, c.decision_id
     from rolled c
 )
-select place, now() as at from rolled`
-
-// maxChanges is the most that one statement carries out, and its LIMIT.
-const maxChanges = 16
+select now() from rolled`
 
 // ineligible is the argument that keeps the rule of eligibility in runbook: statements compare a lifecycle with it.
 var ineligible = pq.StringArray(runbook.IneligibleLifecycles)
@@ -150,13 +148,15 @@ func marshalStrings(v any) string {
 }
 
 // apply carries out c if everything that it expects holds, and says when; ok is false where it does not, or where
-// someone else holds the device, and then nothing was written.
+// someone else holds the device, and then nothing was written. Nothing is written after the deadline of ctx.
 func (s *Store) apply(ctx context.Context, c change) (at time.Time, ok bool, err error) {
-	at, ok, err = s.changes.do(ctx, c)
+	stmt, err := s.prepareApply(ctx)
 	if err != nil {
-		return time.Time{}, false, fmt.Errorf("write transition %s: %w", c.Transition, err)
+		return time.Time{}, false, err
 	}
-	return at, ok, nil
+	fault.At(fault.BeforeTransitions)
+	defer fault.At(fault.AfterTransitions)
+	return c.write(ctx, stmt)
 }
 
 // applyIn is apply in a transaction that holds the device.
@@ -165,46 +165,18 @@ func (s *Store) applyIn(ctx context.Context, tx *sqlx.Tx, c change) (at time.Tim
 	if err != nil {
 		return time.Time{}, false, err
 	}
-	done, err := runChanges(ctx, tx.StmtxContext(ctx, stmt), []change{c})
+	return c.write(ctx, tx.StmtxContext(ctx, stmt))
+}
+
+func (c change) write(ctx context.Context, stmt *sqlx.Stmt) (at time.Time, ok bool, err error) {
+	err = stmt.GetContext(ctx, &at, marshalStrings(c), ineligible)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, false, nil
+	}
 	if err != nil {
 		return time.Time{}, false, fmt.Errorf("write transition %s: %w", c.Transition, err)
 	}
-	return done[0], !done[0].IsZero(), nil
-}
-
-// applyAll carries out changes of as many devices, each for itself, in one transaction; it says for each when, or the
-// zero time where it has not.
-func (s *Store) applyAll(ctx context.Context, changes []change) ([]time.Time, error) {
-	stmt, err := s.prepareApply(ctx)
-	if err != nil {
-		return nil, err
-	}
-	fault.At(fault.BeforeTransitions)
-	defer fault.At(fault.AfterTransitions)
-	return runChanges(ctx, stmt, changes)
-}
-
-func runChanges(ctx context.Context, stmt *sqlx.Stmt, changes []change) ([]time.Time, error) {
-	type placed struct {
-		change
-		Place int `json:"place"`
-	}
-	asked := make([]placed, len(changes))
-	for i, c := range changes {
-		asked[i] = placed{c, i}
-	}
-	var rows []struct {
-		Place int       `db:"place"`
-		At    time.Time `db:"at"`
-	}
-	if err := stmt.SelectContext(ctx, &rows, marshalStrings(asked), ineligible); err != nil {
-		return nil, err
-	}
-	done := make([]time.Time, len(changes))
-	for _, r := range rows {
-		done[r.Place] = r.At.UTC()
-	}
-	return done, nil
+	return at.UTC(), true, nil
 }
 
 // by says who made the change.

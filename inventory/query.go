@@ -104,7 +104,7 @@ from enrollment_requests r`,
 }
 
 // briefDevices is what is read of devices for a table. A status is stored compressed, and is taken out once
-// (applyChanges).
+// (applyChange).
 const briefDevices = `r.org_id, r.name, coalesce(r.owner, '') as owner, r.labels,
   coalesce(r.generation, 0) as generation, coalesce(r.resource_version, 0) as resource_version, r.created_at,
   jsonb_build_object('summary', whole.status -> 'summary', 'updated', whole.status -> 'updated',

@@ -86,7 +86,7 @@ with win as materialized (` + window + `
                     'summary', rollcall.object(was.status -> 'summary')
                         || '{"status": "AwaitingReconnect", "info": "` + runbook.InfoAwaitingReconnect + `"}',
                     'updated', '{"status": "Unknown"}'::jsonb)
-            from (select d.annotations, d.status || '{}' as status offset 0) was), -- as in applyChanges
+            from (select d.annotations, d.status || '{}' as status offset 0) was), -- as in applyChange
         resource_version = coalesce(d.resource_version, 0) + 1,
         updated_at = now()
     from fresh f where d.org_id = f.org_id and d.name = f.name

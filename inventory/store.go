@@ -5,12 +5,12 @@
 // Where to look: store.go opens it, migrate.go makes what is missing, and restores.go opens a restore, says which
 // others it may take over from (T6), and ends it. roll.go puts devices and requests on the roll (T1), in the SQL of
 // roll_sql.go; transitions.go carries out T2 to T5. Both stand on change.go, which is a whole transition in one
-// statement, on together.go, which lets transitions of the same moment share one, and on position.go, which looks at
-// the locked rows where that one did not apply. audit.go keeps the audit and tells Flight Control by events; tally.go
-// counts and lists the roll. device_position.go says where devices and requests stand. agent.go and agent_request.go
-// are what the gateway asks, submit_request.go takes a posted request, and enrollment.go and enroll.go decide it.
-// watch.go finds what a live Flight Control has made of the devices that are waited for, and has the roll follow it.
-// query.go reads resources in the form of resource.go, and import.go stores them.
+// statement, and on position.go, which looks at the locked rows where that one did not apply. audit.go keeps the audit
+// and tells Flight Control by events; tally.go counts and lists the roll. device_position.go says where devices and
+// requests stand. agent.go and agent_request.go are what the gateway asks, submit_request.go takes a posted request,
+// and enrollment.go and enroll.go decide it. watch.go finds what a live Flight Control has made of the devices that are
+// waited for, and has the roll follow it. query.go reads resources in the form of resource.go, and import.go stores
+// them.
 //
 // Package fleetfile decodes what Flight Control prints, package selector turns what a person selects into SQL, and
 // package pgdial opens connections.
@@ -57,8 +57,6 @@ type Store struct {
 	prepared   map[string]*sqlx.NamedStmt
 	applying   *sqlx.Stmt
 	preparedMu sync.Mutex
-
-	changes *together
 }
 
 // Open connects to the database of url, a PostgreSQL URL or a "key=value" string, and returns once it has answered. It
@@ -75,7 +73,6 @@ func open(ctx context.Context, url string, limits pgdial.Limits) (*Store, error)
 	db.SetMaxIdleConns(idleConnections)
 	db.SetConnMaxIdleTime(idleTime)
 	s := &Store{db: db, prepared: map[string]*sqlx.NamedStmt{}}
-	s.changes = &together{all: s.applyAll}
 	if err := s.checkSession(ctx); err != nil {
 		_ = db.Close()
 		return nil, err
@@ -143,12 +140,12 @@ func (s *Store) prepare(ctx context.Context, query string) (*sqlx.NamedStmt, err
 	return stmt, nil
 }
 
-// prepareApply returns the prepared form of applyChanges.
+// prepareApply returns the prepared form of applyChange.
 func (s *Store) prepareApply(ctx context.Context) (*sqlx.Stmt, error) {
 	s.preparedMu.Lock()
 	defer s.preparedMu.Unlock()
 	if s.applying == nil {
-		stmt, err := s.db.PreparexContext(ctx, applyChanges)
+		stmt, err := s.db.PreparexContext(ctx, applyChange)
 		if err != nil {
 			return nil, fmt.Errorf("prepare a statement: %w", err)
 		}
