@@ -113,7 +113,7 @@ func TestAPlanWithoutAWorkerIsNotStarted(t *testing.T) {
 	b.reported("web-1", "7", runbook.StateConflictPaused)
 	b.ok("plan", "resume", "devices", "--all", "--id", "p")
 	stop()
-	b.queue = b.queue + "-of-no-one"
+	b.queue += "-of-no-one"
 	for _, args := range [][]string{{"--plan", "p", "--confirm", "1"}, {"--abort", "p"}} {
 		o := b.run(append([]string{"resume"}, args...)...)
 		require.Equal(t, 1, o.code)

@@ -31,7 +31,7 @@ type agent struct {
 func (b *beside) newAgent(n int, version int64) (*agent, error) {
 	g := &agent{
 		beside: b, name: deviceName(n), came: fmt.Sprint(version),
-		random: rand.New(rand.NewPCG(b.options.Seed, uint64(n)+2000)),
+		random: rand.New(rand.NewPCG(b.options.Seed, uint64(n)+2000)), //nolint:gosec // n counts devices
 	}
 	g.version.Store(version)
 	pair, err := b.ca.Client("device:"+g.name, time.Hour)

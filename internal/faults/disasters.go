@@ -65,7 +65,7 @@ func (r *run) loseTemporal(ctx context.Context) error {
 		return r.servers.betweenTemporal(ctx, func() error {
 			files, err := filepath.Glob(filepath.Join(r.dir, temporalDir, "*.db*"))
 			if err == nil && len(files) == 0 {
-				err = errors.New("Temporal has no database")
+				err = errors.New("no database file of the Temporal server")
 			}
 			for _, file := range files {
 				err = errors.Join(err, os.Remove(file))

@@ -49,7 +49,8 @@ func TestTheModelKnowsTheTableOfTransitions(t *testing.T) {
 			reports("9"), {Kind: Put, Version: "7", Answer: Stored}, looks(paused, "9", "", ""),
 		}, true},
 		"a person reports": {[]Call{
-			{Kind: Report, Version: "7", Answer: Accepted}, {Kind: Report, Version: "v7", Answer: Refused},
+			{Kind: Report, Version: "7", Answer: Accepted},
+			{Kind: Report, Version: "v7", Answer: Refused},
 			looks(paused, "7", "", ""),
 		}, true},
 		"a person's report is lost": {
@@ -60,27 +61,37 @@ func TestTheModelKnowsTheTableOfTransitions(t *testing.T) {
 		},
 		"a report is accepted after the end": {
 			[]Call{
-				{Kind: Report, Version: "5", Answer: Accepted}, {Kind: Report, Version: "5", Answer: Accepted},
+				{Kind: Report, Version: "5", Answer: Accepted},
+				{Kind: Report, Version: "5", Answer: Accepted},
 				looks(normal, "5", "", ""),
 			}, false,
 		},
 		"a withdrawal is accepted twice": {[]Call{
-			{Kind: Withdraw, Answer: Accepted}, {Kind: Withdraw, Answer: Accepted},
+			{Kind: Withdraw, Answer: Accepted},
+			{Kind: Withdraw, Answer: Accepted},
 			looks(runbook.StateWithdrawn, "", "", ""),
 		}, false},
 		"a withdrawal after the end is refused": {
 			[]Call{reports("5"), {Kind: Withdraw, Answer: Refused}, looks(normal, "5", "", "")}, true,
 		},
 		"put back": {[]Call{
-			{Kind: Save, Answer: Accepted}, {Kind: Report, Version: "7", Answer: Accepted},
-			resumes("a", "7", Accepted), {Kind: PutBack, Answer: Accepted}, looks(runbook.StateAwaitingReconnect, "", "", ""),
+			{Kind: Save, Answer: Accepted},
+			{Kind: Report, Version: "7", Answer: Accepted},
+			resumes("a", "7", Accepted),
+			{Kind: PutBack, Answer: Accepted},
+			looks(runbook.StateAwaitingReconnect, "", "", ""),
 		}, true},
 		"put back, and not": {[]Call{
-			{Kind: Report, Version: "7", Answer: Accepted}, {Kind: Save, Answer: Accepted}, resumes("a", "7", Accepted),
-			{Kind: PutBack, Answer: Accepted}, looks(normal, "7", "8", "a"),
+			{Kind: Report, Version: "7", Answer: Accepted},
+			{Kind: Save, Answer: Accepted},
+			resumes("a", "7", Accepted),
+			{Kind: PutBack, Answer: Accepted},
+			looks(normal, "7", "8", "a"),
 		}, false},
 		"saved, and lost": {[]Call{
-			{Kind: Report, Version: "7", Answer: Accepted}, {Kind: Save, Answer: Accepted}, {Kind: PutBack, Answer: Accepted},
+			{Kind: Report, Version: "7", Answer: Accepted},
+			{Kind: Save, Answer: Accepted},
+			{Kind: PutBack, Answer: Accepted},
 			looks(runbook.StateAwaitingReconnect, "", "", ""),
 		}, false},
 		"forgotten": {

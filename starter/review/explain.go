@@ -37,8 +37,10 @@ type Unblock struct {
 
 // Explain says what the device waits for.
 func (r *Review) Explain() Explanation {
-	e := Explanation{Name: r.Name, OrgID: r.OrgID, State: r.State, Since: r.Since, HeldBack: r.HeldBack,
-		Unblocks: []Unblock{}}
+	e := Explanation{
+		Name: r.Name, OrgID: r.OrgID, State: r.State, Since: r.Since, HeldBack: r.HeldBack,
+		Unblocks: []Unblock{},
+	}
 	gone := Unblock{"a human, if the device is gone for good", []string{r.withdrawal()}}
 	switch {
 	case r.Gone:
