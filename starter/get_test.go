@@ -162,8 +162,8 @@ func TestGetEnrollmentRequests(t *testing.T) {
 		request("er-3", "spec: {csr: x}\nstatus: {approval: {approved: false, approvedBy: bob}}\n"),
 	)
 	table := b.ok("get", "enrollmentrequests", "-o", "wide")
-	require.Regexp(t, `(?m)^er-1 +Pending +<none> +<none> +unknown +never \(Malformed\) .* 8 +false$`, table)
-	require.Regexp(t, `(?m)^er-2 +Approved +alice +site=berlin +unknown +<none> .* +<none> +false$`, table)
+	require.Regexp(t, `(?m)^er-1 +Pending +<none> +<none> +unknown +never \(Malformed\) .* 8 +false +<none>$`, table)
+	require.Regexp(t, `(?m)^er-2 +Approved +alice +site=berlin +unknown +<none> .* +<none> +false +<none>$`, table)
 	require.Regexp(t, `(?m)^er-3 +Denied +bob`, table)
 	require.Contains(t, b.ok("get", "er", "-o", "json"), `"EnrollmentRequestList"`)
 	require.Contains(t, b.ok("get", "er/er-1", "-o", "json"), `"kind": "EnrollmentRequest"`)

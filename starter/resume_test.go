@@ -352,8 +352,8 @@ func TestAFleetWhoseWorkersAreAwayIsNotAskedToTheLast(t *testing.T) {
 	}
 	stopWorker()
 	b.terminal = true
-	o := b.run("resume", "devices", "--all", "--timeout", "1s")
-	require.Equal(t, 4, o.code)
+	o := b.run("resume", "devices", "--all", "--timeout", "1s", "--confirm", fmt.Sprint(fleet))
+	require.Equal(t, 4, o.code, o.stderr)
 	require.Equal(t, ask.AsksAtOnce, strings.Count(o.stdout, "OutcomeUnknown"))
 	require.Equal(t, 8, strings.Count(o.stdout, ": not asked: none of the devices asked before has answered"))
 	require.Contains(t, o.stdout, "32 devices asked: 0 resumed, 0 refused, 32 unknown, 8 not asked")
