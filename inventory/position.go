@@ -147,9 +147,9 @@ func (s *Store) decideLocked(
 	if _, err := s.prepareApply(ctx); err != nil {
 		return Transitioned{}, fmt.Errorf("%s device %s: %w", verb, t.Name, err)
 	}
-	result, err := s.settleOnce(ctx, t, signal, requestID, decide)
+	result, err := s.decideOnce(ctx, t, signal, requestID, decide)
 	if errors.Is(err, errRestoreEnded) {
-		result, err = s.settleOnce(ctx, t, signal, requestID, decide) // which finds it ended from the start, and refuses
+		result, err = s.decideOnce(ctx, t, signal, requestID, decide) // which finds it ended from the start, and refuses
 	}
 	if err != nil {
 		return Transitioned{}, fmt.Errorf("%s device %s: %w", verb, t.Name, err)
@@ -160,7 +160,7 @@ func (s *Store) decideLocked(
 // errRestoreEnded is a restore that ended after a transition had read that it runs: its row is not locked.
 var errRestoreEnded = errors.New("its restore has ended meanwhile")
 
-func (s *Store) settleOnce(
+func (s *Store) decideOnce(
 	ctx context.Context, t target, signal, requestID string, decide func(*sqlx.Tx, position) (Transitioned, error),
 ) (result Transitioned, err error) {
 	err = s.inTx(ctx, func(tx *sqlx.Tx) error {

@@ -54,7 +54,7 @@ func (n *notes) note(
 // run writes what waits until nothing does.
 func (n *notes) run() {
 	for next := n.next(); len(next) > 0; next = n.next() {
-		n.carryOut(next)
+		n.writeAll(next)
 	}
 }
 
@@ -76,7 +76,7 @@ func (n *notes) next() []*noting {
 	return next
 }
 
-func (n *notes) carryOut(some []*noting) {
+func (n *notes) writeAll(some []*noting) {
 	reports := make([]inventory.NoteReportInput, len(some))
 	for i, one := range some {
 		reports[i] = one.NoteReportInput

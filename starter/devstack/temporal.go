@@ -22,7 +22,7 @@ const (
 // health says SERVING.
 type keeper struct {
 	say io.Writer
-	// every, limit and failsFor are the constants; tests are in more of a hurry.
+	// every, limit and failsFor are the constants; tests wait less.
 	every, limit, failsFor time.Duration
 
 	mu     sync.Mutex

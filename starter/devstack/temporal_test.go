@@ -15,7 +15,7 @@ import (
 	"rollcall/internal/devenv/sqlitelock"
 )
 
-const patience = 2 * time.Minute
+const waitLimit = 2 * time.Minute
 
 // A Temporal server that lives and stores nothing is restarted on its files, at the same address, and starter dev says
 // so.
@@ -42,14 +42,14 @@ func TestTemporalThatStoresNothingIsRestarted(t *testing.T) {
 		_, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: "none"}, "Nothing")
 		return err == nil
 	}
-	require.Eventually(t, func() bool { return start("kept") }, patience, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return start("kept") }, waitLimit, 50*time.Millisecond)
 
 	unlock, err := sqlitelock.Writes(filepath.Join(dir, "temporal.db"))
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return said.has("restarting it on its files") }, patience, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return said.has("restarting it on its files") }, waitLimit, 20*time.Millisecond)
 	require.NoError(t, unlock())
-	require.Eventually(t, func() bool { return said.has("Temporal works again") }, patience, 20*time.Millisecond)
-	require.Eventually(t, func() bool { return start("another") }, patience, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return said.has("Temporal works again") }, waitLimit, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return start("another") }, waitLimit, 50*time.Millisecond)
 	_, err = c.DescribeWorkflowExecution(t.Context(), "kept", "")
 	require.NoError(t, err)
 }
