@@ -9,6 +9,7 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
@@ -122,28 +123,42 @@ func (m *reconciler) progress(ctx context.Context) (p runbook.RestoreProgress, e
 // running lists the device workflows of the restore that run, with the state that each shows.
 func (m *reconciler) running(ctx context.Context) (map[string]string, error) {
 	shown := map[string]string{}
-	in := &workflowservice.ListWorkflowExecutionsRequest{
-		PageSize: reconcilePage,
-		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'",
-			runbook.DeviceWorkflowName, runbook.AttributeRestoreID, m.watch.restoreID),
-	}
-	for {
-		page, err := m.workflows.ListWorkflow(ctx, in)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range page.GetExecutions() {
+	query := fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Running'",
+		runbook.DeviceWorkflowName, runbook.AttributeRestoreID, m.watch.restoreID)
+	err := eachPage(ctx, m.workflows, query, func(page []*workflow.WorkflowExecutionInfo) error {
+		for _, e := range page {
 			var state string
 			if payload := e.GetSearchAttributes().GetIndexedFields()[runbook.AttributeDeviceStatus]; payload != nil {
 				if err := converter.GetDefaultDataConverter().FromPayload(payload, &state); err != nil {
-					return nil, fmt.Errorf("read the state of %s: %w", e.GetExecution().GetWorkflowId(), err)
+					return fmt.Errorf("read the state of %s: %w", e.GetExecution().GetWorkflowId(), err)
 				}
 			}
 			shown[e.GetExecution().GetWorkflowId()] = state
 		}
 		m.watch.beat(ctx)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return shown, nil
+}
+
+// eachPage calls do with each page of the executions that a query of the search index finds.
+func eachPage(
+	ctx context.Context, workflows Workflows, query string, do func([]*workflow.WorkflowExecutionInfo) error,
+) error {
+	in := &workflowservice.ListWorkflowExecutionsRequest{PageSize: reconcilePage, Query: query}
+	for {
+		page, err := workflows.ListWorkflow(ctx, in)
+		if err != nil {
+			return err
+		}
+		if err := do(page.GetExecutions()); err != nil {
+			return err
+		}
 		if in.NextPageToken = page.GetNextPageToken(); len(in.NextPageToken) == 0 {
-			return shown, nil
+			return nil
 		}
 	}
 }

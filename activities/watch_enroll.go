@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/activity"
 
 	"rollcall/internal/enrollment"
@@ -68,24 +68,19 @@ func (w *watch) listEnrollments(ctx context.Context, a *Activities, known map[in
 	if a.Workflows == nil {
 		return nil
 	}
-	in := &workflowservice.ListWorkflowExecutionsRequest{
-		PageSize: reconcilePage,
-		Query:    fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Running'", runbook.EnrollmentWorkflowName),
-	}
-	for {
-		page, err := a.Workflows.ListWorkflow(ctx, in)
-		if err != nil {
-			return fmt.Errorf("list the workflows of enrollment requests: %w", err)
-		}
-		for _, e := range page.GetExecutions() {
+	query := fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Running'", runbook.EnrollmentWorkflowName)
+	err := eachPage(ctx, a.Workflows, query, func(page []*workflow.WorkflowExecutionInfo) error {
+		for _, e := range page {
 			if orgID, name, ok := runbook.ParseEnrollmentWorkflowID(e.GetExecution().GetWorkflowId()); ok {
 				known[inventory.PendingRequest{OrgID: orgID, Name: name}] = true
 			}
 		}
-		if in.NextPageToken = page.GetNextPageToken(); len(in.NextPageToken) == 0 {
-			return nil
-		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list the workflows of enrollment requests: %w", err)
 	}
+	return nil
 }
 
 // startEnrollments starts the workflow of each pending request that has none yet, and tells the workflows of those that

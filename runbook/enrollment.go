@@ -17,7 +17,6 @@ const (
 	UpdateApprove = "approve" // the same with an answer (EnrollmentDecision)
 	SignalDeny    = "deny"    // a human's decision (DenyRequest), without an answer
 	UpdateDeny    = "deny"    // the same with an answer (EnrollmentDecision)
-	// SignalLook has an EnrollmentWorkflow read in the database whether its request was decided elsewhere (LookSignal).
 
 	// SignalLateJoinerEnded tells a RestoreWorkflow that a device which joined late waits no more (LateJoinerEndedSignal).
 	SignalLateJoinerEnded = "late-joiner-ended"

@@ -23,7 +23,7 @@ const (
 	SignalResume    = "resume"    // DeviceWorkflow: a human's decision (ResumeRequest), without an answer
 	UpdateResume    = "resume"    // DeviceWorkflow: the same with an answer (ResumeDecision)
 	SignalWithdraw  = "withdraw"  // DeviceWorkflow: the device was deleted or decommissioned (WithdrawSignal)
-	SignalLook      = "look"      // DeviceWorkflow: another hand has moved the device in the database (LookSignal)
+	SignalLook      = "look"      // another hand has moved the device or decided the request in the database (LookSignal)
 	UpdateReconnect = "reconnect" // DeviceWorkflow: a person's report (ReconnectRequest) with an answer (DeviceAnswer)
 	UpdateWithdraw  = "withdraw"  // DeviceWorkflow: a person's withdrawal (WithdrawRequest) with an answer (DeviceAnswer)
 	QueryState      = "state"     // DeviceWorkflow: DeviceStatus

@@ -172,10 +172,9 @@ func (s *servers) betweenPostgres(ctx context.Context, do func() error) error {
 	server := s.postgres
 	s.mu.Unlock()
 	// SIGQUIT ends all its processes at once, and the next start recovers. After a SIGKILL they would linger.
-	if err := syscall.Kill(server.PID(), syscall.SIGQUIT); err != nil && !errors.Is(err, syscall.ESRCH) {
+	if err := end(server, syscall.SIGQUIT); err != nil {
 		return fmt.Errorf("end PostgreSQL: %w", err)
 	}
-	<-server.Done()
 	return errors.Join(do(), s.startPostgres(ctx))
 }
 
@@ -184,9 +183,22 @@ func (s *servers) betweenTemporal(ctx context.Context, do func() error) error {
 	s.mu.Lock()
 	server := s.temporal
 	s.mu.Unlock()
-	if err := syscall.Kill(server.PID(), syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+	if err := end(server, syscall.SIGKILL); err != nil {
 		return fmt.Errorf("kill Temporal: %w", err)
 	}
-	<-server.Done()
 	return errors.Join(do(), s.startTemporal(ctx))
+}
+
+// end sends a server's process a signal that ends it, and waits until it has ended.
+func end(
+	server interface {
+		PID() int
+		Done() <-chan struct{}
+	}, signal syscall.Signal,
+) error {
+	if err := syscall.Kill(server.PID(), signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	<-server.Done()
+	return nil
 }

@@ -111,7 +111,8 @@ func files(t *testing.T) (all []string) {
 			return err
 		}
 		name := entry.Name()
-		if entry.IsDir() && path != root && (strings.HasPrefix(name, ".") || slices.Contains([]string{"testdata", "bin", "dist"}, name)) {
+		skipped := strings.HasPrefix(name, ".") || slices.Contains([]string{"testdata", "bin", "dist"}, name)
+		if entry.IsDir() && path != root && skipped {
 			return fs.SkipDir
 		}
 		relative, err := filepath.Rel(root, path)
