@@ -1,6 +1,9 @@
 package activities
 
 import (
+	"errors"
+
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/temporal"
 
 	"rollcall/inventory"
@@ -23,4 +26,10 @@ func asActivityError(err error) error {
 		return temporal.NewNonRetryableApplicationError(refusal.Message, string(refusal.Code), nil)
 	}
 	return err
+}
+
+// isNotFound reports whether Temporal answered that there is no such workflow, or none that runs.
+func isNotFound(err error) bool {
+	var missing *serviceerror.NotFound
+	return errors.As(err, &missing)
 }

@@ -2,10 +2,7 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"fmt"
-
-	"go.temporal.io/api/serviceerror"
 
 	"rollcall/runbook"
 )
@@ -25,8 +22,7 @@ func (a *Activities) CancelLeftovers(ctx context.Context, in RestoreRef) error {
 		return fmt.Errorf("list the workflows of restore %s: %w", in.RestoreID, err)
 	}
 	for id := range running {
-		var gone *serviceerror.NotFound
-		if err := a.Workflows.CancelWorkflow(ctx, id, ""); err != nil && !errors.As(err, &gone) {
+		if err := a.Workflows.CancelWorkflow(ctx, id, ""); err != nil && !isNotFound(err) {
 			return fmt.Errorf("cancel %s: %w", id, err)
 		}
 	}

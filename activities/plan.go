@@ -1,12 +1,12 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
@@ -25,8 +25,9 @@ type Updater interface {
 const (
 	// asksAtOnce is how many devices of a plan are asked at the same time.
 	asksAtOnce = 32
-	// askTimeout is how long one device may take to answer before its answer counts as unknown.
-	askTimeout = 20 * time.Second
+	// startsWithin is how long a device whose workflow has not been started yet is asked again, every startInterval.
+	startsWithin  = 5 * time.Second
+	startInterval = 100 * time.Millisecond
 )
 
 // BeginPlanResult is a plan that runs.
@@ -85,12 +86,16 @@ type AskWaveInput struct {
 	Wave   int    `json:"wave"`
 	By     string `json:"by"`
 	Reason string `json:"reason,omitempty"`
+	// Timeout is how long one device may take to answer before its answer counts as unknown. A workflow of an earlier
+	// release does not say it, and means runbook.DefaultAskTimeout.
+	Timeout time.Duration `json:"timeout,omitempty"`
 }
 
 // AskWave puts the decision to the workflow of each device of a wave that has not answered, and stores the answers. It
 // may be repeated: a device that was asked before gives its first answer. Where the plan's restore was superseded or
 // cancelled it is a refusal, and whoever was not asked stays paused.
 func (a *Activities) AskWave(ctx context.Context, in AskWaveInput) error {
+	in.Timeout = cmp.Or(in.Timeout, runbook.DefaultAskTimeout)
 	devices, err := a.plans().ToAsk(ctx, in.PlanID, in.Wave)
 	if err != nil {
 		return asActivityError(err)
@@ -115,6 +120,9 @@ func (a *Activities) askDevice(ctx context.Context, in AskWaveInput, d plans.Dev
 		return ctx.Err()
 	}
 	decision, err := a.update(ctx, in, d)
+	for until := time.Now().Add(startsWithin); isNotFound(err) && time.Now().Before(until) && a.startsSoon(ctx, in, d); {
+		decision, err = a.update(ctx, in, d)
+	}
 	if ctx.Err() != nil {
 		return ctx.Err() // the plan was ended; the device may have been asked, and the next attempt learns of it
 	}
@@ -131,10 +139,25 @@ func (a *Activities) askDevice(ctx context.Context, in AskWaveInput, d plans.Dev
 	return a.plans().Answer(ctx, in.PlanID, d)
 }
 
+// startsSoon waits a moment and reports whether a device that has no workflow ought to have one: its restore may still
+// be starting the workflows of a large fleet.
+func (a *Activities) startsSoon(ctx context.Context, in AskWaveInput, d plans.Device) bool {
+	found, err := a.Inventory.Position(ctx, inventory.Query{OrgID: in.OrgID, Names: []string{d.Name}})
+	if err != nil || len(found) == 0 || !found[0].WaitsOnRoll() {
+		return false
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(startInterval):
+		return true
+	}
+}
+
 func (a *Activities) update(
 	ctx context.Context, in AskWaveInput, d plans.Device,
 ) (decision runbook.ResumeDecision, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, in.Timeout)
 	defer cancel()
 	handle, err := a.Updater.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: runbook.DeviceWorkflowID(in.OrgID, d.Name), UpdateName: runbook.UpdateResume,
@@ -152,15 +175,12 @@ func (a *Activities) update(
 // answerOf reads an update's error as a device's answer. Only what the workflow or Temporal has said is a no; after
 // any other error the device may have been resumed.
 func answerOf(err error) (answer string, code runbook.Code, message string) {
-	var (
-		app      *temporal.ApplicationError
-		notFound *serviceerror.NotFound
-	)
+	var app *temporal.ApplicationError
 	switch {
 	case errors.As(err, &app) && app.Type() != "":
 		return plans.AnswerRefused, runbook.Code(app.Type()), app.Message()
-	case errors.As(err, &notFound):
-		return plans.AnswerRefused, runbook.CodeNotWaiting, "no workflow waits for the device any more"
+	case isNotFound(err):
+		return plans.AnswerRefused, runbook.CodeNotWaiting, "no workflow waits for the device"
 	}
 	return plans.AnswerUnknown, runbook.CodeOutcomeUnknown, fmt.Sprintf("no answer: %v", err)
 }

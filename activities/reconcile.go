@@ -8,7 +8,6 @@ import (
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
@@ -168,9 +167,8 @@ func eachPage(
 func (m *reconciler) start(ctx context.Context, entry inventory.RollEntry) error {
 	id := runbook.DeviceWorkflowID(entry.OrgID, entry.Name)
 	last, err := m.workflows.DescribeWorkflowExecution(ctx, id, "")
-	var notFound *serviceerror.NotFound
 	switch {
-	case errors.As(err, &notFound):
+	case isNotFound(err):
 	case err != nil:
 		return fmt.Errorf("describe %s: %w", id, err)
 	case last.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:

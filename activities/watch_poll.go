@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.temporal.io/api/serviceerror"
-
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
@@ -188,8 +186,7 @@ func (w *watch) send(ctx context.Context, s inventory.PendingSignal) (there bool
 		payload = runbook.ReconnectSignal{RenderedVersion: s.Version, Agent: true} // the gateway has noted it
 	}
 	err = w.temporal.SignalWorkflow(ctx, runbook.DeviceWorkflowID(s.OrgID, s.Name), "", s.Signal, payload)
-	var notFound *serviceerror.NotFound
-	if errors.As(err, &notFound) {
+	if isNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
@@ -200,9 +197,8 @@ func (w *watch) send(ctx context.Context, s inventory.PendingSignal) (there bool
 
 // look tells a workflow to follow the database. A workflow that has ended needs no signal.
 func (w *watch) look(ctx context.Context, id string) error {
-	var notFound *serviceerror.NotFound
 	err := w.temporal.SignalWorkflow(ctx, id, "", runbook.SignalLook, runbook.LookSignal{})
-	if err == nil || errors.As(err, &notFound) {
+	if err == nil || isNotFound(err) {
 		return nil
 	}
 	return fmt.Errorf("signal %s to %s: %w", runbook.SignalLook, id, err)

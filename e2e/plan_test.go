@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -8,8 +9,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/testsuite"
 
+	"rollcall/activities"
 	"rollcall/inventory"
 	"rollcall/inventory/plans"
 	"rollcall/runbook"
@@ -313,6 +317,51 @@ func TestAWorkerThatDemandsReasonsAndPlans(t *testing.T) {
 	require.NoError(t, s.startPlan(runbook.PlanInput{PlanID: "small", By: "ann"}).Get(t.Context(), &result))
 	require.EqualValues(t, 1, result.Resumed())
 	require.Equal(t, "Normal", s.stateOf("a"))
+}
+
+// missingFirst is a Temporal in which the workflow of a device is started only after two questions.
+type missingFirst struct {
+	client.Client
+	asked int
+}
+
+func (c *missingFirst) UpdateWorkflow(
+	ctx context.Context, options client.UpdateWorkflowOptions,
+) (client.WorkflowUpdateHandle, error) {
+	if c.asked++; c.asked <= 2 {
+		return nil, serviceerror.NewNotFound("workflow not found")
+	}
+	return c.Client.UpdateWorkflow(ctx, options)
+}
+
+// A device is paused, and its restore is still starting its workflow: the plan asks again. A device that no restore
+// waits for is asked once.
+func TestAPlanWaitsForAWorkflowThatIsBeingStarted(t *testing.T) {
+	t.Parallel()
+	s := pausedFleet(t, "a", "b")
+	s.plan("p", "a", "b")
+	_, err := plans.Plans{DB: s.owner.DB()}.Begin(t.Context(), runbook.PlanInput{PlanID: "p", By: "ann", Waves: "1,2"},
+		runbook.Asserted, runbook.ResumePolicy{})
+	require.NoError(t, err)
+	_, err = s.owner.DB().ExecContext(t.Context(), `update devices set annotations = '{}' where name = 'b'`)
+	require.NoError(t, err)
+	for wave, want := range []struct {
+		answer string
+		asked  int
+	}{{plans.AnswerResumed, 3}, {plans.AnswerRefused, 1}} {
+		temporal := &missingFirst{Client: s.client}
+		var suite testsuite.WorkflowTestSuite
+		env := suite.NewTestActivityEnvironment()
+		acts := &activities.Activities{Inventory: s.store, Updater: temporal}
+		env.RegisterActivity(acts)
+		_, err = env.ExecuteActivity(acts.AskWave,
+			activities.AskWaveInput{PlanID: "p", OrgID: runbook.DefaultOrgID, Wave: wave, By: "ann"})
+		require.NoError(t, err)
+		devices, err := plans.Plans{DB: s.owner.DB()}.Devices(t.Context(), "p", time.Minute)
+		require.NoError(t, err)
+		require.Equal(t, want.answer, devices[wave].Answer, devices[wave].Message)
+		require.Equal(t, want.asked, temporal.asked)
+	}
 }
 
 // asks resumes a device by its update.

@@ -35,6 +35,10 @@ type DevicePosition struct {
 	LastSeenBefore *time.Time `json:"lastSeenBefore,omitempty"`
 }
 
+// WaitsOnRoll reports whether a workflow waits for the device, or is about to be started: it is open on the roll of a
+// restore that runs.
+func (d DevicePosition) WaitsOnRoll() bool { return d.RestoreID != "" && d.State.Open() }
+
 type positionRow struct {
 	OrgID          string     `db:"org_id"`
 	Name           string     `db:"name"`

@@ -57,7 +57,12 @@ type PlanInput struct {
 	MaxFailures int `json:"maxFailures,omitempty"`
 	// AwayAfter is how long a device may stay unseen after its resume before it is set aside; empty is DefaultAwayAfter.
 	AwayAfter string `json:"awayAfter,omitempty"`
+	// AskTimeout is how long one device may take to answer; empty is DefaultAskTimeout.
+	AskTimeout string `json:"askTimeout,omitempty"`
 }
+
+// DefaultAskTimeout is how long a device of a plan may take to answer before its answer counts as unknown.
+const DefaultAskTimeout = 20 * time.Second
 
 // DefaultAwayAfter is how long a resumed device may stay unseen before its wave goes on without it. An agent whose
 // polls fail waits up to five minutes between two of them.
@@ -69,6 +74,8 @@ type Rollout struct {
 	PerSite   PerSite
 	Soak      time.Duration
 	AwayAfter time.Duration
+	// AskTimeout is above 0.
+	AskTimeout time.Duration
 }
 
 // Check reads the input. What cannot be read is a *Refusal with CodeInvalidRequest.
@@ -93,7 +100,13 @@ func (in PlanInput) Check() (Rollout, error) {
 	if r.Soak, err = parsePause("soak", in.Soak, 0); err != nil {
 		return r, err
 	}
-	r.AwayAfter, err = parsePause("awayAfter", in.AwayAfter, DefaultAwayAfter)
+	if r.AwayAfter, err = parsePause("awayAfter", in.AwayAfter, DefaultAwayAfter); err != nil {
+		return r, err
+	}
+	r.AskTimeout, err = parsePause("askTimeout", in.AskTimeout, DefaultAskTimeout)
+	if err == nil && r.AskTimeout == 0 {
+		err = Refuse(CodeInvalidRequest, "askTimeout is 0: use more than nothing")
+	}
 	return r, err
 }
 

@@ -72,6 +72,8 @@ func TestAPlanThatCannotBeReadIsRefused(t *testing.T) {
 		"per-site":        {PlanID: "p", By: "ann", PerSite: "site"},
 		"soak":            {PlanID: "p", By: "ann", Soak: "10"},
 		"awayAfter":       {PlanID: "p", By: "ann", AwayAfter: "-1s"},
+		"askTimeout":      {PlanID: "p", By: "ann", AskTimeout: "-1s"},
+		"askTimeout is 0": {PlanID: "p", By: "ann", AskTimeout: "0s"},
 		"maxFailures is":  {PlanID: "p", By: "ann", MaxFailures: -1},
 		"a NUL character": {PlanID: "p", By: "ann", Reason: "\x00"},
 	} {

@@ -40,6 +40,8 @@ type bench struct {
 	flightctl activities.FlightControl
 	// hooks change what commands see of Temporal; nil is nothing.
 	hooks *hooks
+	// policy is what a worker that is started demands of resumes.
+	policy runbook.ResumePolicy
 	// state is the user's state folder; empty is none.
 	state string
 	// terminal tells commands that a person watches.
@@ -103,7 +105,7 @@ func (b *bench) work() (stop func()) {
 	b.t.Helper()
 	worker, err := host.New(b.t.Context(), host.Config{
 		Client: b.client, Store: b.openAs(roles.Worker), Namespace: b.server.Namespace, TaskQueue: b.queue,
-		Logger: slog.New(slog.DiscardHandler), Flightctl: b.flightctl,
+		Logger: slog.New(slog.DiscardHandler), Flightctl: b.flightctl, Policy: b.policy,
 	})
 	require.NoError(b.t, err)
 	ctx, cancel := context.WithCancel(context.Background())

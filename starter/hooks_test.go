@@ -9,11 +9,12 @@ import (
 	"rollcall/runbook"
 )
 
-// hooks are what happens in the world just before a command's call reaches Temporal.
+// hooks are what happens in the world around a command's calls to Temporal.
 type hooks struct {
 	// update is for resumes alone, so that it can report a version itself.
 	update func(workflowID string)
-	start  func()
+	// start and started are for workflows of this id, before and after it is started.
+	start, started func(workflowID string)
 	// tally is what a restore answers about its progress; nil leaves that to its workflow.
 	tally *runbook.RestoreProgress
 }
@@ -36,9 +37,13 @@ func (c hookedClient) ExecuteWorkflow(
 	ctx context.Context, options client.StartWorkflowOptions, workflow any, args ...any,
 ) (client.WorkflowRun, error) {
 	if c.hooks.start != nil {
-		c.hooks.start()
+		c.hooks.start(options.ID)
 	}
-	return c.Client.ExecuteWorkflow(ctx, options, workflow, args...)
+	run, err := c.Client.ExecuteWorkflow(ctx, options, workflow, args...)
+	if c.hooks.started != nil {
+		c.hooks.started(options.ID)
+	}
+	return run, err
 }
 
 func (c hookedClient) QueryWorkflow(

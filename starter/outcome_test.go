@@ -103,9 +103,9 @@ func TestACancelThatIsReadLateStillSaysWhoAndWhy(t *testing.T) {
 func TestResumeInBulkIsAboutTheConflictsThatWereSelected(t *testing.T) {
 	t.Parallel()
 	b, _ := pausedBench(t)
-	b.hooks = &hooks{update: func(id string) {
-		if strings.HasSuffix(id, "web-2") {
-			b.run("reconnect", "device", "web-2", "--rendered-version", "9") // and waits until it is read
+	b.hooks = &hooks{start: func(id string) {
+		if strings.HasPrefix(id, "resume/") { // the plan is made, and no device was asked
+			b.ok("reconnect", "device", "web-2", "--rendered-version", "9") // and waits until it is read
 		}
 	}}
 	report, code := b.resume("devices", "--all")
@@ -145,7 +145,7 @@ func TestARestoreIsTakenUpAgainAtOnce(t *testing.T) {
 		inventory.CloseRestoreInput{RestoreID: "first", State: runbook.RestoreCancelled, By: "alice"})
 	require.NoError(t, err)
 	var starts atomic.Int32
-	b.hooks = &hooks{start: func() { starts.Add(1) }}
+	b.hooks = &hooks{start: func(string) { starts.Add(1) }}
 	done := make(chan outcome, 1)
 	go func() { done <- b.run("restore", "--id", "first") }()
 	require.Eventually(t, func() bool { return starts.Load() >= 2 }, time.Minute, 10*time.Millisecond,

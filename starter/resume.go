@@ -40,17 +40,20 @@ selector or --all; every device gets its own answer.
 
 With selectors or --all, "matched" counts the paused devices that match,
 and "skipped" those that match but are not paused.
-Each is then resumed only if it has still reported the version that was read when it was selected; a device that reports
-another meanwhile is refused (VersionChanged).
+The paused devices are frozen as a plan, and a workflow that outlives this terminal carries it out. Each is resumed only
+if it has still reported the version that was read when it was selected; a device that reports another meanwhile is
+refused (VersionChanged). The command ends once each has answered. Interrupted, it leaves the plan to go on.
 
-With --plan it carries out a plan that "starter plan resume" has made, as a workflow that outlives this terminal. With
---waves, --per-site, --soak, --away-after, --max-failures or --detach, and without --plan, it makes the plan as well.
+With --plan it carries out a plan that "starter plan resume" has made. With --waves, --per-site, --soak, --away-after,
+--max-failures or --detach it makes the plan and follows it, and prints where the plan stands in the place of each
+device's answer.
 
 Of a plan, or on a terminal of a selection, that holds more than a quarter of the roll the count must be confirmed: it
 is asked for on a terminal, and --confirm says it elsewhere. ROLLCALL_CONFIRM_ABOVE sets another share, such as 10%.
 
 A resume of several devices that is interrupted is gone on with by the same command, under the same request id: who has
-answered is not asked again. How far it has come is kept below $XDG_STATE_HOME/rollcall for a day.
+answered is not asked again, and a plan that still runs is followed. How far it has come is kept below
+$XDG_STATE_HOME/rollcall for a day.
 
 Exit code 0: all that matched were resumed. 3: nothing matched, or nothing was paused. 4: some were refused, or it is
 not known whether they were resumed. 6: it was interrupted, and of some it is not known, or they were not asked.`,
@@ -161,13 +164,18 @@ func (o *resumeOptions) run(ctx context.Context) error {
 		report.Plan(targets, lifecycles, o.expectVersion)
 		return finishReport(o.globals, o.output, report)
 	}
-	if err := o.confirmDirect(ctx, store, targets); err != nil {
+	if err := o.confirmSelected(ctx, store, targets); err != nil {
 		return err
 	}
 	command := []string{orgID, o.as, o.reason, o.label, o.field, fmt.Sprint(o.all)}
 	journal, targets := goOn(o.globals, &o.request, &report.Outcomes, "resume", command, o.names, targets,
 		func(d inventory.DevicePosition) string { return d.Name }, againDevice(orgID))
-	err = o.askAll(ctx, store, report, targets, journal)
+	switch {
+	case len(o.names) > 0:
+		err = o.askAll(ctx, store, report, targets, journal)
+	case len(targets) > 0 || journal.GoesOn() || !o.generated:
+		err = o.resumeSelected(ctx, store, orgID, report, targets, command)
+	}
 	o.endJournal(journal, &report.Outcomes, err)
 	if err != nil {
 		return err
@@ -176,9 +184,9 @@ func (o *resumeOptions) run(ctx context.Context) error {
 	return finishReport(o.globals, o.output, report)
 }
 
-// confirmDirect has the count of selected devices confirmed where they are a large share of their roll. A script that
+// confirmSelected has the count of selected devices confirmed where they are a large share of their roll. A script that
 // does not say the count is not held up.
-func (o *resumeOptions) confirmDirect(
+func (o *resumeOptions) confirmSelected(
 	ctx context.Context, store *inventory.Store, targets []inventory.DevicePosition,
 ) error {
 	named := len(o.names) > 0 && o.plan.confirm == 0
@@ -232,7 +240,7 @@ func withMissing(found []inventory.DevicePosition, orgID string, names []string)
 	return targets
 }
 
-// askAll asks every target's workflow and puts the answers into the report.
+// askAll asks the workflow of every target that was named and puts the answers into the report.
 func (o *resumeOptions) askAll(
 	ctx context.Context, store *inventory.Store, report *printer.ResumeReport, targets []inventory.DevicePosition,
 	journal *ask.Journal,
@@ -252,7 +260,7 @@ func (o *resumeOptions) askAll(
 		return err
 	}
 	a := &ask.Resumer{
-		Client: c, Store: store, RequestID: o.requestID, AsSelected: len(o.names) == 0, Timeout: o.timeout,
+		Client: c, Store: store, RequestID: o.requestID, Timeout: o.timeout,
 		StartUntil: time.Now().Add(ask.StartTimeout),
 		Request:    runbook.ResumeRequest{ExpectVersion: o.expectVersion}, Decided: decided,
 		Journal: journal,
@@ -268,9 +276,6 @@ func (o *resumeOptions) decisionTargets(targets []inventory.DevicePosition) []ru
 	all := make([]runbook.DecisionTarget, len(targets))
 	for i, d := range targets {
 		all[i] = runbook.DecisionTarget{Name: d.Name, Version: o.expectVersion}
-		if len(o.names) == 0 {
-			all[i].Version = runbook.OrZero(d.Reported)
-		}
 	}
 	return all
 }

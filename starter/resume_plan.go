@@ -4,13 +4,16 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"rollcall/inventory"
 	"rollcall/runbook"
 	"rollcall/starter/ask"
 	"rollcall/starter/printer"
+	"rollcall/starter/review"
 )
 
 // planRun are the flags of resume that concern plans.
@@ -151,10 +154,7 @@ func (o *resumeOptions) planInput(id string) (runbook.PlanInput, error) {
 
 // planAndRun makes a plan of the devices that the command selects, and carries it out.
 func (o *resumeOptions) planAndRun(ctx context.Context) error {
-	p := planResumeOptions{
-		globals: o.globals, operator: o.operator, selectors: o.selectors, names: o.names, all: o.all, id: newPlanID(),
-		expires: time.Hour,
-	}
+	p := o.newPlan(newPlanID())
 	in, err := o.planInput(p.id)
 	if err != nil {
 		return err
@@ -180,6 +180,57 @@ func (o *resumeOptions) planAndRun(ctx context.Context) error {
 		return err
 	}
 	return o.followPlan(ctx, ask.Plan{ID: p.id, OrgID: orgID}, in)
+}
+
+// resumeSelected has a plan carry out the decision about selected devices, and puts their answers into the report.
+func (o *resumeOptions) resumeSelected(
+	ctx context.Context, store *inventory.Store, orgID string, report *printer.ResumeReport,
+	targets []inventory.DevicePosition, command []string,
+) error {
+	in, err := o.planInput(newPlanID())
+	if err != nil {
+		return err
+	}
+	// Each device gives its own answer, and none holds up the others.
+	in.MaxFailures, in.AskTimeout = math.MaxInt32, o.timeout.String()
+	c, err := o.dialWorkers(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	meter := printer.NewMeter(o.io, len(targets))
+	defer meter.Close()
+	s := ask.Selection{
+		Plan: ask.Plan{
+			OrgID: orgID, Client: c, Queue: o.queue(), GiveUp: o.timeout,
+			Say: func(line string) { fmt.Fprintln(o.io.Stderr, line) },
+		},
+		Store: store, RequestID: o.requestID, Command: command, Input: in,
+		Make: func(ctx context.Context, id string, devices []inventory.DevicePosition) error {
+			p := o.newPlan(id)
+			return p.store(ctx, store, review.Freeze(id, orgID, o.reason, o.io.Now().Add(p.expires).UTC(), devices))
+		},
+		Answer: report.Add,
+	}
+	if o.io.IsTerminal(o.io.Stderr) {
+		s.Stands = func(now runbook.PlanProgress) { meter.Set(int(now.Total - now.NotAsked)) }
+	}
+	planID, goesOn, err := s.Resume(ctx, targets)
+	report.PlanID = planID
+	meter.Set(len(report.Resumed) + len(report.Refused))
+	if goesOn {
+		fmt.Fprintf(o.io.Stderr, "plan %s goes on; end it with `%s`\n", planID,
+			printer.Command(orgID, "resume", "--abort", planID))
+	}
+	return err
+}
+
+// newPlan is the plan of this id that holds what the command selects.
+func (o *resumeOptions) newPlan(id string) *planResumeOptions {
+	return &planResumeOptions{
+		globals: o.globals, operator: o.operator, selectors: o.selectors, names: o.names, all: o.all, id: id,
+		expires: time.Hour,
+	}
 }
 
 // confirmed has the count of a large plan or selection confirmed. Without a terminal that is an error, unless scripts

@@ -204,6 +204,7 @@ func (p *resumePlan) ask(ctx workflow.Context, wave int) error {
 	summary := fmt.Sprintf("resume wave %d of %d, decided by %s", wave+1, p.begun.Waves, p.begun.By)
 	return runActivity(withAskOptions(ctx, summary), acts.AskWave, activities.AskWaveInput{
 		PlanID: p.in.PlanID, OrgID: p.begun.OrgID, Wave: wave, By: p.begun.By, Reason: p.begun.Reason,
+		Timeout: p.rollout.AskTimeout,
 	}, nil)
 }
 

@@ -67,7 +67,7 @@ func explainDevice(
 		return refusal
 	}
 	if IsNotFound(err) {
-		return explainNoWorkflow(ctx, c, store, d.OrgID, d.Name)
+		return NoWorkflow(ctx, c, store, d.OrgID, d.Name)
 	}
 	return unknown(ctx, timeout, again)
 }

@@ -28,7 +28,7 @@ const NoWorkerTimeout = 500 * time.Millisecond
 // restore that runs, which may still be starting the workflows of a large fleet.
 func StartsSoon(ctx context.Context, store *inventory.Store, orgID, name string) bool {
 	position, err := PositionOf(ctx, store, orgID, name)
-	if err != nil || position == nil || position.RestoreID == "" || !position.State.Open() {
+	if err != nil || position == nil || !position.WaitsOnRoll() {
 		return false
 	}
 	select {
@@ -65,9 +65,9 @@ func starting(ctx context.Context, c client.Client, restoreID string) string {
 	return ""
 }
 
-// explainNoWorkflow is the answer where no workflow waits for a device: CodeNotFound where there is no such device,
+// NoWorkflow is the answer where no workflow waits for a device: CodeNotFound where there is no such device,
 // else CodeNoRollCall with where it stands, and who resumed it last.
-func explainNoWorkflow(
+func NoWorkflow(
 	ctx context.Context, c client.Client, store *inventory.Store, orgID, name string,
 ) *runbook.Refusal {
 	position, err := PositionOf(ctx, store, orgID, name)
@@ -81,7 +81,7 @@ func explainNoWorkflow(
 	refusal := runbook.Refuse(runbook.CodeNoRollCall, "no roll call waits for device %q: it is %s%s", name, position.State,
 		lastDecision(ctx, store, orgID, name))
 	switch {
-	case position.State.Open() && position.RestoreID != "":
+	case position.WaitsOnRoll():
 		if still := starting(ctx, c, position.RestoreID); still != "" {
 			refusal.Message += "; " + still
 			return refusal

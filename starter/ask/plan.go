@@ -26,6 +26,10 @@ type Plan struct {
 	Queue string
 	// Say tells the operator how the plan goes.
 	Say func(string)
+	// Stands is told where the plan stands, in the place of Say; nil leaves that to Say.
+	Stands func(runbook.PlanProgress)
+	// GiveUp is how long a plan that does not answer is watched; 0 is for ever.
+	GiveUp time.Duration
 }
 
 func (p Plan) workflowID() string { return runbook.ResumeWorkflowID(p.ID) }
@@ -54,8 +58,20 @@ func (p Plan) Start(ctx context.Context, in runbook.PlanInput) (runID string, er
 	return started.GetRunID(), nil
 }
 
+// leftError is the error of a plan that goes on without its operator.
+type leftError struct{ error }
+
+// Unwrap is the cause.
+func (e leftError) Unwrap() error { return e.error }
+
+// IsLeft reports whether an error of Watch is that the plan is no longer watched, and goes on.
+func IsLeft(err error) bool {
+	var left leftError
+	return errors.As(err, &left)
+}
+
 // Watch says how the plan goes until it has ended or is held, and returns where it stands then. The plan goes on when
-// ctx ends.
+// ctx ends, or after GiveUp: see IsLeft.
 func (p Plan) Watch(ctx context.Context, runID string) (runbook.PlanProgress, error) {
 	ended := make(chan planEnd, 1)
 	go func() {
@@ -63,6 +79,7 @@ func (p Plan) Watch(ctx context.Context, runID string) (runbook.PlanProgress, er
 		end.err = p.Client.GetWorkflow(ctx, p.workflowID(), runID).Get(ctx, &end.stands)
 		ended <- end
 	}()
+	answered := time.Now()
 	for last := ""; ; {
 		select {
 		case end := <-ended:
@@ -75,11 +92,19 @@ func (p Plan) Watch(ctx context.Context, runID string) (runbook.PlanProgress, er
 		case <-time.After(planInterval):
 		}
 		now, err := p.progress(ctx)
+		if err == nil {
+			answered = time.Now()
+		} else if p.GiveUp > 0 && time.Since(answered) > p.GiveUp && ctx.Err() == nil {
+			return now, leftError{fmt.Errorf("plan %s does not answer; %s", p.ID, whyNoAnswer)}
+		}
 		line := fmt.Sprintf("plan %s, wave %d of %d: %s", p.ID, now.Wave, now.Waves, PlanTallyLine(now.PlanTally))
 		if err != nil {
 			line = fmt.Sprintf("plan %s does not answer; is a worker running?", p.ID)
 		}
-		if line != last && ctx.Err() == nil {
+		switch {
+		case err == nil && p.Stands != nil:
+			p.Stands(now)
+		case line != last && ctx.Err() == nil:
 			p.Say(line)
 			last = line
 		}
@@ -100,7 +125,9 @@ func (p Plan) left(ctx context.Context) error {
 	if ctx.Err() == nil {
 		return nil
 	}
-	return fmt.Errorf("stopped watching; plan %s goes on: see `%s` (%w)", p.ID, p.Show(), context.Cause(ctx))
+	return leftError{
+		fmt.Errorf("stopped watching; plan %s goes on: see `%s` (%w)", p.ID, p.Show(), context.Cause(ctx)),
+	}
 }
 
 // progress asks the workflow where the plan stands.

@@ -22,7 +22,7 @@ const whyNoAnswer = "is a worker running? A pending activity in the web UI may b
 // StartTimeout is how long a whole resume waits for workflows that a restore is still starting.
 const StartTimeout = 5 * time.Second
 
-// Resumer puts one human's decision to the workflows of many devices.
+// Resumer puts one human's decision to the workflows of devices that were named.
 type Resumer struct {
 	Client client.Client
 	Store  *inventory.Store
@@ -31,9 +31,7 @@ type Resumer struct {
 	RequestID string
 	// Decided is the decision that is put to them.
 	Decided Decided
-	// AsSelected lets the decision count only for the reported versions with which the devices were selected.
-	AsSelected bool
-	Timeout    time.Duration
+	Timeout time.Duration
 	// Journal keeps who was asked and who has answered; nil keeps nothing.
 	Journal *Journal
 	// StartUntil is how long devices whose workflow has not been started yet are asked again.
@@ -59,14 +57,10 @@ func (a *Resumer) Ask(ctx context.Context, d inventory.DevicePosition) runbook.R
 	return decision
 }
 
-// requestFor is the decision about one device. Of a device that no one named, its human saw no other conflict than the
-// one that was selected.
+// requestFor is the decision about one device.
 func (a *Resumer) requestFor(d inventory.DevicePosition) runbook.ResumeRequest {
 	request := a.Request
 	request.By, request.Reason, request.Origin = a.Decided.By, a.Decided.Reason, a.Decided.Origin(d.Name)
-	if a.AsSelected {
-		request.ExpectVersion = runbook.OrZero(d.Reported)
-	}
 	return request
 }
 

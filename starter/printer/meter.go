@@ -31,6 +31,13 @@ func (m *meter) Step() {
 	}
 }
 
+// Set says how many are done in all.
+func (m *meter) Set(done int) {
+	if m.bar != nil {
+		_ = m.bar.Set(done)
+	}
+}
+
 // Close leaves the meter on a line of its own.
 func (m *meter) Close() {
 	if m.bar != nil {

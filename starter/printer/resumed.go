@@ -18,6 +18,8 @@ type ResumeReport struct {
 	Skipped     int             `json:"skipped"`
 	DryRun      bool            `json:"dryRun,omitempty"`
 	WouldResume []PlannedDevice `json:"wouldResume,omitempty"`
+	// PlanID is the plan that has resumed devices that were selected.
+	PlanID string `json:"planId,omitempty"`
 
 	orgID string
 	// done are the decisions on the devices that were resumed, in the order of Resumed.
@@ -89,6 +91,9 @@ func (r *ResumeReport) Text(w io.Writer) error {
 	}
 	r.text(w, "device")
 	_, err := fmt.Fprintln(w, r.sum())
+	if err == nil && r.PlanID != "" {
+		_, err = fmt.Fprintf(w, "what becomes of them: %s\n", Command(r.orgID, "plan", "show", r.PlanID))
+	}
 	return err
 }
 

@@ -1,0 +1,176 @@
+package ask
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"rollcall/inventory"
+	"rollcall/inventory/plans"
+	"rollcall/runbook"
+)
+
+// Selection is a decision about devices that a selector has found. A plan carries it out.
+type Selection struct {
+	// Plan is the plan, without its id.
+	Plan
+	Store *inventory.Store
+	// RequestID and Command identify the decision: the same command under the same request id has the same plan.
+	RequestID string
+	Command   []string
+	// Input is what the plan's workflow is started with, without the plan's id.
+	Input runbook.PlanInput
+	// Make stores a plan that holds these devices.
+	Make func(ctx context.Context, id string, devices []inventory.DevicePosition) error
+	// Answer gets the answer of each device.
+	Answer func(d inventory.DevicePosition, answer runbook.ResumeDecision)
+}
+
+// Resume has a plan resume the devices, and hands over their answers. A plan that an earlier try of the command has
+// begun is gone on with, and its devices answer in the place of these. Who has answered a plan of the command that has
+// ended gives the same answer again, and is in no further plan. planID is the last plan's, or empty; goesOn reports
+// whether the command has left it before every device had answered.
+func (s Selection) Resume(
+	ctx context.Context, devices []inventory.DevicePosition,
+) (planID string, goesOn bool, err error) {
+	all := plans.Plans{DB: s.Store.DB()}
+	selected := make(map[string]inventory.DevicePosition, len(devices))
+	for _, d := range devices {
+		selected[d.Name] = d
+	}
+	for n := 1; ; n++ {
+		s.ID = selectionPlanID(s.RequestID, s.Command, n)
+		plan, err := all.Get(ctx, s.ID)
+		switch refusal := runbook.AsRefusal(err); {
+		case refusal != nil && refusal.Code == runbook.CodeNotFound:
+			planned := s.refuseUncalled(ctx, devices)
+			if len(planned) == 0 {
+				return planID, false, nil
+			}
+			if err := s.Make(ctx, s.ID, planned); err != nil {
+				return "", false, err
+			}
+			goesOn, err = s.carry(ctx, all, selected)
+			return s.ID, goesOn, err
+		case err != nil:
+			return "", false, err
+		case !plan.State.Ended() && !plan.Expired:
+			goesOn, err = s.carry(ctx, all, selected)
+			return s.ID, goesOn, err
+		}
+		planID = s.ID
+		answered, err := s.tell(ctx, all, selected, nil)
+		if err != nil {
+			return "", false, err
+		}
+		devices = slices.DeleteFunc(devices, func(d inventory.DevicePosition) bool {
+			return d.RestoreID == plan.RestoreID && answered[d.Name]
+		})
+	}
+}
+
+// selectionPlanID is the id of a command's plan; n counts its plans from 1.
+func selectionPlanID(requestID string, command []string, n int) string {
+	text, err := json.Marshal(append([]string{requestID, strconv.Itoa(n)}, command...))
+	if err != nil { // strings can always be written
+		panic(err)
+	}
+	sum := sha256.Sum256(text)
+	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:12]
+}
+
+// refuseUncalled answers for the devices that no plan can hold, because no restore runs that waits for them, and
+// returns the others.
+func (s Selection) refuseUncalled(
+	ctx context.Context, devices []inventory.DevicePosition,
+) (planned []inventory.DevicePosition) {
+	for _, d := range devices {
+		if d.WaitsOnRoll() {
+			planned = append(planned, d)
+			continue
+		}
+		s.Answer(d, refusedBy(NoWorkflow(ctx, s.Client, s.Store, s.OrgID, d.Name)))
+	}
+	return planned
+}
+
+// carry starts the plan, waits until every device of it has answered, and hands the answers over. A plan that may not
+// run is the answer of each of its devices. Where the command is interrupted, or no worker answers, the plan goes on,
+// and what becomes of a device that has not answered is unknown.
+func (s Selection) carry(
+	ctx context.Context, all plans.Plans, selected map[string]inventory.DevicePosition,
+) (goesOn bool, err error) {
+	in := s.Input
+	in.PlanID = s.ID
+	runID, err := s.Start(ctx, in)
+	refusal := answerOf(err)
+	if err == nil {
+		_, err = s.Watch(ctx, runID)
+		refusal = runbook.AsRefusal(err)
+	}
+	ctx, cancel := askContext(ctx, QueryTimeout)
+	defer cancel()
+	plan, readErr := all.Get(ctx, s.ID)
+	switch {
+	case readErr != nil:
+		return true, readErr
+	case plan.State.Ended():
+		refusal = runbook.Refuse(runbook.CodeNotAsked, "%s", whyPlanEnded(plan))
+	case refusal != nil:
+	case err == nil || IsLeft(err):
+		goesOn = true
+		refusal = runbook.Refuse(runbook.CodeOutcomeUnknown,
+			"outcome unknown: no answer yet, and plan %s goes on; see `%s`", s.ID, s.Show())
+	default:
+		refusal = runbook.Refuse(runbook.CodeOutcomeUnknown, "outcome unknown: %v", err)
+	}
+	_, err = s.tell(ctx, all, selected, refusal)
+	return goesOn, err
+}
+
+// tell hands over the answers of the plan's devices, and returns who was resumed or refused. One that was not asked
+// gets the refusal; without one, nothing is handed over for a device that was not asked or gave no answer.
+func (s Selection) tell(
+	ctx context.Context, all plans.Plans, selected map[string]inventory.DevicePosition, unasked *runbook.Refusal,
+) (answered map[string]bool, err error) {
+	devices, err := all.Devices(ctx, s.ID, runbook.DefaultAwayAfter)
+	if err != nil {
+		return nil, err
+	}
+	answered = map[string]bool{}
+	for _, d := range devices {
+		position := selected[d.Name]
+		position.Name = d.Name
+		answer := runbook.ResumeDecision{
+			Accepted: d.Answer == plans.AnswerResumed, Name: d.Name, Restored: position.Restored, Reported: d.Reported,
+			Next: d.Next, Code: d.Code, Message: d.Message,
+		}
+		switch {
+		case answer.Accepted || d.Answer == plans.AnswerRefused:
+			answered[d.Name] = true
+		case unasked == nil:
+			continue
+		case d.Answer == "":
+			answer = refusedBy(unasked)
+		}
+		s.Answer(position, answer)
+	}
+	return answered, nil
+}
+
+// whyPlanEnded says how a plan has ended before all of its devices were asked.
+func whyPlanEnded(plan plans.Plan) string {
+	why := fmt.Sprintf("plan %s has ended (%s)", plan.ID, plan.State)
+	if plan.EndedBy != "" {
+		why = fmt.Sprintf("plan %s was ended by %s", plan.ID, plan.EndedBy)
+	}
+	if plan.EndReason != "" {
+		why += ": " + plan.EndReason
+	}
+	return why
+}
