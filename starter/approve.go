@@ -51,7 +51,9 @@ by name only: whoever holds the new key becomes that device. It is asked for on 
 that you
 know the key. Selectors and --all pass over it and say so.
 
-With names, -l gives labels, as --label does.
+With names, -l gives labels, as --label does. Without names it selects requests by their own labels (metadata.labels),
+as Flight Control's lists do. The labels that a device asks for (spec.labels) are not among them: "starter describe er
+NAME" shows those.
 
 Exit code 0: all that matched were approved, or passed over. 3: nothing matched, or nothing was pending but what was
 passed over. 4: some were refused, or it is not known whether they were approved. 6: it was interrupted,

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 
+	"rollcall/internal/devenv"
 	"rollcall/internal/devenv/devtest"
 	"rollcall/internal/host"
 	"rollcall/starter/devstack"
@@ -111,4 +112,21 @@ func TestWithoutTemporalDecisionsFailAndReadingGoesOn(t *testing.T) {
 	described := bare("describe", "device", "web-1")
 	require.Equal(t, 0, described.code, described.stderr)
 	require.Contains(t, described.stdout, "127.0.0.1:1", "it says why the story is the database's")
+}
+
+// Half of the connections must not go to the stack of the folder and half elsewhere: the error says what stands in the
+// way.
+func TestAVariableThatNamesAnotherPlaceIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := devenv.LockDir(filepath.Join(dir, devenv.DefaultDir))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, lock.Unlock()) })
+	require.NoError(t, devenv.WriteEnv(filepath.Join(dir, devenv.DefaultDir, devenv.EnvFile),
+		[]devenv.Var{{Name: "TEMPORAL_ADDRESS", Value: "127.0.0.1:7233"}, {Name: devstack.EnvDatabaseURL, Value: "x"}}))
+	t.Setenv("TEMPORAL_ADDRESS", "prod:7233")
+	var stdout, stderr bytes.Buffer
+	streams := testIO(&stdout, &stderr, nil)
+	streams.Dir = dir
+	require.Equal(t, 1, Execute(t.Context(), streams, []string{"get", "devices"}))
+	require.Contains(t, stderr.String(), "TEMPORAL_ADDRESS names another place than the `starter dev` that runs in this folder")
 }

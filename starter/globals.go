@@ -34,6 +34,8 @@ type globals struct {
 	databaseURL string
 	taskQueue   string
 	org         string
+	// elsewhere is the variable that keeps the command from the stack of its folder; empty where none does.
+	elsewhere string
 }
 
 func (g *globals) bind(flags *pflag.FlagSet) {
@@ -73,7 +75,11 @@ func (g *globals) database() (string, error) {
 		return "", err
 	}
 	url, err := settings.Read(g.io.Env, devstack.EnvDatabaseURL)
-	if err == nil && url == "" {
+	switch {
+	case err == nil && url == "" && g.elsewhere != "":
+		err = fmt.Errorf("no database is known: %s names another place than the `starter dev` that runs in this folder; "+
+			"unset it to use that one, or set %s or --database-url", g.elsewhere, devstack.EnvDatabaseURL)
+	case err == nil && url == "":
 		err = errors.New("no database is known: set " + devstack.EnvDatabaseURL +
 			" or --database-url, or run the command in the folder of a running `starter dev`")
 	}
@@ -86,7 +92,8 @@ func (g *globals) findDev() error {
 	if file, _ := g.io.Env(devstack.EnvDatabaseURL + settings.FileSuffix); g.databaseURL != "" || file != "" {
 		return nil
 	}
-	_, err := devenv.LoadEnv(filepath.Join(g.io.Dir, devenv.DefaultDir))
+	_, elsewhere, err := devenv.LoadEnv(filepath.Join(g.io.Dir, devenv.DefaultDir))
+	g.elsewhere = elsewhere
 	var foreign *devenv.ForeignError
 	if errors.As(err, &foreign) {
 		fmt.Fprintf(g.io.Stderr, "warning: %v\n", err)

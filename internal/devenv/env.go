@@ -72,48 +72,49 @@ func (e *ForeignError) Error() string {
 // LoadEnv sets the variables of the EnvFile in dir (".rollcall", as for LockDir) in our environment, if a development
 // server runs there now, and returns those that it set. A variable that is set already keeps its value. Where such a
 // value differs from the file's, or a TEMPORAL_PROFILE is chosen, nothing is set: half of the connections would go to
-// one place and half to another. A directory that belongs to someone else is a *ForeignError.
-func LoadEnv(dir string) ([]Var, error) {
+// one place and half to another. elsewhere is the name of that variable, or empty. A directory that belongs to someone
+// else is a *ForeignError.
+func LoadEnv(dir string) (set []Var, elsewhere string, err error) {
 	if err := trusted(dir); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	running, err := isLocked(dir)
 	if err != nil || !running {
-		return nil, err
+		return nil, "", err
 	}
 	if err := trusted(filepath.Join(dir, EnvFile)); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	vars, err := ReadEnv(filepath.Join(dir, EnvFile))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil // the server is starting
+		return nil, "", nil // the server is starting
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	missing := unset(vars)
+	missing, elsewhere := unset(vars)
 	for _, v := range missing {
 		if err := os.Setenv(v.Name, v.Value); err != nil {
-			return nil, fmt.Errorf("set %s: %w", v.Name, err)
+			return nil, "", fmt.Errorf("set %s: %w", v.Name, err)
 		}
 	}
-	return missing, nil
+	return missing, elsewhere, nil
 }
 
-func unset(vars []Var) []Var {
+// unset returns the variables that are not set, or the name of one that says that another place is meant.
+func unset(vars []Var) (missing []Var, elsewhere string) {
 	if os.Getenv("TEMPORAL_PROFILE") != "" {
-		return nil
+		return nil, "TEMPORAL_PROFILE"
 	}
-	var missing []Var
 	for _, v := range vars {
 		switch value, set := os.LookupEnv(v.Name); {
 		case !set:
 			missing = append(missing, v)
 		case value != v.Value:
-			return nil
+			return nil, v.Name
 		}
 	}
-	return missing
+	return missing, ""
 }
 
 const quotedQuote = `'\''`

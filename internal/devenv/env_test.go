@@ -53,14 +53,15 @@ func TestReadEnvNamesTheLineThatIsWrong(t *testing.T) {
 func TestLoadEnv(t *testing.T) {
 	file := []Var{{"TEMPORAL_ADDRESS", "127.0.0.1:7233"}, {"ROLLCALL_DATABASE_URL", "postgres://here"}}
 	for name, c := range map[string]struct {
-		dead bool
-		set  map[string]string
-		want []Var
+		dead      bool
+		set       map[string]string
+		want      []Var
+		elsewhere string
 	}{
 		"fills what is unset":               {want: file},
 		"keeps what is set to the same":     {set: map[string]string{"TEMPORAL_ADDRESS": "127.0.0.1:7233"}, want: file[1:]},
-		"does not mix two places":           {set: map[string]string{"TEMPORAL_ADDRESS": "prod:7233"}},
-		"does not mix in with a profile":    {set: map[string]string{"TEMPORAL_PROFILE": "prod"}},
+		"does not mix two places":           {set: map[string]string{"TEMPORAL_ADDRESS": "prod:7233"}, elsewhere: "TEMPORAL_ADDRESS"},
+		"does not mix in with a profile":    {set: map[string]string{"TEMPORAL_PROFILE": "prod"}, elsewhere: "TEMPORAL_PROFILE"},
 		"ignores the file of a dead server": {dead: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -80,9 +81,10 @@ func TestLoadEnv(t *testing.T) {
 			} else {
 				defer func() { require.NoError(t, lock.Unlock()) }()
 			}
-			set, err := LoadEnv(dir)
+			set, elsewhere, err := LoadEnv(dir)
 			require.NoError(t, err)
 			require.Equal(t, c.want, set)
+			require.Equal(t, c.elsewhere, elsewhere)
 			for _, v := range c.want {
 				require.Equal(t, v.Value, os.Getenv(v.Name))
 			}
@@ -92,7 +94,7 @@ func TestLoadEnv(t *testing.T) {
 
 func TestLoadEnvWithoutADirectory(t *testing.T) {
 	t.Parallel()
-	set, err := LoadEnv(filepath.Join(t.TempDir(), "missing"))
+	set, _, err := LoadEnv(filepath.Join(t.TempDir(), "missing"))
 	require.NoError(t, err)
 	require.Empty(t, set)
 }
@@ -167,7 +169,7 @@ func TestLoadEnvDoesNotTrustSomebodyElse(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, WriteEnv(filepath.Join(dir, EnvFile), []Var{{"ROLLCALL_TEST_FOREIGN", "x"}}))
 		require.NoError(t, os.Chown(filepath.Join(dir, foreign), 12345, -1))
-		set, err := LoadEnv(dir)
+		set, _, err := LoadEnv(dir)
 		var foreignErr *ForeignError
 		require.ErrorAs(t, err, &foreignErr, foreign)
 		require.EqualValues(t, 12345, foreignErr.UID)

@@ -123,7 +123,7 @@ func (r *Request) Text(w io.Writer, now time.Time) error {
 		{"Org", runbook.OrgName(r.OrgID)},
 		{"State", state},
 		{"Age", printer.Ago(now, r.Created)},
-		{"Labels", printer.OrNone(printer.Pairs(r.Labels))},
+		{"Asks for", printer.OrNone(printer.Pairs(r.Labels))},
 		{"Version", r.KnownVersion},
 		{"Key", keyLine(r.Key, r.Fingerprint)},
 		{"Approval", begins},
