@@ -178,10 +178,8 @@ type EnrollmentPosition struct {
 	OrgID string
 	Name  string
 	runbook.Enrollment
-	// Begins is the state in which the device would begin if it were approved now; BeginsErr is the *Refusal that says why
-	// that cannot be told.
-	Begins    runbook.State
-	BeginsErr error
+	// Begins is the state in which the device would begin if it were approved now.
+	Begins runbook.State
 	// Key is how the request's key compares with the one known of its name, and Fingerprint which it is, empty where it
 	// holds none that can be read.
 	Key         runbook.KeyMatch
@@ -262,7 +260,7 @@ func (r enrollmentRow) standing() (EnrollmentPosition, error) {
 	if r.State == runbook.EnrollmentPending {
 		e.Unsignable = runbook.CheckSigning(r.Mode, r.Name, SigningRequest(r.CSR))
 	}
-	e.Begins, e.BeginsErr = runbook.EnrolledState(annotations, r.Known)
+	e.Begins = runbook.EnrolledState(annotations, r.Known)
 	key := keyOf(r.CSR)
 	e.Key, e.Fingerprint = keyStanding(r.Name, key, r.KnownKey, r.BroughtKey), key.Fingerprint
 	return e, nil

@@ -81,14 +81,10 @@ func (s *Store) Approve(ctx context.Context, in ApproveInput) (Decided, error) {
 		if err == nil {
 			err = runbook.ExpectedKey(in.Name, in.ExpectKey, keyOf(e.CSR).Fingerprint)
 		}
-		state := runbook.State("")
-		if err == nil {
-			state, err = runbook.EnrolledState(e.annotations, e.Known)
-		}
 		if refusal := runbook.AsRefusal(err); refusal != nil {
 			return e.refuse(ctx, tx, refusal)
 		}
-		return e.approve(ctx, tx, in, state)
+		return e.approve(ctx, tx, in, runbook.EnrolledState(e.annotations, e.Known))
 	})
 }
 

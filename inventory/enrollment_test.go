@@ -180,6 +180,9 @@ func TestApprovalsAfterARestore(t *testing.T) {
 	}{
 		{"with a deployed version", nil, ptr(`{"knownRenderedVersion": "8"}`), runbook.StateAwaitingReconnect},
 		{"with a deployed version as a number", nil, ptr(`{"knownRenderedVersion": 8}`), runbook.StateAwaitingReconnect},
+		{
+			"with a version that cannot be read", nil, ptr(`{"knownRenderedVersion": "seven"}`), runbook.StateAwaitingReconnect,
+		},
 		{"with version zero", nil, ptr(`{"knownRenderedVersion": "0"}`), runbook.StateNormal},
 		{"without a version", nil, ptr(`{}`), runbook.StateNormal},
 		{"without a spec", nil, nil, runbook.StateNormal},
@@ -256,7 +259,6 @@ func TestApprovalsThatAreRefused(t *testing.T) {
 	enrollmentRequest{Name: "web-1"}.create(t, store)
 	enrollmentRequest{Name: "denied", Status: ptr(`{"conditions": [{"type": "Denied", "status": "True"}]}`)}.create(t,
 		store)
-	enrollmentRequest{Name: "odd", Spec: ptr(`{"knownRenderedVersion": "seven"}`)}.create(t, store)
 	enrollmentRequest{Name: "tpm", Spec: ptr(`{"csr": "` + tpmRequest + `"}`)}.create(t, store)
 	enrollmentRequest{
 		Name: "rsa",
@@ -269,8 +271,8 @@ func TestApprovalsThatAreRefused(t *testing.T) {
 		count(t, store, `select count(*) from rollcall.roll`)
 	for name, want := range map[string]runbook.Code{
 		"new": runbook.CodeAlreadyApproved, "web-1": runbook.CodeDeviceExists, "denied": runbook.CodeAlreadyDenied,
-		"nosuch": runbook.CodeNotFound, "odd": runbook.CodeInvalidVersion,
-		"tpm": runbook.CodeUnsignable, "rsa": runbook.CodeUnsignable,
+		"nosuch": runbook.CodeNotFound,
+		"tpm":    runbook.CodeUnsignable, "rsa": runbook.CodeUnsignable,
 	} {
 		in := approveOf(name, "bob")
 		d, err := store.Approve(t.Context(), in)

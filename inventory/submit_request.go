@@ -209,6 +209,14 @@ func (b requestBefore) tell(
 	return news.write(ctx, tx)
 }
 
+// saidVersion is a version as an agent says it, quoted and cut where it is not one.
+func saidVersion(version string) string {
+	if _, err := runbook.ParseVersion(version); err != nil {
+		return fmt.Sprintf("%.60q", version)
+	}
+	return version
+}
+
 // news is the event of an arrival; nil where it says nothing that counts. A status that changes at each attempt does
 // not.
 func (b requestBefore) news(
@@ -229,7 +237,7 @@ func (b requestBefore) news(
 		n.Reason, n.Message = runbook.ReasonResourceCreated, "Enrollment requested"
 	}
 	if in.Known != "" {
-		n.Message += "; the device runs version " + in.Known
+		n.Message += "; the device runs version " + saidVersion(in.Known)
 	}
 	if warning := runbook.KeyWarning(standing); warning != "" {
 		n.Type = eventWarning

@@ -118,19 +118,16 @@ func NoHumanVersion(name string) *Refusal {
 
 // EnrolledState is the state in which a newly approved device begins. annotations are those of its enrollment request,
 // known is spec.knownRenderedVersion. A request that the restore annotated, or that says that a version above zero is
-// deployed, begins AwaitingReconnect; any other begins normal. A known version that cannot be read is a *Refusal.
-func EnrolledState(annotations map[string]string, known string) (State, error) {
+// deployed, begins AwaitingReconnect; any other begins normal. A known version that cannot be read is not zero: waiting
+// is the safe state.
+func EnrolledState(annotations map[string]string, known string) State {
 	if annotations[AnnotationAwaitingReconnect] == AnnotationTrue {
-		return StateAwaitingReconnect, nil
+		return StateAwaitingReconnect
 	}
-	v, err := ParseVersion(known)
-	if err != nil {
-		return "", err
+	if v, err := ParseVersion(known); err != nil || v > 0 {
+		return StateAwaitingReconnect
 	}
-	if v > 0 {
-		return StateAwaitingReconnect, nil
-	}
-	return StateNormal, nil
+	return StateNormal
 }
 
 // OrZero is a version in its stored form: a missing one is 0, on either side.

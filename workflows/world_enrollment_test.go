@@ -44,10 +44,7 @@ func (w *world) approve(_ context.Context, in activities.ApproveInput) (activiti
 			Refusal: runbook.AsRefusal(err),
 		}, nil
 	}
-	state, err := runbook.EnrolledState(r.annotations, r.known)
-	if err != nil {
-		return activities.DecidedResult{State: r.decided.State, Refusal: runbook.AsRefusal(err)}, nil
-	}
+	state := runbook.EnrolledState(r.annotations, r.known)
 	r.decided = activities.DecidedResult{
 		Applied: true, State: runbook.EnrollmentApproved, Device: state, By: in.By,
 		Reason: in.Reason, At: w.now(),

@@ -62,8 +62,8 @@ func (g *Gateway) postRequest(w http.ResponseWriter, r *http.Request) error {
 		return problemf(http.StatusConflict, "enrollment request %q is there already; read it to see what becomes of it",
 			in.Name)
 	}
-	g.cfg.Logger.Info("Enrollment requested", "device", in.Name, "restore", arrived.Request.RestoreID, "version", in.Known,
-		"key", arrived.Key)
+	g.cfg.Logger.Info("Enrollment requested", "device", in.Name, "restore", arrived.Request.RestoreID, "version",
+		printable(in.Known), "key", arrived.Key)
 	told := shown(arrived.Request)
 	told.Spec = nil // the agent has just sent it
 	writeJSON(w, http.StatusCreated, told)

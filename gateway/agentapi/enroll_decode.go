@@ -2,7 +2,6 @@ package agentapi
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -84,7 +83,9 @@ func decodeRequestSpec(in *inventory.SubmitRequestInput) error {
 	return err
 }
 
-// knownVersion reads a version that is a string or a number. A number counts as it is written: 7.0 and 7e0 are none.
+// knownVersion reads a version that is a string or a number. A number counts as it is written. One that is not a
+// version is no reason to turn an agent away, which would post its request for ever. Its device waits, as
+// runbook.EnrolledState says.
 func knownVersion(raw json.RawMessage) (string, error) {
 	if isNull(raw) {
 		return "", nil
@@ -95,9 +96,6 @@ func knownVersion(raw json.RawMessage) (string, error) {
 		version = number.String()
 	} else if json.Unmarshal(raw, &version) != nil {
 		return "", invalid("spec.knownRenderedVersion is neither a string nor a number")
-	}
-	if _, err := runbook.ParseVersion(version); err != nil {
-		return "", fmt.Errorf("spec.knownRenderedVersion: %w", err)
 	}
 	return version, nil
 }

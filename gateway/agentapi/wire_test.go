@@ -44,6 +44,28 @@ func TestAnAgentThatPostsAgainGoesOn(t *testing.T) {
 	requireApproved(t, n.get())
 }
 
+// An agent that is refused posts its request for ever. A version that cannot be read is not zero, so that its device
+// waits.
+func TestAnAgentWhoseVersionCannotBeReadEnrollsAndWaits(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for _, known := range []string{
+		`"abc"`, `" 7"`, `"+7"`, `-1`, `"007"`, `"00"`, `7.0`, `9223372036854775808`, `"٧"`, `"\u009b7"`,
+		`"` + strings.Repeat("7", 1000) + `"`,
+	} {
+		n := b.newcomer()
+		requirePending(t, n.post(known), http.StatusCreated)
+		n.requireThere(n.post(known))
+		require.Equal(t, runbook.StateAwaitingReconnect, b.position(n.name).Begins, known)
+		b.decided(n.name)
+		a := n.admitted(requireApproved(t, n.get()).Status.Certificate)
+		require.Equal(t, http.StatusNoContent, a.poll("0").code, "it is served nothing")
+	}
+	require.Equal(t, 11, b.count(`select count(*) from devices where annotations ->> '`+
+		runbook.AnnotationAwaitingReconnect+`' = 'true'`))
+	require.Zero(t, b.count(`select count(*) from events where length(message) > 200 or message ~ '\u009b'`))
+}
+
 // isAbsent is how an agent reads an answer to its poll.
 func isAbsent(got answer) bool {
 	return got.code == http.StatusNotFound && saysAbsent(got)

@@ -69,11 +69,7 @@ func (r *EnrollReport) Add(name string, answer runbook.EnrollmentDecision) {
 func (r *EnrollReport) Plan(targets []inventory.EnrollmentPosition) {
 	r.DryRun = true
 	for _, e := range targets {
-		err := runbook.MayApprove(e.Enrollment, e.Name)
-		if err == nil {
-			err = e.BeginsErr
-		}
-		if refusal := runbook.AsRefusal(err); refusal != nil {
+		if refusal := runbook.AsRefusal(runbook.MayApprove(e.Enrollment, e.Name)); refusal != nil {
 			r.Add(e.Name, runbook.EnrollmentDecision{Code: refusal.Code, Message: refusal.Message})
 			continue
 		}

@@ -60,12 +60,9 @@ func ReadRequest(ctx context.Context, store *inventory.Store, orgID, name string
 	}
 	r.readSpec(d.Spec)
 	if p.State == runbook.EnrollmentPending {
-		switch refusal := runbook.MayApprove(p.Enrollment, name); {
-		case refusal != nil:
+		if refusal := runbook.MayApprove(p.Enrollment, name); refusal != nil {
 			r.Unapprovable = refusal.Error()
-		case p.BeginsErr != nil:
-			r.Unapprovable = p.BeginsErr.Error()
-		default:
+		} else {
 			r.Begins = p.Begins
 		}
 	}
