@@ -58,10 +58,14 @@ func TestLoadEnv(t *testing.T) {
 		want      []Var
 		elsewhere string
 	}{
-		"fills what is unset":               {want: file},
-		"keeps what is set to the same":     {set: map[string]string{"TEMPORAL_ADDRESS": "127.0.0.1:7233"}, want: file[1:]},
-		"does not mix two places":           {set: map[string]string{"TEMPORAL_ADDRESS": "prod:7233"}, elsewhere: "TEMPORAL_ADDRESS"},
-		"does not mix in with a profile":    {set: map[string]string{"TEMPORAL_PROFILE": "prod"}, elsewhere: "TEMPORAL_PROFILE"},
+		"fills what is unset":           {want: file},
+		"keeps what is set to the same": {set: map[string]string{"TEMPORAL_ADDRESS": "127.0.0.1:7233"}, want: file[1:]},
+		"does not mix two places": {
+			set: map[string]string{"TEMPORAL_ADDRESS": "prod:7233"}, elsewhere: "TEMPORAL_ADDRESS",
+		},
+		"does not mix in with a profile": {
+			set: map[string]string{"TEMPORAL_PROFILE": "prod"}, elsewhere: "TEMPORAL_PROFILE",
+		},
 		"ignores the file of a dead server": {dead: true},
 	} {
 		t.Run(name, func(t *testing.T) {
