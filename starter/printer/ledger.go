@@ -31,10 +31,10 @@ func TransitionRows(entries []inventory.TransitionRow) (headers []string, rows [
 		}
 		rows = append(rows, []string{
 			Stamp(e.At), e.Name, string(e.Transition), became(e), OrNone(version),
-			Actor(e.Actor, e.Identity), string(e.Via), e.Reason, e.RestoreID,
+			Actor(e.Actor, e.Identity), e.Reason, string(e.Via), e.RestoreID,
 		})
 	}
-	return []string{"AT", "NAME", "TRANSITION", "OUTCOME", "VERSION", "BY", "VIA", "REASON", "RESTORE"}, rows
+	return []string{"AT", "NAME", "TRANSITION", "OUTCOME", "VERSION", "BY", "REASON", "VIA", "RESTORE"}, rows
 }
 
 // became is what came of an entry. A refusal names the message that was refused. An act that is about no device names

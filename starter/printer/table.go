@@ -13,10 +13,10 @@ const (
 	// columnGap is how many columns are between two cells of a table at least; narrowGap where the screen is narrow.
 	columnGap = 3
 	narrowGap = 2
-	// A column is cut to these widths at least. The first one names the thing.
+	// A column is cut to these widths at least. The first one, and that of names, are cut less.
 	leastName  = 20
 	leastWidth = 5
-	// nameFirst is how much wider than the others the first column may stay.
+	// nameFirst is how much wider than the others these two may stay.
 	nameFirst = 12
 )
 
@@ -84,7 +84,8 @@ func (t *table) add(i int, cell string) {
 	t.state[k] = t.state[k] || isState(cell)
 }
 
-// fit makes columns narrower, the widest first, until a line fits the screen or none can be cut any more.
+// fit makes columns narrower, the widest first, until a line fits the screen or none can be cut any more. Then it leaves
+// the last columns out.
 func (t *table) fit() {
 	if t.width() > t.look.width {
 		t.gap = narrowGap
@@ -97,6 +98,9 @@ func (t *table) fit() {
 			}
 			t.widths[k]--
 		}
+	}
+	for last := len(t.widths) - 1; t.width() > t.look.width && last > 1 && last != t.text; last-- {
+		t.widths = t.widths[:last]
 	}
 }
 
@@ -115,7 +119,7 @@ func (t *table) widest(sparing bool) int {
 	best, most := -1, 0
 	for k, w := range t.widths {
 		least, bonus := leastWidth, 0
-		if k == 0 {
+		if k == 0 || k == t.name {
 			least, bonus = leastName, nameFirst
 		}
 		if k != t.text && w > least && w-bonus > most && !(sparing && t.state[k]) {
@@ -128,7 +132,7 @@ func (t *table) widest(sparing bool) int {
 // draw is a line of the table.
 func (t *table) draw(line []string, header bool) string {
 	var b strings.Builder
-	for k, cell := range line {
+	for k, cell := range line[:min(len(line), len(t.widths))] {
 		if k == t.name {
 			cell = cutMiddle(cell, t.widths[k])
 		}

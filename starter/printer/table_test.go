@@ -5,9 +5,13 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rivo/uniseg"
 	"github.com/stretchr/testify/require"
+
+	"rollcall/inventory"
+	"rollcall/runbook"
 )
 
 // watched is the IO of an operator whose screen has that width.
@@ -50,6 +54,31 @@ func TestATableFitsTheScreen(t *testing.T) {
 	screen := watched(&whole, 80, map[string]string{"NO_COLOR": "1"}).Stdout
 	require.NoError(t, Table(Whole(screen), fleetHeaders, fleetRows))
 	require.Equal(t, piped.String(), whole.String())
+}
+
+// The audit has more columns than a screen has room for: its names can still be told apart, and the last columns are
+// left out.
+func TestTheAuditFitsTheScreen(t *testing.T) {
+	t.Parallel()
+	headers, rows := TransitionRows([]inventory.TransitionRow{{
+		At: time.Date(2026, 11, 29, 23, 59, 59, 0, time.UTC), Name: longName, Transition: runbook.T4,
+		To: runbook.StateNormal, Reported: "1234567", Next: "1234568", Actor: "alice@example.com",
+		Reason: "checked on site", RestoreID: "night",
+		Who: inventory.Who{Identity: runbook.Authenticated, Via: "cli"},
+	}})
+	var out bytes.Buffer
+	screen := watched(&out, 80, map[string]string{"NO_COLOR": "1"}).Stdout
+	require.NoError(t, Table(screen, headers, rows))
+	for line := range strings.Lines(out.String()) {
+		require.LessOrEqual(t, uniseg.StringWidth(strings.TrimSuffix(line, "\n")), 80, out.String())
+	}
+	require.Regexp(t, `^AT +NAME +TRAN`, out.String())
+	require.Regexp(t, `  h{8,}…h{6,}2 `, out.String())
+	require.Contains(t, out.String(), "REAS")
+	require.NotContains(t, out.String(), "RESTORE")
+	var piped bytes.Buffer
+	require.NoError(t, Table(&piped, headers, rows))
+	require.Contains(t, piped.String(), "night", "a pipe gets all of it")
 }
 
 func TestStatesHaveColoursOnATerminalOnly(t *testing.T) {
