@@ -22,6 +22,7 @@ import (
 	"rollcall/inventory"
 	"rollcall/inventory/roles"
 	"rollcall/runbook"
+	"rollcall/starter/ask"
 	"rollcall/starter/devstack"
 	"rollcall/starter/printer"
 )
@@ -44,6 +45,9 @@ type bench struct {
 	policy runbook.ResumePolicy
 	// state is the user's state folder; empty is none.
 	state string
+	// confirmAbove is the share of a roll above which a resume needs its count; "100%" asks for none, empty is the
+	// default.
+	confirmAbove string
 	// terminal tells commands that a person watches.
 	terminal bool
 	// token is the JWT with which commands call Temporal; empty is none. credentials has them record who decides without
@@ -55,7 +59,7 @@ type bench struct {
 // newBench is a world with a database and without Temporal.
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, url: devtest.Database(t), dir: t.TempDir(), queue: devtest.TaskQueue(t)}
+	b := &bench{t: t, url: devtest.Database(t), dir: t.TempDir(), queue: devtest.TaskQueue(t), confirmAbove: "100%"}
 	b.store = b.open(b.url)
 	return b
 }
@@ -154,7 +158,7 @@ func (b *bench) runWith(ctx context.Context, stdin string, args ...string) outco
 	var stdout, stderr bytes.Buffer
 	streams := testIO(&stdout, &stderr, map[string]string{
 		devstack.EnvDatabaseURL: b.database(args...), devstack.EnvTaskQueue: b.queue,
-		"USER": "tester", "XDG_STATE_HOME": b.state,
+		"USER": "tester", "XDG_STATE_HOME": b.state, ask.EnvConfirmAbove: b.confirmAbove,
 	})
 	streams.Stdin = strings.NewReader(stdin)
 	streams.Dir = b.dir

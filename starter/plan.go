@@ -271,11 +271,12 @@ func (s shownPlan) text(w io.Writer) error {
 	if err := printer.Table(w, []string{"WAVE", "DEVICE", "REPORTED", "RENDERED NEXT", "OUTCOME"}, rows); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\nplan %s of restore %s: %s\nplanned by %s%s\n", s.ID, s.RestoreID, s.stands(),
-		printer.Actor(s.PlannedBy, s.PlannedIdentity), because(s.Reason))
+	fmt.Fprintf(w, "\nplan %s of restore %s: %s\nplanned by %s", s.ID, s.RestoreID, s.stands(),
+		printer.Actor(s.PlannedBy, s.PlannedIdentity))
 	if s.DecidedBy != "" {
-		fmt.Fprintf(w, "started by %s\n", printer.Actor(s.DecidedBy, s.DecidedIdentity))
+		fmt.Fprintf(w, "\nstarted by %s", printer.Actor(s.DecidedBy, s.DecidedIdentity))
 	}
+	fmt.Fprintln(w, because(s.Reason))
 	if s.EndedBy != "" {
 		fmt.Fprintf(w, "ended by %s%s\n", printer.OneLine(s.EndedBy), because(s.EndReason))
 	}

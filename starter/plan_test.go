@@ -12,10 +12,11 @@ import (
 	"rollcall/starter/review"
 )
 
-// planBench is a restore of three devices that are paused, and one that is back.
+// planBench is a restore of three devices that are paused, and one that is back. A large share has to be confirmed.
 func planBench(t *testing.T) *bench {
 	t.Helper()
 	b := newTemporalBench(t)
+	b.confirmAbove = ""
 	b.work()
 	b.give(device{name: "web-1", version: "5", labels: "site: a"}, device{name: "web-2", version: "5", labels: "site: a"},
 		device{name: "web-3", version: "5", labels: "site: b"}, device{name: "back", version: "5", labels: "site: b"})

@@ -48,8 +48,8 @@ With --plan it carries out a plan that "starter plan resume" has made. With --wa
 --max-failures or --detach it makes the plan and follows it, and prints where the plan stands in the place of each
 device's answer.
 
-Of a plan, or on a terminal of a selection, that holds more than a quarter of the roll the count must be confirmed: it
-is asked for on a terminal, and --confirm says it elsewhere. ROLLCALL_CONFIRM_ABOVE sets another share, such as 10%.
+Of a plan or a selection that holds more than a quarter of the roll the count must be confirmed: it is asked for on a
+terminal, and --confirm says it elsewhere. ROLLCALL_CONFIRM_ABOVE sets another share, such as 10%; 100% asks for none.
 
 A resume of several devices that is interrupted is gone on with by the same command, under the same request id: who has
 answered is not asked again, and a plan that still runs is followed. How far it has come is kept below
@@ -61,7 +61,7 @@ not known whether they were resumed. 6: it was interrupted, and of some it is no
   starter resume device/web-7 device/web-8
   starter resume devices -l environment=production --dry-run
   starter resume devices --field-selector="metadata.owner=Fleet/web" --reason "ticket 4711" -o json
-  starter resume devices --all --as alice
+  starter resume devices --all --as alice --confirm 12
   starter resume devices -l environment=production --waves 5,10%,100% --max-failures 2
   starter resume --plan ID --waves 5,10%,100% --soak 10m --max-failures 2
   starter resume --continue ID --reason "looked at web-7"`,
@@ -184,8 +184,8 @@ func (o *resumeOptions) run(ctx context.Context) error {
 	return finishReport(o.globals, o.output, report)
 }
 
-// confirmSelected has the count of selected devices confirmed where they are a large share of their roll. A script that
-// does not say the count is not held up.
+// confirmSelected has the count of selected devices confirmed where they are a large share of their roll. Who names
+// devices knows how many they are.
 func (o *resumeOptions) confirmSelected(
 	ctx context.Context, store *inventory.Store, targets []inventory.DevicePosition,
 ) error {
@@ -197,7 +197,7 @@ func (o *resumeOptions) confirmSelected(
 	if err != nil {
 		return err
 	}
-	return o.confirmed("the selection", int64(len(targets)), status.Total, true)
+	return o.confirmed("the selection", int64(len(targets)), status.Total)
 }
 
 // targets are the devices to ask, ordered by name. skipped is the number of those that match a selector but are not

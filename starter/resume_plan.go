@@ -44,7 +44,7 @@ func (r *planRun) bind(cmd *cobra.Command) {
 	flags.IntVar(&r.maxFailures, "max-failures", 0,
 		"plans: how many devices may fail before the rest is held for a human")
 	flags.Int64Var(&r.confirm, "confirm", 0,
-		"`count` of the devices, for a plan that holds more than a quarter of the roll ($"+ask.EnvConfirmAbove+
+		"`count` of the devices, where they are more than a quarter of the roll ($"+ask.EnvConfirmAbove+
 			"); a terminal asks for it")
 	flags.BoolVar(&r.detach, "detach", false, "plans: return once the plan has begun")
 	flags.StringVar(&r.goOn, "continue", "", "go on with the held plan of this `id`")
@@ -132,7 +132,7 @@ func (o *resumeOptions) runPlan(ctx context.Context) error {
 		return o.tellPlan(ctx, ask.Plan{ID: id, OrgID: plan.OrgID}, update)
 	}
 	if plan.State == runbook.PlanPlanned {
-		if err := o.confirmed("plan "+id, plan.Devices, plan.OnRoll, false); err != nil {
+		if err := o.confirmed("plan "+id, plan.Devices, plan.OnRoll); err != nil {
 			return err
 		}
 	}
@@ -173,7 +173,7 @@ func (o *resumeOptions) planAndRun(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := o.confirmed("the plan", int64(len(set.Devices)), set.OnRoll, false); err != nil {
+	if err := o.confirmed("the plan", int64(len(set.Devices)), set.OnRoll); err != nil {
 		return err
 	}
 	if err := p.store(ctx, store, set); err != nil {
@@ -233,10 +233,9 @@ func (o *resumeOptions) newPlan(id string) *planResumeOptions {
 	}
 }
 
-// confirmed has the count of a large plan or selection confirmed. Without a terminal that is an error, unless scripts
-// may go without.
-func (o *resumeOptions) confirmed(what string, devices, onRoll int64, scripts bool) error {
-	c := ask.Confirmation{IO: o.io, Count: o.plan.confirm, Scripts: scripts}
+// confirmed has the count of a large plan or selection confirmed.
+func (o *resumeOptions) confirmed(what string, devices, onRoll int64) error {
+	c := ask.Confirmation{IO: o.io, Count: o.plan.confirm}
 	if err := c.Check(what, devices, onRoll); err != nil {
 		return usagef("%w", err)
 	}

@@ -29,24 +29,29 @@ func TestAResumeInWavesMakesItsPlan(t *testing.T) {
 		[]any{done.code, progress.State, progress.By, progress.Waves}, done.stderr)
 	require.EqualValues(t, 2, progress.Resumed())
 	require.Equal(t, runbook.StateConflictPaused, b.stateOf("web-3"), "it was not selected")
-	require.Contains(t, b.ok("plan", "show", progress.PlanID), "planned by bob (asserted): ticket 4711")
+	require.Contains(t, b.ok("plan", "show", progress.PlanID), "started by bob (asserted): ticket 4711")
 }
 
-// On a terminal the count of a large selection is asked for, and a wrong one changes nothing.
-func TestALargeResumeIsConfirmedOnATerminal(t *testing.T) {
+// The count of a large selection has to be said, and is asked for on a terminal. A wrong one changes nothing.
+func TestALargeResumeIsConfirmed(t *testing.T) {
 	t.Parallel()
 	b := planBench(t)
-	b.terminal = true
 	all := []string{"resume", "devices", "--all"}
-	for _, typed := range []string{"2\n", "yes\n", ""} {
+	script := b.run(all...)
+	require.Equal(t, 2, script.code)
+	require.Contains(t, script.stderr,
+		"the selection holds 3 of the 4 devices of the roll: say that you know with --confirm 3")
+	b.ok("resume", "device", "web-2") // who names a device knows how many that is
+	b.terminal = true
+	for _, typed := range []string{"3\n", "yes\n", ""} {
 		o := b.runWith(t.Context(), typed, all...)
 		require.Equal(t, 2, o.code, typed)
-		require.Contains(t, o.stderr, "the selection holds 3 of the 4 devices of the roll. Type their count to go on: ")
+		require.Contains(t, o.stderr, "the selection holds 2 of the 4 devices of the roll. Type their count to go on: ")
 	}
 	require.Equal(t, 2, b.run(append(all, "--confirm", "4")...).code)
-	require.Contains(t, b.ok(append(all, "--dry-run")...), "3 would be resumed")
+	require.Contains(t, b.ok(append(all, "--dry-run")...), "2 would be resumed")
 	require.Equal(t, runbook.StateConflictPaused, b.stateOf("web-1"))
-	require.Contains(t, b.runWith(t.Context(), "3\n", all...).stdout, "3 resumed")
+	require.Contains(t, b.runWith(t.Context(), "2\n", all...).stdout, "2 resumed")
 	b.until("web-1", runbook.StateNormal)
 }
 

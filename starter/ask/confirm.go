@@ -34,23 +34,20 @@ type Confirmation struct {
 	IO printer.IO
 	// Count is what --confirm says; 0 is nothing.
 	Count int64
-	// Scripts reports whether a command without a terminal may go without it.
-	Scripts bool
 }
 
 // Check has the count confirmed where the devices are a large share of the roll: --confirm says it, and a terminal asks
 // for it. what is what holds the devices. The error says how to confirm.
 func (c Confirmation) Check(what string, devices, onRoll int64) error {
 	share, err := ConfirmAbove(c.IO)
-	asks := c.IO.IsTerminal(c.IO.Stderr)
 	switch {
 	case err != nil:
 		return err
 	case c.Count != 0 && c.Count != devices:
 		return fmt.Errorf("--confirm %d: %s holds %s", c.Count, what, printer.Count(devices, "device"))
-	case c.Count != 0, !runbook.AboveShare(devices, onRoll, share), !asks && c.Scripts:
+	case c.Count != 0, !runbook.AboveShare(devices, onRoll, share):
 		return nil
-	case asks && c.typed(what, devices, onRoll):
+	case c.IO.IsTerminal(c.IO.Stderr) && c.typed(what, devices, onRoll):
 		return nil
 	}
 	return fmt.Errorf("%s holds %d of the %d devices of the roll: say that you know with --confirm %d", what, devices,

@@ -84,8 +84,8 @@ func (t *table) add(i int, cell string) {
 	t.state[k] = t.state[k] || isState(cell)
 }
 
-// fit makes columns narrower, the widest first, until a line fits the screen or none can be cut any more. Then it leaves
-// the last columns out.
+// fit makes columns narrower, the widest first, until a line fits the screen or none can be cut any more. Then it
+// leaves the last columns out.
 func (t *table) fit() {
 	if t.width() > t.look.width {
 		t.gap = narrowGap
