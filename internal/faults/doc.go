@@ -6,6 +6,9 @@
 // that the table of transitions allows, in some order that agrees with the times of the calls (linearizability), and
 // internal/invariants must find nothing wrong.
 //
+// The search for such an order ends after 5 s for a device, and after a minute for all. A device for which it has not
+// ended is "not decided in time": the run says so, and fails only where internal/invariants finds its audit wrong.
+//
 // A run can be beside a fake Flight Control, which the agents poll and which carries out the resumes. Workers and the
 // fake are killed at their points, and the fake's key-value store is emptied or stopped. PostgreSQL and Temporal are
 // left alone there, because the fake does not try a rendering again that the database has refused. No device may be

@@ -2,11 +2,8 @@ package faults
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
-
-	"github.com/anishathalye/porcupine"
 
 	"rollcall/runbook"
 )
@@ -88,36 +85,12 @@ type row struct {
 	By       string        `db:"by"`
 }
 
-// standing is where a device stands, and where it stood in the copy of the database.
-type standing struct{ now, saved row }
-
 // restoredVersion is that of each device.
 const restoredVersion = 5
 
-// model is the table of transitions once more, as plainly as it can be. What is unknown may have happened or not, and
-// so may what was said before the device was on the roll.
-var model = (&porcupine.NondeterministicModel{
-	Init: func() []any { return []any{standing{now: row{State: runbook.StateAwaitingReconnect}}} },
-	Step: func(state, input, _ any) []any {
-		s, c := state.(standing), input.(Call)
-		switch c.Kind {
-		case Save:
-			return []any{standing{s.now, s.now}}
-		case PutBack:
-			return []any{standing{s.saved, s.saved}}
-		}
-		var after []any
-		for _, r := range step(s.now, c) {
-			after = append(after, standing{r, s.saved})
-		}
-		return after
-	},
-	Equal:             func(a, b any) bool { return a == b },
-	DescribeOperation: func(input, _ any) string { return input.(Call).String() },
-	DescribeState:     func(state any) string { return fmt.Sprintf("%+v", state) },
-}).ToModel()
-
-// step returns the rows that a call can lead to; none where it cannot have been answered so.
+// step is the table of transitions once more, as plainly as it can be. It returns the rows that a call can lead to;
+// none where it cannot have been answered so. What is unknown may have happened or not, and so may what was said before
+// the device was on the roll.
 func step(r row, c Call) []row {
 	switch c.Kind {
 	case Look:
@@ -192,64 +165,4 @@ func resume(r row, c Call) []row {
 		return []row{after}
 	}
 	return []row{after, r}
-}
-
-// checkLimit bounds the search for an order of the calls of one device.
-const checkLimit = time.Minute
-
-// Illegal returns the calls of each device for which there is no order that the model allows.
-func Illegal(calls []Call, end time.Time) (illegal [][]Call) {
-	type device struct{ orgID, name string }
-	var order []device
-	by := map[device][]Call{}
-	for _, c := range calls {
-		d := device{c.OrgID, c.Device}
-		if by[d] == nil {
-			order = append(order, d)
-		}
-		by[d] = append(by[d], c)
-	}
-	for _, d := range order {
-		var operations []porcupine.Operation
-		for _, c := range afterLosses(by[d]) {
-			// What was stored, or has no answer, may take effect at any time until everything has come to rest.
-			if c.Answer == Stored || c.Answer == Unknown {
-				c.End = end
-			}
-			operations = append(operations, porcupine.Operation{
-				ClientId: c.Client, Input: c, Call: c.Start.UnixNano(), Return: c.End.UnixNano(),
-			})
-		}
-		if porcupine.CheckOperationsTimeout(model, operations, checkLimit) == porcupine.Illegal {
-			illegal = append(illegal, by[d])
-		}
-	}
-	return illegal
-}
-
-// mends is how long the workflow of a device may be ahead of a database that was put back. Until then it takes a report
-// that it has seen for one that the database has.
-const mends = 2 * time.Minute
-
-// afterLosses returns the calls of a device as they count after the losses among them. What Temporal kept is lost with
-// its database. What was under way while the database was put back may be carried out twice, and a report that came
-// shortly after may be taken for one that is known.
-func afterLosses(calls []Call) []Call {
-	after := slices.Clone(calls)
-	for _, loss := range calls {
-		for i, c := range calls {
-			report := c.Kind == Report || c.Kind == Put
-			switch {
-			case loss.Kind == Forget && c.Answer == Stored && c.Start.Before(loss.End):
-				after[i].Answer = Unknown
-			case loss.Kind != PutBack || c.Kind == Look || c.Via == harness:
-			case report && c.Answer != Refused && c.Start.After(loss.Start) && c.Start.Before(loss.End.Add(mends)):
-				after[i].Answer = Unknown
-			case c.Answer != Refused && c.Start.Before(loss.End) && (c.Answer != Accepted || c.End.After(loss.Start)):
-				c.Answer = Unknown
-				after = append(after, c)
-			}
-		}
-	}
-	return slices.DeleteFunc(after, func(c Call) bool { return c.Kind == Forget })
 }

@@ -109,6 +109,6 @@ func TestTheModelKnowsTheTableOfTransitions(t *testing.T) {
 			now = now.Add(time.Second)
 		}
 		end := test.calls[len(test.calls)-1].Start.Add(-time.Millisecond)
-		require.Equal(t, test.legal, len(Illegal(test.calls, end)) == 0, name)
+		require.Equal(t, test.legal, legal(test.calls, end), name)
 	}
 }

@@ -14,7 +14,10 @@ type Result struct {
 	Seed  uint64
 	Calls []Call
 	// Illegal are the calls of each device that the model does not allow in any order.
-	Illegal    [][]Call
+	Illegal [][]Call
+	// Undecided are the calls of each device for which the search for an order did not end in time. The audit of these
+	// devices is checked as that of all others is, so they are no failure of the run.
+	Undecided  [][]Call
 	Violations []invariants.Violation
 	// Failures are answers that no caller may get.
 	Failures []error
@@ -42,6 +45,9 @@ func (r Result) Summary() string {
 		}
 	}
 	fmt.Fprintf(&text, "; processes killed at a point: %d", met)
+	if n := len(r.Undecided); n > 0 {
+		fmt.Fprintf(&text, "; the order of calls was not decided in time for %d device(s)", n)
+	}
 	return text.String()
 }
 
@@ -54,6 +60,10 @@ func (r Result) String() string {
 		for _, c := range calls {
 			fmt.Fprintf(&text, "  %s – %s  %s\n", c.Start.Format("05.000"), c.End.Format("05.000"), c)
 		}
+	}
+	for _, calls := range r.Undecided {
+		fmt.Fprintf(&text, "not decided in time: the order of %d calls of %.4s/%s\n",
+			len(calls), calls[0].OrgID, calls[0].Device)
 	}
 	for _, v := range r.Violations {
 		fmt.Fprintf(&text, "%s: %s %s %s: %s\n", v.Invariant, v.RestoreID, v.OrgID, v.Name, v.Message)
