@@ -115,20 +115,21 @@ func TestIdentityIsWhoTheServerKnows(t *testing.T) {
 	t.Parallel()
 	b, keys := newIdentityBench(t)
 	alice, bob := keys.token("alice@example.com", "default:write"), keys.token("bob@example.com", "default:write")
-	for _, name := range []string{"web-1", "web-2", "web-3", "web-4", "web-5", "away"} {
+	for _, name := range []string{"web-1", "web-2", "web-3", "web-4", "web-5", "web-6", "away"} {
 		b.give(device{name: name, version: "5"})
 	}
 	b.as(alice, "restore", "--id", "first")
 	b.as(alice, "reconnect", "device", "web-1", "--rendered-version", "7", "--reason", "read at its console")
 	b.as(alice, "resume", "device", "web-1", "--reason", "checked")
 	b.as(bob, "withdraw", "device", "web-2", "--force")
-	for _, name := range []string{"web-3", "web-4", "web-5"} {
+	for _, name := range []string{"web-3", "web-4", "web-5", "web-6"} {
 		b.agentReports(name, "7", runbook.StateConflictPaused)
 	}
 
 	// Who says to be another is refused before anything is asked.
 	for _, args := range [][]string{
 		{"resume", "device", "web-3", "--as", "alice@example.com"},
+		{"resume", "devices", "--all", "--as", "alice@example.com"},
 		{"withdraw", "device", "web-3", "--force", "--as", "alice@example.com"},
 		{"reconnect", "device", "web-3", "--rendered-version", "5", "--as", "alice@example.com"},
 		{"cancel", "first", "--reason", "x", "--as", "alice@example.com"},
@@ -145,6 +146,7 @@ func TestIdentityIsWhoTheServerKnows(t *testing.T) {
 	require.Equal(t, runbook.CodeNotDecided, forged.Code)
 	require.True(t, b.update("web-3", runbook.ResumeRequest{By: "alice@example.com"}).Accepted)
 
+	b.as(alice, "resume", "devices", "--field-selector=metadata.name=web-6", "--reason", "checked")
 	b.as(alice, "plan", "resume", "devices", "--all", "--id", "p1")
 	b.as(bob, "resume", "--plan", "p1", "--as", "bob@example.com", "--confirm", "2", "--reason", "ticket 4711")
 	shown := b.ok("plan", "show", "p1")
@@ -157,8 +159,10 @@ func TestIdentityIsWhoTheServerKnows(t *testing.T) {
 		"resume web-1 alice@example.com authenticated cli",
 		"withdraw web-2 bob@example.com authenticated cli",
 		"reconnect web-3 agent signal", "reconnect web-4 agent signal", "reconnect web-5 agent signal",
+		"reconnect web-6 agent signal",
 		"resume web-3 alice@example.com asserted cli NotDecided",
 		"resume web-3 alice@example.com asserted update",
+		"resume-plan alice@example.com authenticated", "resume web-6 alice@example.com authenticated plan",
 		"resume-plan bob@example.com authenticated",
 		"resume web-4 bob@example.com authenticated plan", "resume web-5 bob@example.com authenticated plan",
 	}, b.audited())

@@ -266,6 +266,7 @@ func (o *resumeOptions) askAll(
 		Journal: journal,
 	}
 	for i, answer := range ask.Each(ctx, o.io, targets, a.Ask) {
+		answer.Restored = runbook.OrZero(answer.Restored)
 		report.Add(targets[i], answer)
 	}
 	return nil

@@ -81,6 +81,9 @@ func TestASelectionUnderOneRequestIDIsOneDecision(t *testing.T) {
 	require.ElementsMatch(t, append([]string{"web-4"}, first.Resumed...), more.Resumed)
 	b.until("web-4", runbook.StateNormal)
 
+	text := b.ok(append([]string{"resume", "--as", "alice"}, paris...)...)
+	require.Contains(t, text, "device/web-1: resumed, version 8 is rendered next (reported 7)")
+
 	other, code := b.resume("devices", "--all", "--request-id", "ticket 4711")
 	require.Equal(t, 3, code, "another selection is another decision: %v", other)
 }

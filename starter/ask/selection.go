@@ -63,13 +63,18 @@ func (s Selection) Resume(
 			goesOn, err = s.carry(ctx, all, selected)
 			return s.ID, goesOn, err
 		}
+		if slices.ContainsFunc(devices, func(d inventory.DevicePosition) bool {
+			return d.RestoreID != "" && d.RestoreID != plan.RestoreID
+		}) {
+			continue // it was about another restore
+		}
 		planID = s.ID
 		answered, err := s.tell(ctx, all, selected, nil)
 		if err != nil {
 			return "", false, err
 		}
 		devices = slices.DeleteFunc(devices, func(d inventory.DevicePosition) bool {
-			return d.RestoreID == plan.RestoreID && answered[d.Name]
+			return answered[d.Name]
 		})
 	}
 }
@@ -144,11 +149,14 @@ func (s Selection) tell(
 	}
 	answered = map[string]bool{}
 	for _, d := range devices {
-		position := selected[d.Name]
+		position, known := selected[d.Name]
 		position.Name = d.Name
 		answer := runbook.ResumeDecision{
-			Accepted: d.Answer == plans.AnswerResumed, Name: d.Name, Restored: position.Restored, Reported: d.Reported,
-			Next: d.Next, Code: d.Code, Message: d.Message,
+			Accepted: d.Answer == plans.AnswerResumed, Name: d.Name, Reported: d.Reported, Next: d.Next, Code: d.Code,
+			Message: d.Message,
+		}
+		if known { // a device that was resumed by an earlier try has lost its restored version
+			answer.Restored = runbook.OrZero(position.Restored)
 		}
 		switch {
 		case answer.Accepted || d.Answer == plans.AnswerRefused:

@@ -82,8 +82,12 @@ func (r *ResumeReport) ExitCode() int {
 // Text writes the report for people.
 func (r *ResumeReport) Text(w io.Writer) error {
 	for _, d := range r.done {
-		fmt.Fprintf(w, "device/%s: resumed, version %s is rendered next (restored %s, reported %s)\n", OneLine(d.Name),
-			d.Next, runbook.OrZero(d.Restored), runbook.OrZero(d.Reported))
+		restored := ""
+		if d.Restored != "" {
+			restored = "restored " + d.Restored + ", "
+		}
+		fmt.Fprintf(w, "device/%s: resumed, version %s is rendered next (%sreported %s)\n", OneLine(d.Name), d.Next, restored,
+			runbook.OrZero(d.Reported))
 	}
 	for _, d := range r.WouldResume {
 		fmt.Fprintf(w, "device/%s: would be resumed, version %s would be rendered next (restored %s, reported %s)\n",
