@@ -130,3 +130,17 @@ func TestASelectionThatTheWorkersRefuse(t *testing.T) {
 	require.Equal(t, 0, code)
 	require.Equal(t, []string{"web-1", "web-2"}, report.Resumed)
 }
+
+// No plan can hold a device that no restore waits for: it answers as one that is named does.
+func TestASelectionThatNoRestoreWaitsFor(t *testing.T) {
+	t.Parallel()
+	b, _ := pausedBench(t)
+	b.ok("cancel", "first", "--reason", "wrong backup")
+	report, code := b.resume("devices", "--all")
+	require.Equal(t, 3, code)
+	require.Len(t, report.Refused, 3)
+	require.Equal(t, runbook.CodeNoRollCall, report.Refused[0].Code)
+	require.Contains(t, report.Refused[0].Message, "no restore runs that has it on its roll")
+	require.Empty(t, report.PlanID)
+	require.Equal(t, "[]\n", b.ok("plan", "list", "-o", "json"))
+}
