@@ -1,8 +1,15 @@
 package agentapi
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"log/slog"
+	"math/big"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +19,36 @@ import (
 
 	"rollcall/runbook"
 )
+
+// Agents give a poll up after four minutes. Flight Control's servers call a device disconnected whose last_seen stands
+// still.
+func TestTheTimesThatAgentsGoBy(t *testing.T) {
+	t.Parallel()
+	c := Config{}.withDefaults()
+	require.Equal(t, 3*time.Minute, c.PollFor)
+	require.Equal(t, 15*time.Second, c.SeenEvery)
+	require.LessOrEqual(t, c.PollFor+writeTimeout, 4*time.Minute)
+}
+
+// The handshake checks that a certificate is valid, and a connection may outlive it.
+func TestACertificateThatExpiresOnAnOpenConnection(t *testing.T) {
+	t.Parallel()
+	g := &Gateway{cfg: Config{Logger: slog.New(slog.DiscardHandler)}.withDefaults(), metrics: newMetrics(nil)}
+	g.enrolls = newEnrolls(g.cfg.RequestsPerMinute)
+	for cn, path := range map[string]string{
+		"device:web-1": "/api/v1/devices/web-1/rendered", "client-enrollment": "/api/v1/enrollmentrequests/web-1",
+		"device:web-2": "/api/v1/certificatesigningrequests/web-2-a",
+	} {
+		r := httptest.NewRequest(http.MethodGet, path, nil)
+		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{
+			Subject: pkix.Name{CommonName: cn}, SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(-time.Second),
+		}}}
+		answered := httptest.NewRecorder()
+		g.handler().ServeHTTP(answered, r)
+		require.Equal(t, http.StatusUnauthorized, answered.Code, cn)
+		require.Contains(t, answered.Body.String(), "has expired", cn)
+	}
+}
 
 // Numbers that become visible out of order are all asked for until they have been seen.
 func TestTheCursorMissesNoNumber(t *testing.T) {

@@ -169,6 +169,21 @@ func TestEachPollMovesLastSeen(t *testing.T) {
 	require.Equal(t, 1, b.count(`select count(*) from device_timestamps where last_seen is not null`))
 }
 
+// A poll is held for minutes. What counts is when it began.
+func TestLastSeenIsWhenAPollBegan(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, patient, func(c *agentapi.Config) { c.SeenEvery = 10 * time.Millisecond })
+	b.give(map[string]string{"web-1": "5"})
+	b.roll("r1")
+	b.reconnect("r1", "web-1", "7")
+	b.agent("web-1").polling("7")
+	seen := func() *string { return b.text(`select last_seen::text from device_timestamps`) }
+	require.Eventually(t, func() bool { return seen() != nil }, waitLimit, 5*time.Millisecond, "while it is held")
+	began := *seen()
+	b.stop()
+	require.Equal(t, began, *seen())
+}
+
 func TestTheLastPollsAreStoredAtTheEnd(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -243,6 +258,60 @@ func TestAnAgentRenewsItsCertificate(t *testing.T) {
 			renewalBody("gone-a", authority.SignerRenewal, csrOf(t, "gone", n.key)))))
 }
 
+// What else a request to renew may say, and where none is answered.
+func TestWhatARenewalMayAskFor(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	n := b.newcomer("web-1")
+	a := n.enrolled()
+	body := func(name, old, replacement string) string {
+		body := renewalBody(name, authority.SignerRenewal, n.csr())
+		require.Contains(t, body, old)
+		return strings.Replace(body, old, replacement, 1)
+	}
+	year := 365 * 24 * time.Hour
+	for suffix, tc := range map[string]struct {
+		seconds string
+		want    time.Duration
+	}{"shorter": {"3600", time.Hour}, "longer": {"999999999", year}, "none": {"null", year}} {
+		got := a.do(http.MethodPost, renewalsPath,
+			body("web-1-"+suffix, `"usages"`, `"expirationSeconds":`+tc.seconds+`,"usages"`))
+		require.Equal(t, http.StatusCreated, got.code, got.body)
+		var request struct{ Status struct{ Certificate []byte } }
+		require.NoError(t, json.Unmarshal([]byte(got.body), &request))
+		block, _ := pem.Decode(request.Status.Certificate)
+		cert, err := x509.ParseCertificate(block.Bytes)
+		require.NoError(t, err)
+		require.WithinDuration(t, time.Now().Add(tc.want), cert.NotAfter, time.Minute, suffix)
+	}
+	for _, tc := range []struct {
+		body, says string
+		code       int
+	}{
+		{body("web-1-a", `"usages"`, `"expirationSeconds":0,"usages"`), "is no lifetime", http.StatusBadRequest},
+		{body("web-1-a", `CertificateSigningRequest`, `EnrollmentRequest`), "is not a Cert", http.StatusBadRequest},
+		{body("web-1-a", `"v1beta1"`, `"certificates.k8s.io/v1"`), "is not a Cert", http.StatusBadRequest},
+		{body("web-1-none", `"usages"`, `"x":1,"usages"`), "is there already", http.StatusConflict},
+	} {
+		if tc.code == http.StatusConflict {
+			require.Equal(t, http.StatusCreated, a.do(http.MethodPost, renewalsPath, renewalBody("web-1-none",
+				authority.SignerRenewal, n.csr())).code)
+		}
+		requireStatus(t, a.do(http.MethodPost, renewalsPath, tc.body), tc.code, tc.says)
+	}
+
+	b = newBench(t, func(c *agentapi.Config) { c.CA = nil })
+	b.give(map[string]string{"web-1": "5"})
+	a = b.agent("web-1")
+	requireStatus(t, a.do(http.MethodPost, renewalsPath, renewalBody("web-1-a", authority.SignerRenewal, n.csr())),
+		http.StatusNotImplemented, "no authority's key")
+	b = newBench(t, func(c *agentapi.Config) { c.PlainHTTP, c.CA, c.Certificate, c.ClientCAs = true, nil, nil, nil })
+	response, err := http.Get("http://" + b.gateway.Address() + renewalsPath + "/web-1-a")
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusUnauthorized, response.StatusCode)
+}
+
 func identityOf(t *testing.T, text string) authority.Identity {
 	t.Helper()
 	block, _ := pem.Decode([]byte(text))
@@ -265,6 +334,23 @@ func TestCertificatesCarryTheExtensionsOfFlightControl(t *testing.T) {
 		authority.Identity{
 			CommonName: "device:" + n.name, Signer: authority.SignerEnrollment, Organisation: runbook.DefaultOrgID,
 		}, identityOf(t, text))
+}
+
+// What a certificate does not say does not count against it.
+func TestACertificateWithoutExtensionsActs(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.give(map[string]string{"web-1": "5"})
+	pair, err := b.ca.Client("device:web-1", lifetime)
+	require.NoError(t, err)
+	a := &agent{bench: b, name: "web-1", http: b.client(pair)}
+	require.Less(t, a.poll("5").code, 300)
+	require.Equal(t, http.StatusOK, a.put(`{}`).code)
+	pair, err = b.ca.Client("client-enrollment", lifetime)
+	require.NoError(t, err)
+	n := b.newcomer()
+	n.http = b.client(pair)
+	requirePending(t, n.post(""), http.StatusCreated)
 }
 
 func TestTheOrganisationInACertificateCounts(t *testing.T) {

@@ -82,6 +82,21 @@ func TestImportReadsEveryForm(t *testing.T) {
 	}
 }
 
+// Agents and Flight Control's command line write them all.
+func TestImportReadsEverySpellingOfTheAPIVersion(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"v1beta1", "v1alpha1", "flightctl.io/v1beta1", "flightctl.io/v1alpha1", ""} {
+		document := strings.Replace(webYAML, "flightctl.io/v1beta1", version, 1)
+		for _, input := range []string{document, strings.Replace(webJSON, "flightctl.io/v1beta1", version, 1)} {
+			records, err := decodeAll(input)
+			require.NoError(t, err, input)
+			require.Equal(t, []string{"Device/web-1"}, namesOf(records))
+		}
+	}
+	_, err := decodeAll(strings.Replace(webYAML, "flightctl.io/v1beta1", "apps/v1", 1))
+	require.ErrorContains(t, err, "apiVersion")
+}
+
 func TestImportReadsEveryField(t *testing.T) {
 	t.Parallel()
 	records, err := decodeAll(`

@@ -31,7 +31,9 @@ func headOf(fields []member) (head documentHead, err error) {
 	for _, f := range fields {
 		switch f.name {
 		case "apiVersion":
-			head.apiVersion, err = decodeString(f.value)
+			if jsonType(f.value) != "null" { // which is as if it was left out
+				head.apiVersion, err = decodeString(f.value)
+			}
 		case "kind":
 			head.kind, err = decodeString(f.value)
 		case "metadata":
