@@ -229,8 +229,9 @@ func (o *certOptions) deviceName(args []string) (string, error) {
 		return "", err
 	case o.suffix != "":
 		return "", usagef("--suffix is for a certificate to enroll with: starter cert enrollment")
-	case strings.ContainsAny(name, `/\`) || !filepath.IsLocal(name):
-		return "", usagef("%q cannot be the name of a file", name)
+	}
+	if wrong := validation.IsDNS1123Subdomain(name); len(wrong) > 0 {
+		return "", usagef("%q is no device's name: %s", name, strings.Join(wrong, "; "))
 	}
 	return name, nil
 }

@@ -50,8 +50,10 @@ func TestCertMakesAClientCertificate(t *testing.T) {
 func TestCertComplainsClearly(t *testing.T) {
 	t.Parallel()
 	for line, says := range map[string]string{
-		"device a/b":              "cannot be the name of a file",
-		"device ..":               "cannot be the name of a file",
+		"device a/b":              "is no device's name",
+		"device ..":               "is no device's name",
+		"device Web_7":            "is no device's name",
+		"device web-7\\x":         "is no device's name",
 		"device a b":              "name one device",
 		"device a --days 0":       "--days 0",
 		"fleet web":               "unknown kind",
