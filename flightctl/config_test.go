@@ -121,10 +121,14 @@ func TestConfigOfALoginWithACAFileBesideIt(t *testing.T) {
 
 func TestABrokenLoginIsNotQuoted(t *testing.T) {
 	t.Parallel()
-	file := write(t, "client.yaml", "authentication: {access-token: [very-secret\n")
-	_, _, err := load(map[string]string{EnvConfig: file, EnvStoreAddress: "kv:6379"})
-	require.ErrorContains(t, err, file)
-	require.NotContains(t, err.Error(), "very-secret")
+	for _, broken := range []string{
+		"authentication: {access-token: [very-secret\n", "authentication: {access-token: *very-secret}\n",
+	} {
+		file := write(t, "client.yaml", broken)
+		_, _, err := load(map[string]string{EnvConfig: file, EnvStoreAddress: "kv:6379"})
+		require.ErrorContains(t, err, file)
+		require.NotContains(t, err.Error(), "very-secret")
+	}
 }
 
 func TestSecretsAreNeverPrinted(t *testing.T) {

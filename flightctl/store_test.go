@@ -26,7 +26,7 @@ func TestKeysAreThoseThatFlightControlReads(t *testing.T) {
 	missing, err := b.client.MissingAwaiting(t.Context(), "", []string{"web-1", "web-2"})
 	require.NoError(t, err)
 	require.Equal(t, []string{"web-1", "web-2"}, missing, "the default organisation, where none is named")
-	require.NoError(t, b.client.MarkAwaiting(t.Context(), org, []string{"web-1", "web-2"}))
+	require.NoError(t, b.client.MarkAwaiting(t.Context(), "", []string{"web-1", "web-2"}))
 	b.store.CheckGet(t, "v1/"+org+"/device/web-1/awaiting-reconnect", "true")
 	b.store.CheckGet(t, "v1/"+org+"/device/web-2/awaiting-reconnect", "true")
 	require.Zero(t, b.store.TTL("v1/"+org+"/device/web-1/awaiting-reconnect"))

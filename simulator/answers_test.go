@@ -129,6 +129,25 @@ func TestEachAnswerToAPoll(t *testing.T) {
 	}
 }
 
+// TestAPollThatWasHeldIsFollowedAtOnce is when polls begin: five seconds apart, or at once where the one before took
+// longer.
+func TestAPollThatWasHeldIsFollowedAtOnce(t *testing.T) {
+	t.Parallel()
+	for held, waits := range map[time.Duration]float64{2 * time.Second: 5, 8 * time.Second: 8} {
+		inWorld(t, func(w *world) {
+			w.cfg.Timing = simulator.AgentTiming()
+			w.device("web-7", 5)
+			w.gateway.holdFor = held
+			w.run(w.fleet(), time.Minute)
+			polls := waitsOf(w.gateway.calls("web-7"), "poll")
+			require.GreaterOrEqual(t, len(polls), 5)
+			for _, wait := range polls[:5] {
+				require.InDelta(t, waits, wait.Seconds(), 0.01, "held for %s", held)
+			}
+		})
+	}
+}
+
 // TestEachAnswerToAStatus is what an agent does whose status was not taken: polls go on, and it is put again at its
 // next turn, or after what it is told where the service cannot take it now.
 func TestEachAnswerToAStatus(t *testing.T) {
@@ -203,6 +222,7 @@ func TestEachAnswerToAnEnrollment(t *testing.T) {
 		"looks, 500":         {"look", said{code: 500}, again[:5], simulator.StateEnrolling},
 		"pending":            {"look", decision(`[]`, ""), again[:5], simulator.StateEnrolling},
 		"approved, unsigned": {"look", decision(approved, ""), again[:5], simulator.StateEnrolling},
+		"signed, unapproved": {"look", decision(`[]`, "odd"), again[:5], simulator.StateEnrolling},
 		"denied":             {"look", decision(denied, ""), nil, simulator.StateDenied},
 		"denied, whatever the status": {
 			"look", decision(`[{"type":"Denied","status":"False"}]`, ""), nil, simulator.StateDenied,

@@ -29,9 +29,6 @@ func read(version string) (uint64, bool) {
 	return v, version == "" || err == nil && text(v) == version
 }
 
-// holdFor is how long the fake gateway holds a poll.
-const holdFor = 3 * time.Minute
-
 // gateway plays the service by the wire contract. It notes what it is asked, in words.
 type gateway struct {
 	w        *world
@@ -41,6 +38,8 @@ type gateway struct {
 	requests map[string]map[string]any
 	moved    chan struct{}
 	heard    []call
+	// holdFor is how long a poll is held.
+	holdFor time.Duration
 	// answer replies in place of the gateway where it writes anything; nil is never.
 	answer func(c call, w http.ResponseWriter) bool
 	// wrong are certificates of someone else.
@@ -57,7 +56,7 @@ type call struct {
 func newGateway(w *world) *gateway {
 	g := &gateway{
 		w: w, mux: http.NewServeMux(), rendered: map[string]uint64{}, requests: map[string]map[string]any{},
-		moved: make(chan struct{}),
+		moved: make(chan struct{}), holdFor: 3 * time.Minute,
 	}
 	g.mux.HandleFunc("GET /api/v1/devices/{name}/rendered", g.poll)
 	g.mux.HandleFunc("PUT /api/v1/devices/{name}/status", g.putStatus)
@@ -165,7 +164,7 @@ func (g *gateway) poll(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	hold := time.After(holdFor)
+	hold := time.After(g.holdFor)
 	for {
 		g.mu.Lock()
 		rendered, there := g.rendered[name]
@@ -207,6 +206,7 @@ func serve(w http.ResponseWriter, name string, annotations map[string]string) {
 func (g *gateway) putStatus(w http.ResponseWriter, r *http.Request) {
 	var device map[string]any
 	if json.NewDecoder(r.Body).Decode(&device) != nil || device["kind"] != "Device" ||
+		device["apiVersion"] != "v1beta1" ||
 		at(device, "metadata", "name") != r.PathValue("name") {
 		w.WriteHeader(http.StatusTeapot)
 		return
@@ -231,7 +231,9 @@ func (g *gateway) putStatus(w http.ResponseWriter, r *http.Request) {
 
 func (g *gateway) enroll(w http.ResponseWriter, r *http.Request) {
 	var request map[string]any
-	if json.NewDecoder(r.Body).Decode(&request) != nil || request["kind"] != "EnrollmentRequest" {
+	if json.NewDecoder(r.Body).Decode(&request) != nil || request["kind"] != "EnrollmentRequest" ||
+		request["apiVersion"] != "v1beta1" || at(request, "spec", "osMode") != "image" ||
+		at(request, "spec", "labels", "alias") == "" { // as an agent sends them
 		w.WriteHeader(http.StatusTeapot)
 		return
 	}

@@ -33,6 +33,13 @@ func TestAResumeRendersAboveBoth(t *testing.T) {
 	n, err = b.client.Resume(t.Context(), org, []string{"web-1"}, "rollcall/8")
 	require.NoError(t, err)
 	require.Zero(t, n)
+
+	b.exec(`update devices set annotations = annotations || '{"device-controller/conflictPaused": "true"}'
+		where name = 'web-1'`)
+	n, err = b.client.Resume(t.Context(), org, []string{"web-1"}, "rollcall/9")
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	b.eventually("web-1", func(r row) bool { return r.Version == "9" }) // though its spec was rendered before
 }
 
 func TestAResumeThatDiesRendersNothing(t *testing.T) {
