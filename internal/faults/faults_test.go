@@ -89,13 +89,16 @@ func TestPlantedBugsAreFound(t *testing.T) {
 	if os.Getenv(long) != "" {
 		t.Skip("they are for every test run")
 	}
-	for _, bug := range []string{"resume-twice", "lost-report", "foreign-message"} {
+	for _, bug := range []string{"resume-twice", "lost-report", "foreign-message", "resume-others"} {
 		t.Run(bug, func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(8) {
-				result := play(t, Options{
-					Seed: seed, For: 2 * time.Minute, Calls: 200, Devices: 20, Actors: 10, Calm: true, Bug: bug, Given: given(t),
-				})
+			options := Options{For: 2 * time.Minute, Calls: 200, Devices: 20, Actors: 10, Calm: true, Bug: bug}
+			if bug == "resume-others" {
+				options.Beside, options.For, options.Calls = true, 15*time.Second, 100
+			}
+			for options.Seed = range uint64(8) {
+				options.Given = given(t)
+				result := play(t, options)
 				if len(result.Illegal) > 0 {
 					return
 				}

@@ -115,7 +115,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	h.worker.RegisterActivity(&activities.Activities{
 		Inventory: cfg.Store, Temporal: cfg.Client, Workflows: cfg.Client, Starter: cfg.Client, Updater: cfg.Client,
 		Histories: cfg.Client.WorkflowService(),
-		Policy:    cfg.Policy, Flightctl: cfg.Flightctl,
+		Policy:    cfg.Policy, Flightctl: plant(cfg.Flightctl),
 	})
 	return h, nil
 }

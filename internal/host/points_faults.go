@@ -5,7 +5,9 @@ package host
 import (
 	"context"
 	"path"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -15,6 +17,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 	"google.golang.org/grpc"
 
+	"rollcall/activities"
 	"rollcall/internal/fault"
 	"rollcall/runbook"
 )
@@ -59,6 +62,7 @@ const (
 	bugLostReport = "lost-report"
 	bugForeign    = "foreign-message"
 	bugTwice      = "resume-twice"
+	bugOthers     = "resume-others"
 )
 
 var reports atomic.Int64
@@ -106,4 +110,36 @@ func (i *twiceInbound) ExecuteUpdate(ctx workflow.Context, in *interceptor.Updat
 		return decision, err
 	}
 	return answer, err
+}
+
+// plant returns Flight Control as the worker sees it.
+func plant(beside activities.FlightControl) activities.FlightControl {
+	if beside == nil || !fault.Planted(bugOthers) {
+		return beside
+	}
+	return &others{FlightControl: beside}
+}
+
+// others asks Flight Control to resume, with the devices that are to be resumed, each that it has marked.
+type others struct {
+	activities.FlightControl
+	mu     sync.Mutex
+	marked []string
+}
+
+// MarkAwaiting notes which devices there are.
+func (o *others) MarkAwaiting(ctx context.Context, orgID string, names []string) error {
+	o.mu.Lock()
+	o.marked = append(o.marked, names...)
+	o.mu.Unlock()
+	return o.FlightControl.MarkAwaiting(ctx, orgID, names)
+}
+
+// Resume resumes these devices, and all others that are paused.
+func (o *others) Resume(ctx context.Context, orgID string, names []string, requestID string) (int, error) {
+	o.mu.Lock()
+	all := append(slices.Clone(names), o.marked...)
+	o.mu.Unlock()
+	slices.Sort(all)
+	return o.FlightControl.Resume(ctx, orgID, slices.Compact(all), requestID)
 }
