@@ -243,6 +243,11 @@ func (a *actor) commandLine(ctx context.Context, c Call, o *organisation) {
 	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = a.dir, &out, &errs
 	err := cmd.Run()
+	for line := range strings.Lines(errs.String()) {
+		if what, met := strings.CutPrefix(line, "fault: "); met {
+			a.broke(atPoint(what))
+		}
+	}
 	var exit *exec.ExitError
 	switch {
 	case err == nil:

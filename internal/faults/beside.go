@@ -92,17 +92,21 @@ func (b *beside) breakIt(ctx context.Context, random *rand.Rand, length time.Dur
 	case n < 60:
 		point := points[random.IntN(len(points))]
 		b.say("Flight Control is killed at %s", point)
+		b.broke(fmt.Sprintf("Flight Control to be killed at %s", point))
 		b.fake.Kill(point, 1+random.IntN(3))
 	case n < 75:
 		b.say("the key-value store loses its keys")
+		b.broke("key-value store emptied")
 		b.fake.LoseStore()
 	case n < 90:
 		b.say("the key-value store is away for %s", length)
+		b.broke("key-value store stopped")
 		b.fake.StopStore()
 		wait(ctx, length)
 		return b.fake.StartStore()
 	default:
 		b.say("Flight Control's worker stands still for %s", length)
+		b.broke("Flight Control's worker paused")
 		b.fake.PauseWorker(true)
 		wait(ctx, length)
 		b.fake.PauseWorker(false)

@@ -12,11 +12,11 @@ import (
 const contSignal = syscall.SIGCONT
 
 // toxics are how connections are spoiled: slow, silent to both ends as after a loss of power, cut, and cut up.
-var toxics = []string{
-	`{"type": "latency", "attributes": {"latency": 300, "jitter": 200}}`,
-	`{"type": "timeout", "attributes": {"timeout": 0}}`,
-	`{"type": "reset_peer", "attributes": {"timeout": 100}}`,
-	`{"type": "slicer", "attributes": {"average_size": 100, "size_variation": 50, "delay": 500}}`,
+var toxics = []struct{ what, json string }{
+	{"delayed", `{"type": "latency", "attributes": {"latency": 300, "jitter": 200}}`},
+	{"half open", `{"type": "timeout", "attributes": {"timeout": 0}}`},
+	{"cut", `{"type": "reset_peer", "attributes": {"timeout": 100}}`},
+	{"cut up", `{"type": "slicer", "attributes": {"average_size": 100, "size_variation": 50, "delay": 500}}`},
 }
 
 // breakThings makes one thing fail after the other until acting ends. What it has begun it mends within whole. The
@@ -49,15 +49,17 @@ func (r *run) breakThings(acting, whole context.Context) error {
 		case n < 40 || r.options.Given != nil:
 			p := r.processes[random.IntN(len(r.processes))]
 			r.say("%s is killed", p.name)
+			r.broke("process killed anywhere")
 			p.renew()
 		case n < 80:
 			proxy := []*toxiproxy.Proxy{r.servers.toPostgres, r.servers.toTemporal}[random.IntN(2)]
 			toxic := toxics[random.IntN(len(toxics))]
-			r.say("connections to %s: %s for %s", proxy.Name, toxic, length)
-			mend, err := spoil(proxy, toxic)
+			r.say("connections to %s are %s for %s", proxy.Name, toxic.what, length)
+			mend, err := spoil(proxy, toxic.json)
 			if err != nil {
 				return err
 			}
+			r.broke("connections to " + proxy.Name + " " + toxic.what)
 			wait(acting, length)
 			mend()
 		case n < 90:
@@ -65,11 +67,13 @@ func (r *run) breakThings(acting, whole context.Context) error {
 			if err := r.servers.restartPostgres(whole); err != nil {
 				return err
 			}
+			r.broke("PostgreSQL crashed")
 		default:
 			r.say("Temporal is killed")
 			if err := r.servers.restartTemporal(whole); err != nil {
 				return err
 			}
+			r.broke("Temporal killed")
 		}
 	}
 	return nil

@@ -39,7 +39,7 @@ const harness = "harness"
 // save keeps a copy of PostgreSQL's files.
 func (r *run) save(ctx context.Context) error {
 	data := filepath.Join(r.servers.postgres.Dir(), "data")
-	return r.recordForAll(Save, func() error {
+	return r.recordForAll(Save, "PostgreSQL saved", func() error {
 		return r.servers.betweenPostgres(ctx, func() error {
 			return command(ctx, "cp", "-a", data, filepath.Join(r.dir, savedDir))
 		})
@@ -49,7 +49,7 @@ func (r *run) save(ctx context.Context) error {
 // putBack puts the copy in the place of PostgreSQL's files.
 func (r *run) putBack(ctx context.Context) error {
 	data := filepath.Join(r.servers.postgres.Dir(), "data")
-	return r.recordForAll(PutBack, func() error {
+	return r.recordForAll(PutBack, "PostgreSQL put back", func() error {
 		return r.servers.betweenPostgres(ctx, func() error {
 			if err := os.RemoveAll(data); err != nil {
 				return fmt.Errorf("remove PostgreSQL's files: %w", err)
@@ -61,7 +61,7 @@ func (r *run) putBack(ctx context.Context) error {
 
 // loseTemporal removes Temporal's files. An operator then has what is missing started again.
 func (r *run) loseTemporal(ctx context.Context) error {
-	err := r.recordForAll(Forget, func() error {
+	err := r.recordForAll(Forget, "Temporal's database deleted", func() error {
 		return r.servers.betweenTemporal(ctx, func() error {
 			files, err := filepath.Glob(filepath.Join(r.dir, temporalDir, "*.db*"))
 			if err == nil && len(files) == 0 {
@@ -107,13 +107,14 @@ func command(ctx context.Context, name string, args ...string) error {
 	return nil
 }
 
-// recordForAll records what happens to all devices at a time.
-func (r *run) recordForAll(kind Kind, do func() error) error {
+// recordForAll records what happens to all devices at a time, and counts it.
+func (r *run) recordForAll(kind Kind, what string, do func() error) error {
 	start := time.Now()
 	if err := do(); err != nil {
 		return err
 	}
 	end := time.Now()
+	r.broke(what)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, o := range r.orgs {
@@ -133,12 +134,15 @@ const fillLength = 3 * time.Second
 func (r *run) fillDisk(ctx context.Context, dir string) error {
 	d := r.servers.disks[dir]
 	if d == nil {
-		r.say("left out: %s has no disk of its own", dir)
-		return nil
+		return nil // addDisks has said why
 	}
 	if err := d.fill(); err != nil {
 		return err
 	}
+	if err := d.full(); err != nil {
+		return errors.Join(err, d.empty())
+	}
+	r.broke("disk of " + dir + " filled")
 	wait(ctx, fillLength)
 	if err := d.empty(); err != nil {
 		return err
@@ -156,12 +160,7 @@ func (s *servers) revive(ctx context.Context) error {
 	select {
 	case <-s.postgres.Done():
 		return s.startPostgres(ctx)
-	case <-time.After(fillLength): // it may be on its way to its end
-	}
-	select {
-	case <-s.postgres.Done():
-		return s.startPostgres(ctx)
-	default:
+	case <-time.After(fillLength): // it may be on its way to its end until then
 		return nil
 	}
 }

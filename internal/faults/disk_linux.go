@@ -1,6 +1,8 @@
 package faults
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,7 +17,11 @@ type disk struct {
 	unmount io.Closer
 }
 
-const diskSize = "size=2g"
+const (
+	diskSize = "size=2g"
+	// spare is what a full disk still takes.
+	spare = 1 << 20
+)
 
 // newDisk mounts a file system on a directory that it makes, which takes root's rights.
 func newDisk(dir string) (*disk, error) {
@@ -39,8 +45,25 @@ func (d *disk) fill() error {
 		return fmt.Errorf("look how full %s is: %w", d.dir, err)
 	}
 	// It may grow in between, and then a smaller size is refused.
-	size := (used.Blocks-used.Bfree)*uint64(used.Bsize) + 1<<20 //nolint:gosec // a size of blocks is positive
+	size := (used.Blocks-used.Bfree)*uint64(used.Bsize) + spare //nolint:gosec // a size of blocks is positive
 	return d.resize(fmt.Sprintf("size=%d", size))
+}
+
+// full checks that nothing more can be written.
+func (d *disk) full() error {
+	file, err := os.CreateTemp(d.dir, "fill")
+	if errors.Is(err, syscall.ENOSPC) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("try to write to %s: %w", d.dir, err)
+	}
+	_, err = file.Write(make([]byte, 4*spare))
+	err = errors.Join(err, file.Close(), os.Remove(file.Name()))
+	if !errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("%s is not full: %w", d.dir, cmp.Or(err, errors.New("it takes more")))
+	}
+	return nil
 }
 
 func (d *disk) empty() error { return d.resize(diskSize) }

@@ -16,7 +16,9 @@
 //
 // A run can have disasters: PostgreSQL is put back to a copy of its files, Temporal's files are removed and `starter
 // fsck --repair` is run, and disks are full. For disks the process must be able to mount a file system, as root on
-// Linux is. Where it is not, the timeline says "left out".
+// Linux is. Where it is not, the run says "left out".
+//
+// A run prints how often it has broken each thing, at each point.
 //
 // # Seeds
 //

@@ -25,7 +25,9 @@ type process struct {
 	// plan says what happens to the next process, as fault.Env has it; empty is nothing.
 	plan func() string
 	say  func(format string, args ...any)
-	log  *os.File
+	// broke counts what was broken.
+	broke func(what string)
+	log   *os.File
 
 	mu      sync.Mutex
 	cmd     *exec.Cmd
@@ -96,9 +98,16 @@ func (p *process) follow(stderr io.Reader) {
 		fmt.Fprintln(p.log, lines.Text())
 		if what, met := strings.CutPrefix(lines.Text(), "fault: "); met {
 			p.say("%s: %s", p.name, what)
+			p.broke(atPoint(what))
 		}
 	}
 	_, _ = io.Copy(p.log, stderr) // after a line that is too long
+}
+
+// atPoint is what a program has met at a point, such as "killed at commit.after#3", without the number.
+func atPoint(what string) string {
+	what, _, _ = strings.Cut(what, "#")
+	return what
 }
 
 // signal sends a signal to the process that runs now, if one does.
@@ -113,6 +122,7 @@ func (p *process) signal(signal syscall.Signal) {
 // freeze stops the process for a while.
 func (p *process) freeze(ctx context.Context, length time.Duration) {
 	p.say("%s is frozen for %s", p.name, length)
+	p.broke("process frozen")
 	p.signal(syscall.SIGSTOP)
 	wait(ctx, length)
 	p.signal(syscall.SIGCONT)

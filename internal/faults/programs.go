@@ -19,7 +19,7 @@ func (r *run) startPrograms() error {
 		r.processes = append(r.processes, &process{
 			name: fmt.Sprintf("worker-%d", i+1), program: r.program("worker"),
 			args: []string{"--skip-search-attributes"}, env: append(r.env(roles.Worker), r.besideEnv...),
-			plan: r.planner(workerPoints), say: r.say,
+			plan: r.planner(workerPoints), say: r.say, broke: r.broke,
 		})
 	}
 	for i := range r.orgs {
@@ -38,7 +38,7 @@ func (r *run) startPrograms() error {
 		r.processes = append(r.processes, &process{
 			name: "gateway-" + o.ref, program: r.program("gateway"),
 			args: []string{"--plain-http", "--listen", o.gateway, "--org", o.ref},
-			env:  r.env(roles.Gateway), plan: r.planner(gatewayPoints), say: r.say,
+			env:  r.env(roles.Gateway), plan: r.planner(gatewayPoints), say: r.say, broke: r.broke,
 		})
 	}
 	for _, p := range r.processes {

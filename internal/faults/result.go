@@ -19,6 +19,10 @@ type Result struct {
 	// devices is checked as that of all others is, so they are no failure of the run.
 	Undecided  [][]Call
 	Violations []invariants.Violation
+	// Broken counts what was broken on purpose, by what it was: a process killed at a point, a disk that was full.
+	// LeftOut says what was to be broken and could not.
+	Broken  map[string]int
+	LeftOut []string
 	// Failures are answers that no caller may get.
 	Failures []error
 	Timeline []string
@@ -27,7 +31,7 @@ type Result struct {
 // Bad reports whether anything is wrong.
 func (r Result) Bad() bool { return len(r.Illegal)+len(r.Violations)+len(r.Failures) > 0 }
 
-// Summary counts the calls by what they asked for and what was answered.
+// Summary counts the calls by what they asked for and what was answered, and what was broken.
 func (r Result) Summary() string {
 	counts := map[string]int{}
 	for _, c := range r.Calls {
@@ -38,13 +42,12 @@ func (r Result) Summary() string {
 	for _, what := range slices.Sorted(maps.Keys(counts)) {
 		fmt.Fprintf(&text, ", %s %d", what, counts[what])
 	}
-	met := 0
-	for _, line := range r.Timeline {
-		if strings.Contains(line, "killed at") {
-			met++
-		}
+	for i, what := range slices.Sorted(maps.Keys(r.Broken)) {
+		fmt.Fprintf(&text, "%s %s %d", []string{"; broken:", ","}[min(i, 1)], what, r.Broken[what])
 	}
-	fmt.Fprintf(&text, "; processes killed at a point: %d", met)
+	for _, what := range r.LeftOut {
+		fmt.Fprintf(&text, "; left out: %s", what)
+	}
 	if n := len(r.Undecided); n > 0 {
 		fmt.Fprintf(&text, "; the order of calls was not decided in time for %d device(s)", n)
 	}

@@ -80,6 +80,24 @@ func (r *run) say(format string, args ...any) {
 	r.result.Timeline = append(r.result.Timeline, time.Now().Format("05.000 ")+fmt.Sprintf(format, args...))
 }
 
+// broke counts what was broken on purpose.
+func (r *run) broke(what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.result.Broken == nil {
+		r.result.Broken = map[string]int{}
+	}
+	r.result.Broken[what]++
+}
+
+// leaveOut says what the run was to break and could not.
+func (r *run) leaveOut(err error) {
+	r.say("left out: %v", err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.LeftOut = append(r.result.LeftOut, err.Error())
+}
+
 func (r *run) fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -52,12 +52,12 @@ const (
 )
 
 // addDisks gives each server a disk that can be filled, where this process may mount one.
-func (s *servers) addDisks(say func(format string, args ...any)) {
+func (s *servers) addDisks(leaveOut func(error)) {
 	s.disks = map[string]*disk{}
 	for _, name := range []string{postgresDir, temporalDir} {
 		d, err := newDisk(filepath.Join(s.dir, name))
 		if err != nil {
-			say("left out: %v", err)
+			leaveOut(fmt.Errorf("the disk of %s is not filled: %w", name, err))
 			continue
 		}
 		s.disks[name] = d
@@ -71,7 +71,7 @@ func (r *run) startServers(ctx context.Context) (*servers, error) {
 	}
 	s := &servers{dir: dir, namespace: client.DefaultNamespace}
 	if r.options.Disasters {
-		s.addDisks(r.say)
+		s.addDisks(r.leaveOut)
 	}
 	err := errors.Join(s.startPostgres(ctx), s.startTemporal(ctx))
 	if err == nil {
