@@ -340,7 +340,7 @@ func TestAPlanWaitsForAWorkflowThatIsBeingStarted(t *testing.T) {
 	t.Parallel()
 	s := pausedFleet(t, "a", "b")
 	s.plan("p", "a", "b")
-	_, err := plans.Plans{DB: s.owner.DB()}.Begin(t.Context(), runbook.PlanInput{PlanID: "p", By: "ann", Waves: "1,2"},
+	_, err := plans.Plans{DB: s.working.DB()}.Begin(t.Context(), runbook.PlanInput{PlanID: "p", By: "ann", Waves: "1,2"},
 		runbook.Asserted, runbook.ResumePolicy{})
 	require.NoError(t, err)
 	_, err = s.owner.DB().ExecContext(t.Context(), `update devices set annotations = '{}' where name = 'b'`)
@@ -352,12 +352,12 @@ func TestAPlanWaitsForAWorkflowThatIsBeingStarted(t *testing.T) {
 		temporal := &missingFirst{Client: s.client}
 		var suite testsuite.WorkflowTestSuite
 		env := suite.NewTestActivityEnvironment()
-		acts := &activities.Activities{Inventory: s.store, Updater: temporal}
+		acts := &activities.Activities{Inventory: s.working, Updater: temporal}
 		env.RegisterActivity(acts)
 		_, err = env.ExecuteActivity(acts.AskWave,
 			activities.AskWaveInput{PlanID: "p", OrgID: runbook.DefaultOrgID, Wave: wave, By: "ann"})
 		require.NoError(t, err)
-		devices, err := plans.Plans{DB: s.owner.DB()}.Devices(t.Context(), "p", time.Minute)
+		devices, err := plans.Plans{DB: s.store.DB()}.Devices(t.Context(), "p", time.Minute)
 		require.NoError(t, err)
 		require.Equal(t, want.answer, devices[wave].Answer, devices[wave].Message)
 		require.Equal(t, want.asked, temporal.asked)

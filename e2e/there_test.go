@@ -13,9 +13,9 @@ import (
 // onRoll puts the devices on the roll of r1 before its workflow starts, so that they are there before they are called.
 func (s *site) onRoll() {
 	s.t.Helper()
-	_, err := s.owner.OpenRestore(s.t.Context(), inventory.OpenRestoreInput{ID: "r1"})
+	_, err := s.working.OpenRestore(s.t.Context(), inventory.OpenRestoreInput{ID: "r1"})
 	require.NoError(s.t, err)
-	_, err = s.owner.PutOnRoll(s.t.Context(), inventory.RollInput{RestoreID: "r1"})
+	_, err = s.working.PutOnRoll(s.t.Context(), inventory.RollInput{RestoreID: "r1"})
 	require.NoError(s.t, err)
 }
 
@@ -32,7 +32,7 @@ func there(t *testing.T, in runbook.RestoreInput) (*site, func() runbook.Restore
 	s.notes("odd", "007")
 	s.flightControl(fcDeletes, "gone")
 	gone := []inventory.PendingSignal{{OrgID: runbook.DefaultOrgID, Name: "gone"}}
-	require.NoError(t, s.owner.CallFirst(t.Context(), "r1", gone))
+	require.NoError(t, s.working.CallFirst(t.Context(), "r1", gone))
 	in.RestoreID = "r1"
 	run := s.restore(in)
 	s.eventually("the first workflows are there", func() bool {

@@ -41,7 +41,7 @@ const (
 // notes is a report of a device whose workflow the gateway has not found.
 func (s *site) notes(name, version string) {
 	s.t.Helper()
-	noted, err := s.owner.NoteReports(s.t.Context(), runbook.DefaultOrgID,
+	noted, err := s.open(roles.Gateway).NoteReports(s.t.Context(), runbook.DefaultOrgID,
 		[]inventory.NoteReportInput{{RestoreID: "r1", Name: name, Version: version}})
 	require.NoError(s.t, err)
 	require.Len(s.t, noted, 1)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
@@ -39,6 +40,19 @@ func Migrate(ctx context.Context, url string) (result MigrateResult, err error) 
 		return err
 	})
 	return result, err
+}
+
+// RoleURL is the URL of a database for a program that has the rights of a role only, one of the package roles. The
+// login in the URL must be a member of the role.
+func RoleURL(database, role string) (string, error) {
+	u, err := url.Parse(database)
+	if err != nil {
+		return "", errors.New("the database's URL cannot be read") // the error has the password
+	}
+	query := u.Query()
+	query.Set("role", role)
+	u.RawQuery = query.Encode()
+	return u.String(), nil
 }
 
 // CreateRoles creates the roles of the package roles, and grants each what its program needs in the database of url.

@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"rollcall/internal/devenv"
+	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
@@ -174,10 +175,11 @@ func (s *servers) databaseURL(role string) string {
 	if s.toPostgres != nil {
 		u.Host = s.toPostgres.Listen
 	}
-	query := u.Query()
-	query.Set("role", role)
-	u.RawQuery = query.Encode()
-	return u.String()
+	as, err := inventory.RoleURL(u.String(), role)
+	if err != nil {
+		return ""
+	}
+	return as
 }
 
 // restartPostgres ends PostgreSQL as a crash does, and starts it again. restartTemporal kills Temporal.

@@ -54,7 +54,9 @@ type Demo struct {
 
 // Config is the stack that a demo is played on.
 type Config struct {
-	Store  *inventory.Store
+	Store *inventory.Store
+	// Owner is for what others than Rollcall do in the database.
+	Owner  *inventory.Store
 	Client client.Client
 	Queue  string
 	// Gateway is where the agents find theirs, and CACert and CAKey the files that sign their certificates.

@@ -61,7 +61,7 @@ func (d *Demo) decommission(ctx context.Context, start time.Time, one simulator.
 	withdrawal := runbook.WithdrawSignal{By: one.By, Reason: one.Reason}
 	if d.Beside {
 		withdrawal.Decommission = runbook.DecommissionUnenroll
-	} else if err := d.Store.Decommission(ctx, runbook.DefaultOrgID, one.Device); err != nil {
+	} else if err := d.Owner.Decommission(ctx, runbook.DefaultOrgID, one.Device); err != nil {
 		return err
 	}
 	return d.send(ctx, one.Device, runbook.SignalWithdraw, withdrawal)

@@ -75,7 +75,7 @@ func (s *stack) gatewayConfig() (agentapi.Config, error) {
 		return agentapi.Config{}, fmt.Errorf("read the gateway's certificate: %w", err)
 	}
 	return agentapi.Config{
-		Store: s.store, Temporal: s.client, Starter: s.client, TaskQueue: s.queue, Logger: s.workerLog,
+		Store: s.serving, Temporal: s.client, Starter: s.client, TaskQueue: s.queue, Logger: s.workerLog,
 		Certificate: &certificate, ClientCAs: ca.Pool(), CA: ca, Render: true,
 		Listen: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.cfg.GatewayPort)),
 	}, nil

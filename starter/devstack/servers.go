@@ -2,6 +2,7 @@ package devstack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"rollcall/internal/devenv"
 	"rollcall/internal/host"
 	"rollcall/inventory"
+	"rollcall/inventory/roles"
 	"rollcall/runbook"
 )
 
@@ -66,17 +68,21 @@ func (s *stack) temporalConfig(log io.Writer) devenv.TemporalConfig {
 	return cfg
 }
 
-// connect brings the schema up to date and connects to both servers.
+// connect brings the schema up to date, makes the roles that are missing, and connects to both servers.
 func (s *stack) connect(ctx context.Context) error {
 	if _, err := inventory.Migrate(ctx, s.postgres.URL()); err != nil {
 		return fmt.Errorf("migrate the database: %w", err)
 	}
-	store, err := inventory.Open(ctx, s.postgres.URL())
+	if err := inventory.CreateRoles(ctx, s.postgres.URL()); err != nil {
+		return fmt.Errorf("create the roles in the database: %w", err)
+	}
+	err := errors.Join(
+		s.open(ctx, &s.owner, "none"), s.open(ctx, &s.store, roles.Operator),
+		s.open(ctx, &s.working, roles.Worker), s.open(ctx, &s.serving, roles.Gateway),
+	)
 	if err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}
-	s.store = store
-	s.onStop(store.Close)
 	workerLog, err := s.openLog(workerLogFile)
 	if err != nil {
 		return err
@@ -96,9 +102,24 @@ func (s *stack) connect(ctx context.Context) error {
 	return nil
 }
 
+// open connects to the database with the rights of a role; "none" is the owner.
+func (s *stack) open(ctx context.Context, store **inventory.Store, role string) error {
+	url, err := inventory.RoleURL(s.postgres.URL(), role)
+	if err != nil {
+		return err
+	}
+	opened, err := inventory.Open(ctx, url)
+	if err != nil {
+		return fmt.Errorf("as %s: %w", role, err)
+	}
+	*store = opened
+	s.onStop(opened.Close)
+	return nil
+}
+
 // startWorker runs the worker until stop.
 func (s *stack) startWorker(ctx context.Context) error {
-	cfg := host.Config{Client: s.client, Store: s.store, TaskQueue: s.queue, Logger: s.workerLog}
+	cfg := host.Config{Client: s.client, Store: s.working, TaskQueue: s.queue, Logger: s.workerLog}
 	if s.beside != nil {
 		cfg.Flightctl = s.beside
 	}

@@ -42,9 +42,10 @@ type stack struct {
 	queue    string
 	postgres *devenv.Postgres
 	temporal *devenv.Temporal
-	store    *inventory.Store
-	client   client.Client
-	gateway  *agentapi.Gateway
+	// store has the rights of a person who decides, and owner all. working and serving are the worker's and the gateway's.
+	store, owner, working, serving *inventory.Store
+	client                         client.Client
+	gateway                        *agentapi.Gateway
 	// flightctl is the fake Flight Control, and beside the worker's client of it; nil where the gateway runs.
 	flightctl *fake.FlightControl
 	beside    *flightctl.Client
@@ -124,7 +125,7 @@ func (s *stack) context(ctx context.Context) (context.Context, context.CancelFun
 // demoConfig is what a demo needs of the stack.
 func (s *stack) demoConfig() demo.Config {
 	return demo.Config{
-		Store: s.store, Client: s.client, Queue: s.queue, Gateway: s.gatewayURL(), Beside: s.flightctl != nil,
+		Store: s.store, Owner: s.owner, Client: s.client, Queue: s.queue, Gateway: s.gatewayURL(), Beside: s.flightctl != nil,
 		CACert: s.caCert(), CAKey: s.caKey(),
 	}
 }

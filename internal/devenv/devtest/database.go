@@ -40,12 +40,9 @@ func EmptyDatabase(t testing.TB) string {
 // As returns the URL of a test's database for a program that has the rights of a role only, one of the package roles.
 func As(t testing.TB, database, role string) string {
 	t.Helper()
-	u, err := url.Parse(database)
+	as, err := inventory.RoleURL(database, role)
 	require.NoError(t, err)
-	query := u.Query()
-	query.Set("role", role)
-	u.RawQuery = query.Encode()
-	return u.String()
+	return as
 }
 
 // dbServer is a PostgreSQL server on which we may create databases.
