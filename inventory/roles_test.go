@@ -1,6 +1,7 @@
 package inventory_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -73,6 +74,30 @@ func TestRolesThatOnlyRead(t *testing.T) {
 			continue
 		}
 		require.ErrorContains(t, err, "permission denied", role)
+	}
+}
+
+// A plan says who has started it, and a device is resumed in that name. Whoever makes plans cannot say so, nor change
+// one that runs.
+func TestOnlyTheWorkerChangesPlans(t *testing.T) {
+	t.Parallel()
+	database := devtest.Database(t)
+	for _, role := range roles.All {
+		store := openStore(t, devtest.As(t, database, role))
+		for _, change := range []string{
+			`update rollcall.plans set state = 'Running', decided_by = 'mallory'`,
+			`update rollcall.plan_devices set reported_version = '9'`,
+			`insert into rollcall.plans (id, org_id, restore_id, planned_by, expires_at, state, decided_by, decided_identity)
+				values ('p', gen_random_uuid(), 'r', 'mallory', now(), 'Running', 'alice', 'authenticated')`,
+			`insert into rollcall.plan_devices (plan_id, org_id, name, seq, answer) values ('p', gen_random_uuid(), 'a', 0, 'x')`,
+		} {
+			_, err := store.DB().Exec(change)
+			if role == roles.Worker && strings.HasPrefix(change, "update") {
+				require.NoError(t, err)
+				continue
+			}
+			require.ErrorContains(t, err, "permission denied", "%s: %s", role, change)
+		}
 	}
 }
 

@@ -62,8 +62,9 @@ var grants = []grant{
 
 	{Operator, "insert", "rollcall.revocations"},
 	{Operator, "usage", "sequence rollcall.revocations_id_seq"},
-	{Operator, "insert, update", "rollcall.plans"},
-	{Operator, "insert, update", "rollcall.plan_devices"},
+	// Who has started a plan, and what its devices have answered, is the worker's to say.
+	{Operator, "insert (id, org_id, restore_id, planned_by, reason, expires_at, decision_id)", "rollcall.plans"},
+	{Operator, "insert (plan_id, org_id, name, seq, reported_version)", "rollcall.plan_devices"},
 	{Operator, "insert", "organizations"},
 	{Operator, "insert", "devices"},
 	{Operator, "insert, update", "device_timestamps"},
