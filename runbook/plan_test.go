@@ -105,6 +105,13 @@ func TestDecodeMessage(t *testing.T) {
 		require.Equal(t, runbook.CodeInvalidRequest, runbook.AsRefusal(err).Code, bad)
 		require.ErrorContains(t, err, `{"renderedVersion":"7"}`, bad)
 	}
+	large := []byte(`{"renderedVersion":"` + strings.Repeat("7", runbook.MaxMessage) + `"}`)
+	err := runbook.DecodeMessage(runbook.SignalReconnect, large, &m)
+	require.Equal(t, runbook.CodeInvalidRequest, runbook.AsRefusal(err).Code)
+	require.ErrorContains(t, err, "no more than 65536 are read")
+	require.Less(t, len(err.Error()), 1000, "it quotes nothing")
+	quoted := runbook.Refuse(runbook.CodeInvalidRequest, "%s is not known", strings.Repeat("x", 1<<20))
+	require.Less(t, len(quoted.Message), 4<<10, "what a refusal quotes is cut")
 }
 
 func TestResumeRequestIsReadStrictly(t *testing.T) {

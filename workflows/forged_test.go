@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
 
 	"rollcall/runbook"
 	"rollcall/workflows"
@@ -31,5 +32,16 @@ func TestABatchThatNoRestoreStartedIsRefused(t *testing.T) {
 	workflows.Register(env)
 	env.ExecuteWorkflow(runbook.BatchWorkflowName, runbook.BatchInput{RestoreID: "r1", Slice: runbook.Slice{To: 1}})
 	require.ErrorContains(t, env.GetWorkflowError(), "batches are started by")
+	require.Empty(t, w.calls)
+
+	env = suite.NewTestWorkflowEnvironment()
+	w.register(env)
+	workflows.Register(env)
+	env.RegisterWorkflowWithOptions(func(ctx workflow.Context) error {
+		return workflow.ExecuteChildWorkflow(ctx, runbook.BatchWorkflowName,
+			runbook.BatchInput{RestoreID: "r1", Slice: runbook.Slice{To: 1}}).Get(ctx, nil)
+	}, workflow.RegisterOptions{Name: "other"})
+	env.ExecuteWorkflow("other")
+	require.ErrorContains(t, env.GetWorkflowError(), "batches are started by", "another parent is none")
 	require.Empty(t, w.calls)
 }

@@ -77,14 +77,24 @@ func TestPostedRequestsExpire(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, func(c *agentapi.Config) { c.RequestTTL = time.Second })
 	c := b.work()
-	backup, decided := b.newcomer("backup"), b.newcomer("decided")
+	backup, decided, later := b.newcomer("backup"), b.newcomer("decided"), b.newcomer("later")
 	requirePending(t, decided.post(""), http.StatusCreated)
 	b.decided("decided")
-	b.store.DB().MustExec(`insert into enrollment_requests (org_id, name, spec, status, created_at)
-		values ($1, 'backup', jsonb_build_object('csr', cast($2 as text)), '{"conditions": []}', now() - interval '1 year')`,
-		runbook.DefaultOrgID, backup.csr())
+	insert := func(n *newcomer) {
+		b.store.DB().MustExec(`insert into enrollment_requests (org_id, name, spec, status, created_at)
+			values ($1, $2, jsonb_build_object('csr', cast($3 as text)), '{"conditions": []}', now() - interval '1 year')`,
+			runbook.DefaultOrgID, n.name, n.csr())
+	}
+	insert(backup)
 	b.restoreRequests("night")
+	insert(later) // it was never posted, and carries no mark of a restore
 	backup.requireThere(backup.post(""))
+	later.requireThere(later.post(""))
+	// One that was posted and is in the backup of the next restore.
+	marked := b.newcomer("marked")
+	requirePending(t, marked.post(""), http.StatusCreated)
+	b.store.DB().MustExec(`update enrollment_requests
+		set annotations = '{"device-controller/awaitingReconnect": "true"}' where name = 'marked'`)
 	posted := b.newcomer("posted")
 	requirePending(t, posted.post(`"3"`), http.StatusCreated)
 	require.Eventually(t, func() bool { return posted.get().code == http.StatusNotFound }, waitLimit, 50*time.Millisecond)
@@ -96,7 +106,9 @@ func TestPostedRequestsExpire(t *testing.T) {
 		run, err := c.DescribeWorkflowExecution(t.Context(), runbook.EnrollmentWorkflowID(runbook.DefaultOrgID, "posted"), "")
 		return err == nil && run.WorkflowExecutionInfo.Status == enums.WORKFLOW_EXECUTION_STATUS_CANCELED
 	}, waitLimit, 50*time.Millisecond)
-	requirePending(t, backup.get(), http.StatusOK)
+	for _, n := range []*newcomer{backup, later, marked} {
+		requirePending(t, n.get(), http.StatusOK)
+	}
 	requireApproved(t, decided.get())
 	require.Contains(t, b.ops("/metrics").body, "rollcall_gateway_requests_expired_total 1")
 

@@ -133,6 +133,23 @@ func TestAnAgentPatchesItsStatus(t *testing.T) {
 	require.True(t, isAbsent(b.agent("gone").patch(`[]`)))
 }
 
+// Each patch is within bounds, and what they make together is not.
+func TestPatchesThatAddUpAreRefused(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.give(map[string]string{"web-1": "5"})
+	a := b.agent("web-1")
+	fields := func(name string) string {
+		var many []string
+		for i := range 3_000 {
+			many = append(many, fmt.Sprintf(`"f%d":1`, i))
+		}
+		return fmt.Sprintf(`[{"op":"add","path":"/status/%s","value":{%s}}]`, name, strings.Join(many, ","))
+	}
+	served(t, a.patch(fields("a")))
+	requireStatus(t, a.patch(fields("b")), http.StatusBadRequest, "more than 5000 fields")
+}
+
 // The version in the stored status is the backup's until the agent has said another.
 func TestAPatchThatSetsNoVersionIsNoReport(t *testing.T) {
 	t.Parallel()
@@ -291,10 +308,10 @@ func TestWhatARenewalMayAskFor(t *testing.T) {
 		{body("web-1-a", `"usages"`, `"expirationSeconds":0,"usages"`), "is no lifetime", http.StatusBadRequest},
 		{body("web-1-a", `CertificateSigningRequest`, `EnrollmentRequest`), "is not a Cert", http.StatusBadRequest},
 		{body("web-1-a", `"v1beta1"`, `"certificates.k8s.io/v1"`), "is not a Cert", http.StatusBadRequest},
-		{body("web-1-none", `"usages"`, `"x":1,"usages"`), "is there already", http.StatusConflict},
+		{body("web-1-twice", `"usages"`, `"x":1,"usages"`), "is there already", http.StatusConflict},
 	} {
 		if tc.code == http.StatusConflict {
-			require.Equal(t, http.StatusCreated, a.do(http.MethodPost, renewalsPath, renewalBody("web-1-none",
+			require.Equal(t, http.StatusCreated, a.do(http.MethodPost, renewalsPath, renewalBody("web-1-twice",
 				authority.SignerRenewal, n.csr())).code)
 		}
 		requireStatus(t, a.do(http.MethodPost, renewalsPath, tc.body), tc.code, tc.says)
