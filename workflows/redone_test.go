@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/testsuite"
 
+	"rollcall/activities"
 	"rollcall/runbook"
 )
 
@@ -77,4 +78,23 @@ func TestSignalsOfUnknownNamesAreRefusedAndSeen(t *testing.T) {
 		n.story())
 	require.Contains(t, n.world.refusals[0].Refusal.Message, "reconnect, resume, withdraw, look")
 	require.Len(t, n.world.refusals, 3)
+}
+
+// A worker is killed after it has written T2 and before Temporal has its workflow task. The next worker may read what a
+// person reports before it reads the agent's report again. The person's has not counted, and they are told so.
+func TestAReportThatAnotherHasOvertakenIsNotAccepted(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, "5")
+	var a toldAnswer
+	n.step(func() {
+		_, err := n.world.reconnect(t.Context(), activities.ReconnectInput{
+			RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name, Restored: "5", Reported: "4",
+			RequestID: "signal/default-test-run-id/reconnect/1",
+		})
+		require.NoError(t, err)
+	}, n.reportUpdate(&a, "u1", "8")).ends(runbook.OutcomeNormal)
+	require.False(t, a.Accepted, "%+v", a)
+	require.Equal(t, runbook.CodeNotWaiting, a.Code)
+	require.Equal(t, "4", a.Reported)
+	require.Contains(t, a.Message, "it was Normal with version 4 before the report was read")
 }

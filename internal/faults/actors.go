@@ -3,6 +3,7 @@ package faults
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -248,14 +249,31 @@ func (a *actor) commandLine(ctx context.Context, c Call, o *organisation) {
 			a.broke(atPoint(what))
 		}
 	}
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		c.Answer = Accepted
-	case errors.As(err, &exit) && (exit.ExitCode() == 3 || exit.ExitCode() == 4):
-		c.Answer, c.Detail = Refused, fmt.Sprintf("exit code %d", exit.ExitCode())
-	default:
-		c.Detail = fmt.Sprintf("%v: %.100s", err, errs.String())
+	c.Answer, c.Detail = toldBy(out.Bytes())
+	if c.Answer == Unknown && err != nil {
+		c.Detail = fmt.Sprintf("%v: %.100s%.100s", err, errs.String(), c.Detail)
 	}
 	a.record(c)
+}
+
+// toldBy reads what `starter resume -o json` has said of its one device. Its exit code 4 is both a refusal and a device
+// of which it is not known.
+func toldBy(output []byte) (a Answer, detail string) {
+	type told struct{ Code, Message string }
+	var report struct {
+		Resumed          []string
+		Refused, Unknown []told
+	}
+	if json.Unmarshal(output, &report) != nil {
+		return Unknown, ""
+	}
+	switch {
+	case len(report.Resumed) > 0:
+		return Accepted, ""
+	case len(report.Refused) > 0:
+		return Refused, report.Refused[0].Code + ": " + report.Refused[0].Message
+	case len(report.Unknown) > 0:
+		return Unknown, report.Unknown[0].Message
+	}
+	return Unknown, ""
 }
