@@ -257,9 +257,12 @@ func (a *actor) commandLine(ctx context.Context, c Call, o *organisation) {
 }
 
 // toldBy reads what `starter resume -o json` has said of its one device. Its exit code 4 is both a refusal and a device
-// of which it is not known.
+// of which it is not known. Where no workflow waits, as after the loss of Temporal's database, no device has answered.
 func toldBy(output []byte) (a Answer, detail string) {
-	type told struct{ Code, Message string }
+	type told struct {
+		Code    runbook.Code
+		Message string
+	}
 	var report struct {
 		Resumed          []string
 		Refused, Unknown []told
@@ -270,8 +273,10 @@ func toldBy(output []byte) (a Answer, detail string) {
 	switch {
 	case len(report.Resumed) > 0:
 		return Accepted, ""
+	case len(report.Refused) > 0 && report.Refused[0].Code == runbook.CodeNoRollCall:
+		return Unknown, report.Refused[0].Message
 	case len(report.Refused) > 0:
-		return Refused, report.Refused[0].Code + ": " + report.Refused[0].Message
+		return Refused, fmt.Sprintf("%s: %s", report.Refused[0].Code, report.Refused[0].Message)
 	case len(report.Unknown) > 0:
 		return Unknown, report.Unknown[0].Message
 	}

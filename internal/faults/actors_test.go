@@ -15,6 +15,7 @@ func TestWhatStarterSaysOfADevice(t *testing.T) {
 		`{"resumed":[],"refused":[{"name":"a","code":"VersionChanged"}],"unknown":[]}`: Refused,
 		`{"resumed":[],"refused":[],"unknown":[{"name":"a","code":"OutcomeUnknown"}]}`: Unknown,
 		`{"resumed":[],"refused":[],"unknown":[],"notAsked":["a"]}`:                    Unknown,
+		`{"resumed":[],"refused":[{"name":"a","code":"NoRollCall"}],"unknown":[]}`:     Unknown,
 		`{"resu`: Unknown,
 		``:       Unknown,
 	} {
