@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 
 	"rollcall/internal/devenv/devtest"
 	"rollcall/internal/host"
@@ -99,6 +101,30 @@ func (n *night) exec(statement string, args ...any) {
 func TestAHealthyNightHasNoViolation(t *testing.T) {
 	t.Parallel()
 	found, err := newNight(t).checker.Check(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, found)
+}
+
+// deadWorker is a Temporal whose first question goes to a worker that has died.
+type deadWorker struct {
+	client.Client
+	asked atomic.Int32
+}
+
+func (c *deadWorker) QueryWorkflow(
+	ctx context.Context, id, runID, query string, args ...any,
+) (converter.EncodedValue, error) {
+	if c.asked.Add(1) == 1 {
+		return nil, context.DeadlineExceeded
+	}
+	return c.Client.QueryWorkflow(ctx, id, runID, query, args...)
+}
+
+func TestAQuestionToADeadWorkerIsAskedOnceMore(t *testing.T) {
+	t.Parallel()
+	n := newNight(t)
+	n.checker.Temporal = &deadWorker{Client: n.temporal}
+	found, err := n.checker.Check(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, found)
 }

@@ -233,7 +233,18 @@ func (c Checker) runs(ctx context.Context, id string) (bool, error) {
 	return described.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
 }
 
+// query asks a workflow. A question that was not answered in time is asked once more: it may have gone to a worker that
+// has died and had the workflow in its cache.
 func (c Checker) query(ctx context.Context, id, query string, into any) error {
+	err := c.ask(ctx, id, query, into)
+	var late *serviceerror.DeadlineExceeded
+	if ctx.Err() == nil && (errors.Is(err, context.DeadlineExceeded) || errors.As(err, &late)) {
+		return c.ask(ctx, id, query, into)
+	}
+	return err
+}
+
+func (c Checker) ask(ctx context.Context, id, query string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	answer, err := c.Temporal.QueryWorkflow(ctx, id, "", query)
