@@ -208,7 +208,7 @@ func TestDescribeOtherKinds(t *testing.T) {
 
 	text = b.ok("describe", "er", "er-1")
 	require.Contains(t, text, "State:      Pending\n")
-	require.Contains(t, text, "Labels:     site=berlin\nVersion:    7\n")
+	require.Contains(t, text, "Asks for:   site=berlin\nVersion:    7\n")
 	require.Contains(t, text, "Approval:   AwaitingReconnect\n")
 	require.Contains(t, text, "starter approve enrollmentrequest er-1")
 	b.ok("approve", "er/er-1", "--as", "alice")

@@ -75,12 +75,13 @@ func (d *device) reconnect(ctx workflow.Context, l envelope[runbook.ReconnectSig
 
 // answerReconnect answers the update. An agent's report that is in the same task counts before what a person says: the
 // SDK runs the workflow, which reads the signals, before the handlers of updates. A report that the database did not
-// take, because another was written before, is refused.
+// take, because another was written before, is refused. One that finds the device gone is accepted and says so (T5).
 func (d *device) answerReconnect(ctx workflow.Context, in runbook.ReconnectRequest) (runbook.DeviceAnswer, error) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	l := envelope[runbook.ReconnectSignal]{message: in.Signal(), requestID: updateRequest(ctx)}
 	refusal, err := d.considerReconnect(ctx, l, runAccepted)
-	if refusal == nil && err == nil && runbook.OrZero(d.status.Reported) != in.RenderedVersion {
+	overtaken := d.status.State != runbook.StateWithdrawn && runbook.OrZero(d.status.Reported) != in.RenderedVersion
+	if refusal == nil && err == nil && overtaken {
 		refusal = runbook.Refuse(runbook.CodeNotWaiting, "it was %s with version %s before the report was read",
 			d.status.State, runbook.OrZero(d.status.Reported))
 	}
