@@ -95,6 +95,7 @@ type AskWaveInput struct {
 // may be repeated: a device that was asked before gives its first answer. Where the plan's restore was superseded or
 // cancelled it is a refusal, and whoever was not asked stays paused.
 func (a *Activities) AskWave(ctx context.Context, in AskWaveInput) error {
+	defer heartbeats(ctx)()
 	in.Timeout = cmp.Or(in.Timeout, runbook.DefaultAskTimeout)
 	devices, err := a.plans().ToAsk(ctx, in.PlanID, in.Wave)
 	if err != nil {

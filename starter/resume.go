@@ -164,13 +164,12 @@ func (o *resumeOptions) run(ctx context.Context) error {
 		report.Plan(targets, lifecycles, o.expectVersion)
 		return finishReport(o.globals, o.output, report)
 	}
-	if err := o.confirmSelected(ctx, store, targets); err != nil {
-		return err
-	}
 	command := []string{orgID, o.as, o.reason, o.label, o.field, fmt.Sprint(o.all)}
 	journal, targets := goOn(o.globals, &o.request, &report.Outcomes, "resume", command, o.names, targets,
 		func(d inventory.DevicePosition) string { return d.Name }, againDevice(orgID))
 	switch {
+	case len(o.names) > 0 && o.plan.confirm != 0 && o.plan.confirm != int64(len(targets)):
+		err = usagef("--confirm %d: %s are named", o.plan.confirm, printer.Count(len(targets), "device"))
 	case len(o.names) > 0:
 		err = o.askAll(ctx, store, report, targets, journal)
 	case len(targets) > 0 || journal.GoesOn() || !o.generated:
@@ -184,15 +183,11 @@ func (o *resumeOptions) run(ctx context.Context) error {
 	return finishReport(o.globals, o.output, report)
 }
 
-// confirmSelected has the count of selected devices confirmed where they are a large share of their roll. Who names
-// devices knows how many they are.
+// confirmSelected has the count of selected devices confirmed where they are a large share of their roll, before a plan
+// of them is made. Who names devices knows how many they are.
 func (o *resumeOptions) confirmSelected(
 	ctx context.Context, store *inventory.Store, targets []inventory.DevicePosition,
 ) error {
-	named := len(o.names) > 0 && o.plan.confirm == 0
-	if named || len(targets) == 0 || targets[0].RestoreID == "" {
-		return nil
-	}
 	status, err := store.RestoreStatus(ctx, targets[0].RestoreID)
 	if err != nil {
 		return err

@@ -207,6 +207,9 @@ func (o *resumeOptions) resumeSelected(
 		},
 		Store: store, RequestID: o.requestID, Command: command, Input: in,
 		Make: func(ctx context.Context, id string, devices []inventory.DevicePosition) error {
+			if err := o.confirmSelected(ctx, store, devices); err != nil {
+				return err
+			}
 			p := o.newPlan(id)
 			return p.store(ctx, store, review.Freeze(id, orgID, o.reason, o.io.Now().Add(p.expires).UTC(), devices))
 		},

@@ -18,11 +18,12 @@ func TestAResumeOfSelectedDevicesOutlivesItsTerminal(t *testing.T) {
 	t.Parallel()
 	b, stopWorker := pausedBench(t)
 	stopWorker()
-	b.state = t.TempDir()
+	b.state, b.confirmAbove = t.TempDir(), ""
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	b.hooks = &hooks{started: func(string) { interrupt() }}
-	o := b.runWith(ctx, "", "resume", "devices", "--all", "--as", "alice", "--reason", "all checked", "-o", "json")
+	command := []string{"devices", "--all", "--reason", "all checked", "--confirm", "3"}
+	o := b.runWith(ctx, "", append([]string{"resume", "-o", "json", "--as", "alice"}, command...)...)
 	b.hooks = nil
 	var report printer.ResumeReport
 	o.json(t, &report)
@@ -35,7 +36,7 @@ func TestAResumeOfSelectedDevicesOutlivesItsTerminal(t *testing.T) {
 	for _, name := range []string{"web-1", "web-2", "web-3"} {
 		b.until(name, runbook.StateNormal)
 	}
-	again, code := b.resume("devices", "--all", "--reason", "all checked")
+	again, code := b.resume(command...) // which asks for no other count
 	require.Equal(t, 0, code)
 	require.Equal(t, report.PlanID, again.PlanID)
 	require.Equal(t, []string{"web-1", "web-2", "web-3"}, again.Resumed)
@@ -43,7 +44,7 @@ func TestAResumeOfSelectedDevicesOutlivesItsTerminal(t *testing.T) {
 	rows, err := b.store.Transitions(t.Context(), runbook.DefaultOrgID, "web-1", 1)
 	require.NoError(t, err)
 	require.Equal(t, []string{"alice", "all checked"}, []string{rows[0].Actor, rows[0].Reason})
-	_, code = b.resume("devices", "--all", "--reason", "all checked")
+	_, code = b.resume(command...)
 	require.Equal(t, 3, code)
 }
 

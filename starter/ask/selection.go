@@ -55,13 +55,18 @@ func (s Selection) Resume(
 			if err := s.Make(ctx, s.ID, planned); err != nil {
 				return "", false, err
 			}
-			goesOn, err = s.carry(ctx, all, selected)
-			return s.ID, goesOn, err
+			_, goesOn = s.carry(ctx, all, selected, planned)
+			return s.ID, goesOn, nil
 		case err != nil:
 			return "", false, err
-		case !plan.State.Ended() && !plan.Expired:
-			goesOn, err = s.carry(ctx, all, selected)
-			return s.ID, goesOn, err
+		case !plan.State.Ended() && !plan.Expired && (plan.Current || plan.State != runbook.PlanPlanned):
+			planID = s.ID
+			told, goesOn := s.carry(ctx, all, selected, devices)
+			if goesOn {
+				return planID, true, nil
+			}
+			devices = without(devices, told) // the others are in the next plan
+			continue
 		}
 		if slices.ContainsFunc(devices, func(d inventory.DevicePosition) bool {
 			return d.RestoreID != "" && d.RestoreID != plan.RestoreID
@@ -73,10 +78,12 @@ func (s Selection) Resume(
 		if err != nil {
 			return "", false, err
 		}
-		devices = slices.DeleteFunc(devices, func(d inventory.DevicePosition) bool {
-			return answered[d.Name]
-		})
+		devices = without(devices, answered)
 	}
+}
+
+func without(devices []inventory.DevicePosition, told map[string]bool) []inventory.DevicePosition {
+	return slices.DeleteFunc(devices, func(d inventory.DevicePosition) bool { return told[d.Name] })
 }
 
 // selectionPlanID is the id of a command's plan; n counts its plans from 1.
@@ -104,12 +111,14 @@ func (s Selection) refuseUncalled(
 	return planned
 }
 
-// carry starts the plan, waits until every device of it has answered, and hands the answers over. A plan that may not
-// run is the answer of each of its devices. Where the command is interrupted, or no worker answers, the plan goes on,
-// and what becomes of a device that has not answered is unknown.
+// carry starts the plan, waits until every device of it has answered, hands the answers over, and returns who they are
+// of. A plan that may not run is the answer of each of its devices. Where the command is interrupted, or no worker
+// answers, or the database cannot be read, the plan goes on, and what becomes of a device that has not answered is
+// unknown. devices are those of which that is said where the plan cannot be read.
 func (s Selection) carry(
 	ctx context.Context, all plans.Plans, selected map[string]inventory.DevicePosition,
-) (goesOn bool, err error) {
+	devices []inventory.DevicePosition,
+) (told map[string]bool, goesOn bool) {
 	in := s.Input
 	in.PlanID = s.ID
 	runID, err := s.Start(ctx, in)
@@ -123,7 +132,7 @@ func (s Selection) carry(
 	plan, readErr := all.Get(ctx, s.ID)
 	switch {
 	case readErr != nil:
-		return true, readErr
+		return s.unread(devices, readErr), true
 	case plan.State.Ended():
 		refusal = runbook.Refuse(runbook.CodeNotAsked, "%s", whyPlanEnded(plan))
 	case refusal != nil:
@@ -132,22 +141,36 @@ func (s Selection) carry(
 		refusal = runbook.Refuse(runbook.CodeOutcomeUnknown,
 			"outcome unknown: no answer yet, and plan %s goes on; see `%s`", s.ID, s.Show())
 	default:
+		goesOn = true // it may have been started
 		refusal = runbook.Refuse(runbook.CodeOutcomeUnknown, "outcome unknown: %v", err)
 	}
-	_, err = s.tell(ctx, all, selected, refusal)
-	return goesOn, err
+	if told, err = s.tell(ctx, all, selected, refusal); err != nil {
+		return s.unread(devices, err), true
+	}
+	return told, goesOn
 }
 
-// tell hands over the answers of the plan's devices, and returns who was resumed or refused. One that was not asked
-// gets the refusal; without one, nothing is handed over for a device that was not asked or gave no answer.
+// unread hands over that it is not known what becomes of devices, because the plan cannot be read.
+func (s Selection) unread(devices []inventory.DevicePosition, err error) map[string]bool {
+	told := map[string]bool{}
+	for _, d := range devices {
+		told[d.Name] = true
+		s.Answer(d, refusedBy(runbook.Refuse(runbook.CodeOutcomeUnknown,
+			"outcome unknown: plan %s goes on, and cannot be read: %v; see `%s`", s.ID, err, s.Show())))
+	}
+	return told
+}
+
+// tell hands over the answers of the plan's devices, and returns who they are of. One that was not asked gets the
+// refusal; without one, nothing is handed over for a device that was not asked or gave no answer.
 func (s Selection) tell(
 	ctx context.Context, all plans.Plans, selected map[string]inventory.DevicePosition, unasked *runbook.Refusal,
-) (answered map[string]bool, err error) {
+) (told map[string]bool, err error) {
 	devices, err := all.Devices(ctx, s.ID, runbook.DefaultAwayAfter)
 	if err != nil {
 		return nil, err
 	}
-	answered = map[string]bool{}
+	told = map[string]bool{}
 	for _, d := range devices {
 		position, known := selected[d.Name]
 		position.Name = d.Name
@@ -160,15 +183,15 @@ func (s Selection) tell(
 		}
 		switch {
 		case answer.Accepted || d.Answer == plans.AnswerRefused:
-			answered[d.Name] = true
 		case unasked == nil:
 			continue
 		case d.Answer == "":
 			answer = refusedBy(unasked)
 		}
+		told[d.Name] = true
 		s.Answer(position, answer)
 	}
-	return answered, nil
+	return told, nil
 }
 
 // whyPlanEnded says how a plan has ended before all of its devices were asked.
