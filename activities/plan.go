@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"golang.org/x/sync/errgroup"
@@ -25,9 +24,8 @@ type Updater interface {
 const (
 	// asksAtOnce is how many devices of a plan are asked at the same time.
 	asksAtOnce = 32
-	// startsWithin is how long a device whose workflow has not been started yet is asked again, every startInterval.
-	startsWithin  = 5 * time.Second
-	startInterval = 100 * time.Millisecond
+	// startsWithin is how long a device whose workflow has not been started yet is asked again.
+	startsWithin = 5 * time.Second
 )
 
 // BeginPlanResult is a plan that runs.
@@ -121,13 +119,13 @@ func (a *Activities) askDevice(ctx context.Context, in AskWaveInput, d plans.Dev
 		return ctx.Err()
 	}
 	decision, err := a.update(ctx, in, d)
-	for until := time.Now().Add(startsWithin); isNotFound(err) && time.Now().Before(until) && a.startsSoon(ctx, in, d); {
+	for until := time.Now().Add(startsWithin); isNotFound(err) && time.Now().Before(until) &&
+		a.Inventory.StartsSoon(ctx, in.OrgID, d.Name); {
 		decision, err = a.update(ctx, in, d)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err() // the plan was ended; the device may have been asked, and the next attempt learns of it
 	}
-	activity.RecordHeartbeat(ctx)
 	switch {
 	case err != nil:
 		d.Answer, d.Code, d.Message = answerOf(err)
@@ -138,21 +136,6 @@ func (a *Activities) askDevice(ctx context.Context, in AskWaveInput, d plans.Dev
 	}
 	d.Message = runbook.Storable(d.Message)
 	return a.plans().Answer(ctx, in.PlanID, d)
-}
-
-// startsSoon waits a moment and reports whether a device that has no workflow ought to have one: its restore may still
-// be starting the workflows of a large fleet.
-func (a *Activities) startsSoon(ctx context.Context, in AskWaveInput, d plans.Device) bool {
-	found, err := a.Inventory.Position(ctx, inventory.Query{OrgID: in.OrgID, Names: []string{d.Name}})
-	if err != nil || len(found) == 0 || !found[0].WaitsOnRoll() {
-		return false
-	}
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(startInterval):
-		return true
-	}
 }
 
 func (a *Activities) update(

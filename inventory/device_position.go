@@ -39,6 +39,24 @@ type DevicePosition struct {
 // restore that runs.
 func (d DevicePosition) WaitsOnRoll() bool { return d.RestoreID != "" && d.State.Open() }
 
+// startInterval is how often a device's workflow that is about to be started is looked for.
+const startInterval = 100 * time.Millisecond
+
+// StartsSoon waits a moment and reports whether a device that has no workflow ought to have one: it is on the roll of a
+// restore that runs, which may still be starting the workflows of a large fleet.
+func (s *Store) StartsSoon(ctx context.Context, orgID, name string) bool {
+	found, err := s.Position(ctx, Query{OrgID: orgID, Names: []string{name}})
+	if err != nil || len(found) == 0 || !found[0].WaitsOnRoll() {
+		return false
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(startInterval):
+		return true
+	}
+}
+
 type positionRow struct {
 	OrgID          string     `db:"org_id"`
 	Name           string     `db:"name"`

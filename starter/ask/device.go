@@ -18,26 +18,8 @@ import (
 // than a moment means that Temporal itself is in trouble.
 const SendTimeout = 10 * time.Second
 
-// startInterval is how often a device's workflow that is about to be started is looked for.
-const startInterval = 100 * time.Millisecond
-
 // NoWorkerTimeout is how long an answer is waited for where no worker polls: one may have just been started.
 const NoWorkerTimeout = 500 * time.Millisecond
-
-// StartsSoon waits a moment and reports whether a device that has no workflow ought to have one: it is on the roll of a
-// restore that runs, which may still be starting the workflows of a large fleet.
-func StartsSoon(ctx context.Context, store *inventory.Store, orgID, name string) bool {
-	position, err := PositionOf(ctx, store, orgID, name)
-	if err != nil || position == nil || !position.WaitsOnRoll() {
-		return false
-	}
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(startInterval):
-		return true
-	}
-}
 
 // IsNotFound reports whether Temporal answered that there is no such workflow, or none that runs.
 func IsNotFound(err error) bool {

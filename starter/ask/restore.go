@@ -17,6 +17,9 @@ import (
 	"rollcall/starter/printer"
 )
 
+// restoreInterval is how often the workflow of a restore that is over is looked for, until it has ended.
+const restoreInterval = 100 * time.Millisecond
+
 // Restore is a restore that is to be started, or taken up again.
 type Restore struct {
 	ID        string
@@ -87,7 +90,7 @@ func (s Restore) StartOrTakeUp(
 		select {
 		case <-ctx.Done():
 			return started, err
-		case <-time.After(startInterval):
+		case <-time.After(restoreInterval):
 		}
 	}
 }

@@ -47,7 +47,7 @@ func (a *Resumer) Ask(ctx context.Context, d inventory.DevicePosition) runbook.R
 	}
 	a.Journal.Asking(d.Name, a.requestFor(d).ExpectVersion)
 	decision, err := a.update(ctx, d)
-	for IsNotFound(err) && time.Now().Before(a.StartUntil) && StartsSoon(ctx, a.Store, d.OrgID, d.Name) {
+	for IsNotFound(err) && time.Now().Before(a.StartUntil) && a.Store.StartsSoon(ctx, d.OrgID, d.Name) {
 		decision, err = a.update(ctx, d)
 	}
 	if err != nil {

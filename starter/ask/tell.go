@@ -63,7 +63,7 @@ func (t *Teller) tell(ctx context.Context, p inventory.DevicePosition) runbook.D
 		if err == nil && t.isForNewer(asking, p, answer) {
 			continue
 		}
-		if IsNotFound(err) && time.Now().Before(t.StartUntil) && StartsSoon(asking, t.Store, p.OrgID, p.Name) {
+		if IsNotFound(err) && time.Now().Before(t.StartUntil) && t.Store.StartsSoon(asking, p.OrgID, p.Name) {
 			continue
 		}
 		if err != nil {

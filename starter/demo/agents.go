@@ -10,7 +10,6 @@ import (
 	"rollcall/inventory"
 	"rollcall/runbook"
 	"rollcall/simulator"
-	"rollcall/starter/ask"
 	"rollcall/starter/printer"
 )
 
@@ -69,7 +68,7 @@ func (d *Demo) awaitWorkflows(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if running || !ask.StartsSoon(patient, d.Store, entry.OrgID, entry.Name) {
+			if running || !d.Store.StartsSoon(patient, entry.OrgID, entry.Name) {
 				break
 			}
 		}
