@@ -48,6 +48,9 @@ func (a *Activities) OpenRestore(ctx context.Context, in OpenRestoreInput) (Open
 	if auditErr := a.recordOpen(ctx, in, by, identity, err); auditErr != nil {
 		return OpenRestoreResult{}, asActivityError(auditErr)
 	}
+	if err == nil && opened.TakenUp {
+		err = a.nameLostEnds(ctx, in)
+	}
 	return OpenRestoreResult(opened), asActivityError(err)
 }
 

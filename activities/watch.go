@@ -52,8 +52,8 @@ func (a *Activities) WatchInventory(ctx context.Context, in WatchInput) error {
 	if a.Flightctl != nil {
 		go func() { stop(w.maintainMarks(ctx, a, in.Every)) }()
 		go func() { stop(w.carryOutDecisions(ctx, a, in.Every)) }()
-		go w.followEnrollments(ctx, a, in.Every)
 	}
+	go w.followEnrollments(ctx, a, in.Every)
 	mending := reconciler{watch: w, workflows: a.Workflows, every: min(reconcileEvery, 5*in.Every)}
 	for {
 		running, err := w.poll(ctx)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/activity"
 
@@ -14,24 +15,31 @@ import (
 	"rollcall/runbook"
 )
 
-// followEnrollments follows, for as long as the watch runs, what becomes of enrollment requests at Flight Control. A
-// new request gets a workflow, and the workflow of one that was decided there is told. A device that appears and awaits
-// its reconnect, because its request was approved there, is put on the roll. What fails is logged, and tried again in
-// the next round.
+// relistEvery is how often the workflows of enrollment requests are listed again. One may have ended, and its request
+// be pending again.
+const relistEvery = time.Minute
+
+// followEnrollments follows, for as long as the watch runs, what becomes of enrollment requests. A pending request that
+// has no workflow gets one, and the workflow of one that was decided without it is told. A device that appears beside
+// Flight Control and awaits its reconnect, because its request was approved there, is put on the roll. What fails is
+// logged, and tried again in the next round.
 func (w *watch) followEnrollments(ctx context.Context, a *Activities, every time.Duration) {
-	known, listed := map[inventory.PendingRequest]bool{}, false
+	known := map[inventory.PendingRequest]bool{}
+	var listed time.Time
 	for {
 		began := time.Now()
 		var err error
-		if !listed {
-			err = w.listEnrollments(ctx, a, known)
-			listed = err == nil
+		if time.Since(listed) > relistEvery {
+			running := map[inventory.PendingRequest]bool{}
+			if err = w.listEnrollments(ctx, a, running); err == nil {
+				known, listed = running, time.Now()
+			}
 		}
 		err = errors.Join(err, w.callAppeared(ctx, a), w.startEnrollments(ctx, a, known))
 		w.failing.set("enrollment", "")
 		if err != nil && ctx.Err() == nil {
 			w.failing.set("enrollment", err.Error())
-			activity.GetLogger(ctx).Warn("Enrollment at Flight Control could not be followed; it is tried again",
+			activity.GetLogger(ctx).Warn("Enrollment could not be followed; it is tried again",
 				"restore", w.restoreID, "error", err)
 		}
 		select {
@@ -45,8 +53,11 @@ func (w *watch) followEnrollments(ctx context.Context, a *Activities, every time
 // callAppeared puts the devices on the roll that have appeared, and starts their workflows. One whose workflow could
 // not be started is found by the comparison of the roll with the workflows.
 func (w *watch) callAppeared(ctx context.Context, a *Activities) error {
+	if a.Flightctl == nil || a.Workflows == nil {
+		return nil
+	}
 	appeared, err := w.inventory.Appeared(ctx, w.restoreID)
-	if err != nil || a.Workflows == nil {
+	if err != nil {
 		return err
 	}
 	var errs []error
@@ -63,7 +74,7 @@ func (w *watch) callAppeared(ctx context.Context, a *Activities) error {
 	return errors.Join(errs...)
 }
 
-// listEnrollments adds the requests whose workflows run already, whoever has started them.
+// listEnrollments adds to known the requests whose workflows run already, whoever has started them.
 func (w *watch) listEnrollments(ctx context.Context, a *Activities, known map[inventory.PendingRequest]bool) error {
 	if a.Workflows == nil {
 		return nil
@@ -97,9 +108,11 @@ func (w *watch) startEnrollments(
 		if known[request] {
 			continue
 		}
-		err := enrollment.Start(ctx, a.Starter, activity.GetInfo(ctx).TaskQueue,
-			"found at Flight Control during "+w.restoreID,
-			runbook.EnrollmentInput{OrgID: request.OrgID, Name: request.Name, RestoreID: w.restoreID})
+		err := w.nameLostDecision(ctx, a, request)
+		if err == nil {
+			err = enrollment.Start(ctx, a.Starter, activity.GetInfo(ctx).TaskQueue, "found during "+w.restoreID,
+				runbook.EnrollmentInput{OrgID: request.OrgID, Name: request.Name, RestoreID: w.restoreID})
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("start the workflow of enrollment request %s: %w", request.Name, err))
 			continue
@@ -107,6 +120,38 @@ func (w *watch) startEnrollments(
 		known[request] = true
 	}
 	return errors.Join(append(errs, w.tellDecided(ctx, known, pending))...)
+}
+
+// nameLostDecision writes to the audit how the last workflow of a pending request has ended, where the database was put
+// back to an earlier moment and does not know that decision.
+func (w *watch) nameLostDecision(ctx context.Context, a *Activities, request inventory.PendingRequest) error {
+	if a.Workflows == nil {
+		return nil
+	}
+	id := runbook.EnrollmentWorkflowID(request.OrgID, request.Name)
+	last, err := a.Workflows.DescribeWorkflowExecution(ctx, id, "")
+	if isNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("describe %s: %w", id, err)
+	}
+	info := last.GetWorkflowExecutionInfo()
+	if info.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+		return nil
+	}
+	run := info.GetExecution().GetRunId()
+	var result runbook.EnrollmentResult
+	if err := a.Workflows.GetWorkflow(ctx, id, run).Get(ctx, &result); err != nil {
+		return fmt.Errorf("read the decision of %s: %w", id, err)
+	}
+	if result.Decision.At == nil {
+		return nil
+	}
+	return w.inventory.NameLostDecision(ctx, inventory.LostDecisionInput{
+		RestoreID: w.restoreID, OrgID: request.OrgID, Name: request.Name, Decision: result.Decision,
+		RequestID: "lost/" + run,
+	})
 }
 
 // tellDecided has the workflows of requests that were decided look at that. Our own decisions they know already.

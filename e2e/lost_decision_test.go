@@ -110,3 +110,50 @@ func TestDecisionsWhoseUpdatesAreLostTakeEffect(t *testing.T) {
 	require.EqualValues(t, 2, status.Counts[runbook.StateNormal])
 	require.Equal(t, "alice", s.outcome("decided").By)
 }
+
+// The same with decisions about requests. Nothing watches the inventory, and no one asks again.
+func TestDecisionsAboutRequestsWhoseUpdatesAreLostTakeEffect(t *testing.T) {
+	t.Parallel()
+	s, restart := newRestartingSite(t)
+	s.fleet(map[string]string{"web-1": "5"}).request("approved", "7", pending).request("denied", "7", pending)
+	direct := s.server.Address
+	proxy, _ := devtest.NewProxy(t, "tcp://"+direct)
+	s.server.Address = proxy.Address()
+	worker := s.workerProcess()
+	s.server.Address = direct
+	s.restore(runbook.RestoreInput{RestoreID: "r1", WatchInterval: "0"})
+	s.await("web-1", runbook.StateAwaitingReconnect)
+	s.eventually("the requests have workflows", func() bool {
+		return s.runs(enrollmentID("approved")) && s.runs(enrollmentID("denied"))
+	})
+
+	gate := s.owner.DB().MustBegin()
+	t.Cleanup(func() { _ = gate.Rollback() })
+	gate.MustExec(`select from enrollment_requests for update`)
+	giveUpApproval := s.ask(enrollmentID("approved"), runbook.UpdateApprove, runbook.ApproveRequest{By: "alice"})
+	giveUpDenial := s.ask(enrollmentID("denied"), runbook.UpdateDeny, runbook.DenyRequest{By: "alice"})
+	s.eventually("the worker is about to write both decisions", func() bool {
+		return s.holds(`select count(*) = 2 from pg_stat_activity
+			where datname = current_database() and wait_event_type = 'Lock'`)
+	})
+	proxy.Freeze() // Temporal hears no more of it
+	require.NoError(t, gate.Rollback())
+	s.eventually("both decisions are written", func() bool {
+		return s.holds(`select count(*) = 2 from rollcall.transitions where actor = 'alice'`)
+	})
+	require.NoError(t, worker.Process.Kill())
+	giveUpApproval()
+	giveUpDenial()
+	restart()
+
+	s.startWorker()
+	s.await("approved", runbook.StateAwaitingReconnect)
+	require.Equal(t, runbook.EnrollmentDenied, s.enrolled("denied").Decision.State)
+	for name, version := range map[string]string{"approved": "0", "web-1": "5"} {
+		s.reports(name, version)
+	}
+	require.Equal(t, "alice", s.enrolled("approved").Decision.By)
+	status, err := s.result(s.client.GetWorkflow(t.Context(), runbook.RestoreWorkflowID("r1"), ""))
+	require.NoError(t, err)
+	require.EqualValues(t, 2, status.Counts[runbook.StateNormal])
+}

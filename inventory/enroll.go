@@ -231,3 +231,65 @@ func orEmpty(m map[string]string) map[string]string {
 	}
 	return m
 }
+
+// DecisionStandsInput names a decision about an enrollment request; At is when it was taken, zero where that is not
+// known.
+type DecisionStandsInput struct {
+	OrgID, Name string
+	At          time.Time
+}
+
+// The audit has each decision since it was taken, unless the database was put back to before that. Where the time is
+// not known, a request that is pending was not decided.
+var selectDecisionStands = `
+select case when cast($3 as timestamptz) is null
+    then not exists (select from enrollment_requests e where e.org_id = $1 and e.name = $2 and e.deleted_at is null
+        and ` + requestState("e") + ` = 'Pending')
+    else exists (select from rollcall.transitions t where t.org_id = $1 and t.name = $2 and t.at = $3
+        and t.transition in ('Approved', 'Denied', 'Deleted', 'T1')) end`
+
+// DecisionStands reports whether the database knows a decision about an enrollment request.
+func (s *Store) DecisionStands(ctx context.Context, in DecisionStandsInput) (stands bool, err error) {
+	var at *time.Time
+	if !in.At.IsZero() {
+		at = &in.At
+	}
+	if err := s.db.GetContext(ctx, &stands, selectDecisionStands, in.OrgID, in.Name, at); err != nil {
+		return false, fmt.Errorf("look for the decision about enrollment request %s: %w", in.Name, err)
+	}
+	return stands, nil
+}
+
+// LostDecisionInput is a decision with which the workflow of an enrollment request has ended; its At is not nil.
+type LostDecisionInput struct {
+	RestoreID, OrgID, Name string
+	Decision               runbook.EnrollmentDecision
+	RequestID              string
+}
+
+// NameLostDecision writes a decision to the audit as lost, where it was taken since the restore began and the database
+// does not know it. What was decided before that, the restored backup cannot know.
+func (s *Store) NameLostDecision(ctx context.Context, in LostDecisionInput) error {
+	known := DecisionStandsInput{OrgID: in.OrgID, Name: in.Name, At: *in.Decision.At}
+	stands, err := s.DecisionStands(ctx, known)
+	if err != nil || stands {
+		return err
+	}
+	var since bool
+	err = s.db.GetContext(ctx, &since, `
+select exists (select from rollcall.restores where id = $1 and started_at < $2)`, in.RestoreID, in.Decision.At)
+	if err != nil {
+		return fmt.Errorf("read when restore %s began: %w", in.RestoreID, err)
+	}
+	if !since {
+		return nil
+	}
+	signal := runbook.SignalApprove
+	if in.Decision.State != runbook.EnrollmentApproved {
+		signal = runbook.SignalDeny
+	}
+	return s.RecordRefusal(ctx, RefusalInput{
+		RestoreID: in.RestoreID, OrgID: in.OrgID, Name: in.Name, Message: signal, By: in.Decision.By,
+		Reason: in.Decision.Reason, Refusal: *runbook.LostDecision(in.Decision), RequestID: in.RequestID,
+	})
+}

@@ -13,6 +13,14 @@ import (
 // showDetails sets what the web UI shows of the device. Its pane is about 75 characters wide and 20 lines high, and it
 // cuts off what stands below a table: what to do comes first, then the story, then the table.
 func (d *device) showDetails(ctx workflow.Context) {
+	if d.lost != nil {
+		var b strings.Builder
+		fmt.Fprintf(&b, "**Not on the roll any more.** The database was put back to an earlier moment: %s.",
+			cell(d.lost.Message))
+		writeTimeline(&b, d.status.Timeline)
+		workflow.SetCurrentDetails(ctx, b.String())
+		return
+	}
 	workflow.SetCurrentDetails(ctx, deviceDetails(d.status, cmp.Or(d.resume, d.decided), d.mode))
 }
 

@@ -45,6 +45,8 @@ type device struct {
 	// decided is a decision that Flight Control has yet to carry out, for the details alone: the database says what
 	// counts.
 	decided runbook.ResumeDecision
+	// lost is why the wait has ended without an outcome: the database does not have the device on the roll any more.
+	lost *runbook.Refusal
 	// mode is the restore's, for the details alone.
 	mode runbook.Mode
 	log  log.Logger
@@ -153,7 +155,7 @@ func (d *device) run(ctx workflow.Context) (runbook.DeviceResult, error) {
 	return d.finish(ctx)
 }
 
-func (d *device) ended() bool { return d.status.Outcome != "" }
+func (d *device) ended() bool { return d.status.Outcome != "" || d.lost != nil }
 
 // awaitMessage blocks until there is something to read, a decision by update has ended the wait, or updates that were
 // refused have made the history long. The error is a cancellation.
@@ -168,7 +170,8 @@ func (d *device) historyIsLong(ctx workflow.Context) bool {
 	return workflow.GetInfo(ctx).GetContinueAsNewSuggested()
 }
 
-// finish refuses messages that came too late, waits until updates are answered, and returns the outcome.
+// finish refuses messages that came too late, waits until updates are answered, and returns the outcome. A device
+// whose place on the roll was lost has none.
 func (d *device) finish(ctx workflow.Context) (runbook.DeviceResult, error) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	if err := d.drain(ctx); err != nil {
@@ -179,6 +182,9 @@ func (d *device) finish(ctx workflow.Context) (runbook.DeviceResult, error) {
 		if err := signalLateJoinerEnded(ctx, d.status.RestoreID, ended); err != nil {
 			d.log.Info("Restore is not there to be told", "error", err)
 		}
+	}
+	if d.lost != nil {
+		return runbook.DeviceResult{}, asFailure(d.lost)
 	}
 	d.log.Info("Device has left the roll call", "outcome", d.status.Outcome, "reported", d.status.Reported)
 	return runbook.DeviceResult{

@@ -12,8 +12,8 @@ import (
 )
 
 // EnrollmentWorkflow is one enrollment request's wait for a human: it is approved, and then its device's part in the
-// roll call is run to its end where it has one, or it is denied. A cancellation ends the wait and leaves the request
-// as it is.
+// roll call is run to its end where it has one, or it is denied. Where the database, put back to an earlier moment, has
+// lost the decision, the request waits again. A cancellation ends the wait and leaves the request as it is.
 func EnrollmentWorkflow(ctx workflow.Context, in runbook.EnrollmentInput) (runbook.EnrollmentResult, error) {
 	e, err := setUpEnrollment(ctx, in)
 	if err != nil {
@@ -30,6 +30,8 @@ type enrollment struct {
 	mutex workflow.Mutex
 	// device is how its device's roll call ended.
 	device *runbook.DeviceResult
+	// calling reports whether the workflow of its device is being run.
+	calling bool
 	// elsewhere reports whether Flight Control has decided the request itself. Its watch then runs the device's roll call.
 	elsewhere bool
 	// broken is an error that a retry cannot fix, found while messages were read.
@@ -85,16 +87,25 @@ func (e *enrollment) run(ctx workflow.Context) (runbook.EnrollmentResult, error)
 		return runbook.EnrollmentResult{}, err
 	}
 	e.listen(ctx)
-	err := e.awaitDecision(ctx)
-	if err == nil && !e.decided() {
-		if err := e.drain(ctx); err != nil || !e.decided() {
-			return runbook.EnrollmentResult{}, cmp.Or(err, e.continueAsNew(ctx))
+	for {
+		err := e.awaitDecision(ctx)
+		if err == nil && !e.decided() {
+			if err := e.drain(ctx); err != nil || !e.decided() {
+				return runbook.EnrollmentResult{}, cmp.Or(err, e.continueAsNew(ctx))
+			}
 		}
+		decision := e.status.Decision
+		if err == nil && !e.elsewhere && e.device == nil {
+			err = e.runRollCall(ctx)
+		}
+		if err := e.drain(ctx); err != nil {
+			return runbook.EnrollmentResult{}, err
+		}
+		if err == nil && e.status.Decision != decision {
+			continue // the database has lost the decision
+		}
+		return e.finish(err)
 	}
-	if err == nil && !e.elsewhere {
-		err = e.runRollCall(ctx)
-	}
-	return e.finish(ctx, err)
 }
 
 // markSearchable sets the device's name as a search attribute where whoever started the workflow has not.
@@ -135,11 +146,8 @@ func (e *enrollment) drain(ctx workflow.Context) error {
 	return cmp.Or(e.broken, err)
 }
 
-// finish refuses messages that came too late, and returns the outcome or the cancellation that ended the wait.
-func (e *enrollment) finish(ctx workflow.Context, ended error) (runbook.EnrollmentResult, error) {
-	if err := e.drain(ctx); err != nil {
-		return runbook.EnrollmentResult{}, err
-	}
+// finish returns the outcome or the cancellation that ended the wait.
+func (e *enrollment) finish(ended error) (runbook.EnrollmentResult, error) {
 	if ended != nil {
 		return runbook.EnrollmentResult{}, ended
 	}

@@ -24,9 +24,9 @@ func (e *enrollment) readMessages(ctx workflow.Context) error {
 
 func (e *enrollment) readMessage(ctx workflow.Context) (err error) {
 	if l, ok := next[runbook.DenyRequest](e.inbox, runbook.SignalDeny); ok {
-		_, err = e.considerDeny(ctx, l.message, l.refusal, l.requestID)
+		_, err = e.considerDeny(ctx, l, runTransition)
 	} else if l, ok := next[runbook.ApproveRequest](e.inbox, runbook.SignalApprove); ok {
-		_, err = e.considerApprove(ctx, l.message, l.refusal, l.requestID)
+		_, err = e.considerApprove(ctx, l, runTransition)
 	} else if l, ok := next[runbook.LookSignal](e.inbox, runbook.SignalLook); ok {
 		err = e.look(ctx, l)
 	} else if name, requestID, ok := e.inbox.nextUnknown(ctx); ok {
@@ -63,14 +63,20 @@ func (e *enrollment) look(ctx workflow.Context, l envelope[runbook.LookSignal]) 
 	entry := runbook.TimelineEntry{Message: runbook.SignalLook}
 	switch {
 	case e.decided():
-		return nil
+		return e.checkLocked(ctx)
 	case l.refusal != nil:
 		_, err := e.refuse(ctx, sent{entry: entry}, l.refusal, l.requestID)
 		return err
 	}
+	return e.followElsewhere(ctx, l.requestID)
+}
+
+// followElsewhere takes over what was decided elsewhere, if anything was.
+func (e *enrollment) followElsewhere(ctx workflow.Context, requestID string) error {
+	entry := runbook.TimelineEntry{Message: runbook.SignalLook}
 	var result activities.DecidedResult
 	err := runTransition(ctx, "look whether it was decided elsewhere", acts.FollowRequest, activities.FollowRequestInput{
-		OrgID: e.status.OrgID, Name: e.status.Name, Since: e.status.Since, RequestID: l.requestID,
+		OrgID: e.status.OrgID, Name: e.status.Name, Since: e.status.Since, RequestID: requestID,
 	}, &result)
 	if err == nil && result.State == runbook.EnrollmentPending {
 		return nil
@@ -99,55 +105,94 @@ func (e *enrollment) decideApprove(
 	ctx workflow.Context, request runbook.ApproveRequest,
 ) (runbook.EnrollmentDecision, error) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	return e.considerApprove(ctx, request, nil, updateRequest(ctx))
+	l := envelope[runbook.ApproveRequest]{message: request, requestID: updateRequest(ctx)}
+	return e.considerApprove(ctx, l, updateRunner(ctx))
 }
 
 func (e *enrollment) decideDeny(ctx workflow.Context, request runbook.DenyRequest) (runbook.EnrollmentDecision, error) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	return e.considerDeny(ctx, request, nil, updateRequest(ctx))
+	l := envelope[runbook.DenyRequest]{message: request, requestID: updateRequest(ctx)}
+	return e.considerDeny(ctx, l, updateRunner(ctx))
+}
+
+// changeDecideAccepted marks the enrollment workflows that write a decision only once Temporal has stored that there is
+// such an update. Those of earlier releases write it before.
+const changeDecideAccepted = "decide-accepted"
+
+// updateRunner carries out what an update decides. A decision whose update Temporal forgets would leave the workflow
+// waiting for one.
+func updateRunner(ctx workflow.Context) transitionRunner {
+	if workflow.GetVersion(ctx, changeDecideAccepted, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return runTransition
+	}
+	return runAccepted
+}
+
+// maySettle refuses a decision that cannot be read, or that does not count as far as the workflow knows. A request that
+// was decided is looked at in the database first, which may have lost that.
+func (e *enrollment) maySettle(
+	ctx workflow.Context, unreadable *runbook.Refusal, may func(runbook.Enrollment, string) error,
+) (*runbook.Refusal, error) {
+	if unreadable != nil {
+		return unreadable, nil
+	}
+	if err := e.checkLocked(ctx); err != nil {
+		return nil, err
+	}
+	return runbook.AsRefusal(may(e.request(), e.status.Name)), nil
 }
 
 func (e *enrollment) considerApprove(
-	ctx workflow.Context, request runbook.ApproveRequest, refusal *runbook.Refusal, requestID string,
+	ctx workflow.Context, l envelope[runbook.ApproveRequest], run transitionRunner,
 ) (runbook.EnrollmentDecision, error) {
 	if err := e.mutex.Lock(ctx); err != nil {
 		return runbook.EnrollmentDecision{}, err
 	}
 	defer e.mutex.Unlock()
+	request := l.message
 	entry := runbook.TimelineEntry{
 		Message: runbook.SignalApprove, By: request.By, Reason: request.Reason,
 		Via: viaOf(request.Origin),
 	}
-	if refusal = cmp.Or(refusal, runbook.AsRefusal(runbook.MayApprove(e.request(), e.status.Name))); refusal != nil {
-		return e.refuse(ctx, sent{entry, request.Origin}, refusal, requestID)
+	refusal, err := e.maySettle(ctx, l.refusal, runbook.MayApprove)
+	if err != nil {
+		return runbook.EnrollmentDecision{}, err
+	}
+	if refusal != nil {
+		return e.refuse(ctx, sent{entry, request.Origin}, refusal, l.requestID)
 	}
 	var result activities.DecidedResult
-	err := runTransition(ctx, "approve by "+request.By, acts.Approve, activities.ApproveInput{
+	err = run(ctx, "approve by "+request.By, acts.Approve, activities.ApproveInput{
 		OrgID: e.status.OrgID, Name: e.status.Name, By: request.By, Reason: request.Reason, Labels: request.Labels,
 		ReplaceLabels: request.ReplaceLabels,
-		ExpectKey:     request.ExpectKey, RequestID: requestID, Origin: request.Origin,
+		ExpectKey:     request.ExpectKey, RequestID: l.requestID, Origin: request.Origin,
 	}, &result)
 	return e.follow(ctx, entry, result, err)
 }
 
 func (e *enrollment) considerDeny(
-	ctx workflow.Context, request runbook.DenyRequest, refusal *runbook.Refusal, requestID string,
+	ctx workflow.Context, l envelope[runbook.DenyRequest], run transitionRunner,
 ) (runbook.EnrollmentDecision, error) {
 	if err := e.mutex.Lock(ctx); err != nil {
 		return runbook.EnrollmentDecision{}, err
 	}
 	defer e.mutex.Unlock()
+	request := l.message
 	entry := runbook.TimelineEntry{
 		Message: runbook.SignalDeny, By: request.By, Reason: request.Reason,
 		Via: viaOf(request.Origin),
 	}
-	if refusal = cmp.Or(refusal, runbook.AsRefusal(runbook.MayDeny(e.request(), e.status.Name))); refusal != nil {
-		return e.refuse(ctx, sent{entry, request.Origin}, refusal, requestID)
+	refusal, err := e.maySettle(ctx, l.refusal, runbook.MayDeny)
+	if err != nil {
+		return runbook.EnrollmentDecision{}, err
+	}
+	if refusal != nil {
+		return e.refuse(ctx, sent{entry, request.Origin}, refusal, l.requestID)
 	}
 	var result activities.DecidedResult
-	err := runTransition(ctx, "deny by "+request.By, acts.Deny, activities.DenyInput{
+	err = run(ctx, "deny by "+request.By, acts.Deny, activities.DenyInput{
 		Delete: request.Delete,
-		OrgID:  e.status.OrgID, Name: e.status.Name, By: request.By, Reason: request.Reason, RequestID: requestID,
+		OrgID:  e.status.OrgID, Name: e.status.Name, By: request.By, Reason: request.Reason, RequestID: l.requestID,
 		Origin: request.Origin,
 	}, &result)
 	return e.follow(ctx, entry, result, err)

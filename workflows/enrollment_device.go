@@ -20,12 +20,18 @@ func (e *enrollment) runRollCall(ctx workflow.Context) error {
 	if restoreID == "" {
 		return nil
 	}
+	e.calling = true
+	defer func() { e.calling = false }()
 	defer e.tellRestore(ctx, restoreID)
 	var pause time.Duration
 	for again := false; ; again = true {
 		entry, err := e.waitingEntry(ctx, restoreID)
-		if err != nil || entry == nil {
+		if err != nil {
 			return err
+		}
+		if entry == nil {
+			e.calling = false
+			return e.checkDecision(ctx)
 		}
 		err = e.runDevice(ctx, restoreID, *entry, again)
 		if err == nil || ctx.Err() != nil {
@@ -38,6 +44,63 @@ func (e *enrollment) runRollCall(ctx workflow.Context) error {
 			return err
 		}
 	}
+}
+
+// changeLostDecision marks the enrollment workflows that ask the database whether it still knows their decision. Those
+// of earlier releases have gone by what they knew.
+const changeLostDecision = "lost-decision"
+
+// checkDecision takes the decision back where the database does not know it, because it was put back to an earlier
+// moment: its state stands. What was decided is named in the audit. The request is pending then, or stands where
+// Flight Control has brought it.
+func (e *enrollment) checkDecision(ctx workflow.Context) error {
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	if err := e.mutex.Lock(ctx); err != nil {
+		return err
+	}
+	defer e.mutex.Unlock()
+	return e.checkLocked(ctx)
+}
+
+// checkLocked is checkDecision for a caller that holds the mutex.
+func (e *enrollment) checkLocked(ctx workflow.Context) error {
+	if !e.decided() ||
+		workflow.GetVersion(ctx, changeLostDecision, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return nil
+	}
+	decision := *e.status.Decision
+	in := activities.DecisionStandsInput{OrgID: e.status.OrgID, Name: e.status.Name}
+	if decision.At != nil {
+		in.At = *decision.At
+	}
+	var found activities.DecisionStandsResult
+	err := runTransition(ctx, "does the database know the decision", acts.DecisionStands, in, &found)
+	if err != nil || found.Stands {
+		return err
+	}
+	return e.takeBack(ctx, decision, in.At.UnixMilli())
+}
+
+// takeBack has the request wait again, after its decision was lost. at is the time of the decision.
+func (e *enrollment) takeBack(ctx workflow.Context, lost runbook.EnrollmentDecision, at int64) error {
+	entry := runbook.TimelineEntry{Message: runbook.SignalApprove, By: lost.By, Reason: lost.Reason}
+	if lost.State != runbook.EnrollmentApproved {
+		entry.Message = runbook.SignalDeny
+	}
+	id := fmt.Sprintf("%s/%d", workflow.GetInfo(ctx).WorkflowExecution.RunID, at)
+	if _, err := e.refuse(ctx, sent{entry: entry}, runbook.LostDecision(lost), "lost/"+id); err != nil {
+		return err
+	}
+	e.status.State, e.status.Decision, e.elsewhere, e.device = runbook.EnrollmentPending, nil, false, nil
+	e.showDetails(ctx)
+	if e.calling { // the workflow of its device waits for a device that is on no roll
+		look := workflow.SignalExternalWorkflow(ctx, runbook.DeviceWorkflowID(e.status.OrgID, e.status.Name), "",
+			runbook.SignalLook, runbook.LookSignal{})
+		if err := look.Get(ctx, nil); err != nil {
+			e.log.Info("The device's workflow is not there to be told", "error", err)
+		}
+	}
+	return e.followElsewhere(ctx, "followed/"+id)
 }
 
 func (e *enrollment) waitingEntry(ctx workflow.Context, restoreID string) (*activities.RollEntry, error) {

@@ -24,6 +24,9 @@ func (d *device) follow(
 			Refusal: refusal,
 		}
 	}
+	if lost, err := d.losePlace(ctx, entry, result.Refusal); lost || err != nil {
+		return err
+	}
 	if result.State == runbook.StateConflictPaused && d.status.State == runbook.StateAwaitingReconnect {
 		if err := d.refuseEarlyResumes(ctx); err != nil {
 			return err
@@ -64,6 +67,30 @@ func (d *device) recordLostState(ctx workflow.Context, result activities.Transit
 	id := fmt.Sprintf("lost/%s/%d", workflow.GetInfo(ctx).WorkflowExecution.RunID, d.status.Since.UnixMilli())
 	entry := runbook.TimelineEntry{Message: runbook.SignalReconnect, Version: d.status.Reported}
 	return d.refuse(ctx, sent{entry: entry}, refusal, id)
+}
+
+// changeOffRoll marks the device workflows that end when their device is not on the roll any more. Those of earlier
+// releases wait on.
+const changeOffRoll = "off-roll"
+
+// losePlace ends the wait where the database does not have the device on the roll: it was put back to a moment before
+// the device was there. What the device had reported by then is named in the audit.
+func (d *device) losePlace(
+	ctx workflow.Context, entry runbook.TimelineEntry, refusal *runbook.Refusal,
+) (lost bool, err error) {
+	if refusal == nil || refusal.Code != runbook.CodeNoRollCall ||
+		workflow.GetVersion(ctx, changeOffRoll, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return false, nil
+	}
+	known := d.lost != nil
+	d.lost = refusal
+	if err := d.note(ctx, entry, refusal); err != nil || known || d.status.State != runbook.StateConflictPaused {
+		return true, err
+	}
+	id := fmt.Sprintf("lost/%s/%d", workflow.GetInfo(ctx).WorkflowExecution.RunID, d.status.Since.UnixMilli())
+	reported := runbook.TimelineEntry{Message: runbook.SignalReconnect, Version: d.status.Reported}
+	return true, d.refuse(ctx, sent{entry: reported},
+		runbook.LostPlace(d.status.State, d.status.Reported, d.status.RestoreID), id)
 }
 
 // mayNoLongerAct reports whether a message was refused because its restore may no longer act.

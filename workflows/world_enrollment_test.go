@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"context"
+	"slices"
 
 	"rollcall/activities"
 	"rollcall/runbook"
@@ -112,4 +113,27 @@ func (w *world) followRequest(
 	defer leave()
 	_, r := w.enrollment(in.Name)
 	return r.decided, nil
+}
+
+func (w *world) decisionStands(
+	_ context.Context, in activities.DecisionStandsInput,
+) (activities.DecisionStandsResult, error) {
+	leave, err := w.enter("DecisionStands")
+	if err != nil {
+		return activities.DecisionStandsResult{}, err
+	}
+	defer leave()
+	e, r := w.enrollment(in.Name)
+	if in.At.IsZero() {
+		return activities.DecisionStandsResult{Stands: e.State != runbook.EnrollmentPending}, nil
+	}
+	return activities.DecisionStandsResult{Stands: r.decided.At.Equal(in.At)}, nil
+}
+
+// forget is the database put back to before the request was decided, and its device on the roll.
+func (w *world) forget(name string) {
+	w.requests[name].decided = activities.DecidedResult{State: runbook.EnrollmentPending}
+	w.requests[name].deviceExists = false
+	delete(w.devices, name)
+	w.order = slices.DeleteFunc(w.order, func(other string) bool { return other == name })
 }

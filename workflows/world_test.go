@@ -96,7 +96,7 @@ func (w *world) register(env *testsuite.TestWorkflowEnvironment) {
 		"Reconnect": w.reconnect, "Resume": w.resume, "Withdraw": w.withdraw, "RecordRefusal": w.recordRefusal,
 		"Look": w.look, "Story": w.story, "CancelLeftovers": w.cancelLeftovers, "WatchInventory": w.watchInventory,
 		"Approve": w.approve, "Deny": w.deny, "WaitingEntry": w.waitingEntry, "StartEnrollments": w.startEnrollments,
-		"FollowRequest": w.followRequest,
+		"FollowRequest": w.followRequest, "DecisionStands": w.decisionStands,
 	} {
 		env.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}
@@ -125,8 +125,11 @@ func (w *world) result(d *worldDevice) activities.TransitionResult {
 	}
 }
 
-// fence refuses what a restore that is not the current one does.
+// fence refuses what a restore that is not the current one does, and what is about a device that is on no roll.
 func (w *world) fence(restoreID string, d *worldDevice) *activities.TransitionResult {
+	if d == nil {
+		return &activities.TransitionResult{Refusal: runbook.Refuse(runbook.CodeNoRollCall, "it is on no roll")}
+	}
 	if w.restores[restoreID] == runbook.RestoreRunning {
 		return nil
 	}

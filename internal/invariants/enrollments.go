@@ -10,9 +10,10 @@ import (
 	"rollcall/runbook"
 )
 
-// checkEnrollments looks for workflows that wait for a decision about an enrollment request that was decided. The
-// workflow of an approved request runs until its device has left the roll call, and is asked.
-func (c Checker) checkEnrollments(ctx context.Context) ([]Violation, error) {
+// checkEnrollments looks for workflows that wait for a decision about an enrollment request that was decided, and for
+// those that have one which the database does not know. The workflow of an approved request runs until its device has
+// left the roll call, and is asked. devices are the workflows of devices that run, by id.
+func (c Checker) checkEnrollments(ctx context.Context, devices map[string]indexed) ([]Violation, error) {
 	var running []inventory.PendingRequest
 	err := c.eachRunning(ctx, runbook.EnrollmentWorkflowName, func(w *workflow.WorkflowExecutionInfo) error {
 		if orgID, name, ok := runbook.ParseEnrollmentWorkflowID(w.GetExecution().GetWorkflowId()); ok {
@@ -27,28 +28,48 @@ func (c Checker) checkEnrollments(ctx context.Context) ([]Violation, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []Violation
+	isDecided := map[inventory.PendingRequest]bool{}
 	for _, request := range decided {
-		id := runbook.EnrollmentWorkflowID(request.OrgID, request.Name)
-		runs, err := c.runs(ctx, id)
+		isDecided[request] = true
+	}
+	var found []Violation
+	for _, request := range running {
+		// Beside a pending request, a workflow that has a decision runs its device's.
+		if _, calls := devices[runbook.DeviceWorkflowID(request.OrgID, request.Name)]; !calls && !isDecided[request] {
+			continue
+		}
+		some, err := c.checkEnrollment(ctx, request, isDecided[request])
 		if err != nil {
 			return nil, err
 		}
-		if !runs {
-			continue
-		}
-		var status runbook.EnrollmentStatus
-		if err := c.query(ctx, id, runbook.QueryState, &status); err != nil {
-			return nil, fmt.Errorf("ask workflow %s for its state (is a worker running?): %w", id, err)
-		}
-		if status.State == runbook.EnrollmentPending {
-			found = append(found, Violation{
-				Invariant: WorkflowFollowsRequest, RestoreID: status.RestoreID, OrgID: request.OrgID, Name: request.Name,
-				WorkflowID: id,
-				Message: "the enrollment request was decided, and its workflow waits for a decision; `temporal workflow signal " +
-					"--name look --workflow-id " + id + " --input '{}'` has it follow",
-			})
-		}
+		found = append(found, some...)
 	}
 	return found, nil
+}
+
+// checkEnrollment asks the workflow of a request that was decided, or is pending, whether it says so too.
+func (c Checker) checkEnrollment(
+	ctx context.Context, request inventory.PendingRequest, decided bool,
+) ([]Violation, error) {
+	id := runbook.EnrollmentWorkflowID(request.OrgID, request.Name)
+	runs, err := c.runs(ctx, id)
+	if err != nil || !runs {
+		return nil, err
+	}
+	var status runbook.EnrollmentStatus
+	if err := c.query(ctx, id, runbook.QueryState, &status); err != nil {
+		return nil, fmt.Errorf("ask workflow %s for its state (is a worker running?): %w", id, err)
+	}
+	if waits := status.State == runbook.EnrollmentPending; waits != decided {
+		return nil, nil
+	}
+	said := "the enrollment request was decided, and its workflow waits for a decision"
+	if !decided {
+		said = fmt.Sprintf("the enrollment request is pending, and its workflow says %s", status.State)
+	}
+	return []Violation{{
+		Invariant: WorkflowFollowsRequest, RestoreID: status.RestoreID, OrgID: request.OrgID, Name: request.Name,
+		WorkflowID: id,
+		Message:    said + "; `temporal workflow signal --name look --workflow-id " + id + " --input '{}'` has it follow",
+	}}, nil
 }

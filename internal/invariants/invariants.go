@@ -39,7 +39,8 @@ const (
 	WorkflowRuns = "WorkflowRuns"
 	// WorkflowFollowsRoll: a device's workflow and the search index say what its row of the roll says.
 	WorkflowFollowsRoll = "WorkflowFollowsRoll"
-	// WorkflowFollowsRequest: no workflow waits for a decision about an enrollment request that was decided.
+	// WorkflowFollowsRequest: the workflow of an enrollment request waits for a decision while the request is pending, and
+	// no longer.
 	WorkflowFollowsRequest = "WorkflowFollowsRequest"
 )
 

@@ -2,6 +2,12 @@ package invariants_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -90,6 +96,17 @@ func (n *night) await(condition string) {
 		require.NoError(c, n.store.DB().GetContext(n.t.Context(), &holds, condition))
 		require.True(c, holds, condition)
 	}, waitLimit, 50*time.Millisecond)
+}
+
+// csr is a signing request of a key of its own.
+func csr(t *testing.T, name string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.CreateCertificateRequest(rand.Reader,
+		&x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
+	require.NoError(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 }
 
 func (n *night) exec(statement string, args ...any) {
@@ -292,6 +309,35 @@ func TestAnEnrollmentThatWaitsForADecidedRequestIsFound(t *testing.T) {
 		require.NoError(c, err)
 		require.Empty(c, found)
 	}, waitLimit, 100*time.Millisecond)
+}
+
+// A workflow that holds a decision which the database, put back to an earlier moment, does not know is found.
+func TestAnEnrollmentThatIsAheadOfTheDatabaseIsFound(t *testing.T) {
+	t.Parallel()
+	n := newNight(t)
+	n.exec(`insert into enrollment_requests (org_id, name, spec, status, resource_version, created_at, updated_at)
+		values ($1, 'late', jsonb_build_object('knownRenderedVersion', '7', 'csr', cast($2 as text)), '{}', 1, now(), now())`,
+		runbook.DefaultOrgID, csr(t, "late"))
+	const id = "enrollment/default/late"
+	_, err := n.temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: n.queue},
+		runbook.EnrollmentWorkflowName, runbook.EnrollmentInput{OrgID: runbook.DefaultOrgID, Name: "late"})
+	require.NoError(t, err)
+	require.NoError(t, n.temporal.SignalWorkflow(t.Context(), id, "", runbook.SignalApprove,
+		runbook.ApproveRequest{By: "alice"}))
+	n.await(`select count(*) = 1 from rollcall.roll where name = 'late'`)
+	n.checker.Settle = -1
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		found, err := n.checker.Workflows(t.Context())
+		require.NoError(c, err)
+		require.Empty(c, found)
+	}, waitLimit, 100*time.Millisecond)
+	n.exec(`update enrollment_requests set status = '{}' where name = 'late'`)
+	found, err := n.checker.Workflows(t.Context())
+	require.NoError(t, err)
+	require.Len(t, found, 1, "%+v", found)
+	require.Equal(t, []string{invariants.WorkflowFollowsRequest, "late", id},
+		[]string{found[0].Invariant, found[0].Name, found[0].WorkflowID})
+	require.Contains(t, found[0].Message, "is pending, and its workflow says Approved")
 }
 
 func TestAnOpenRestoreWithoutAWorkflowIsFound(t *testing.T) {

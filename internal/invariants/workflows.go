@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"go.temporal.io/api/enums/v1"
@@ -54,6 +56,7 @@ func (c Checker) Workflows(ctx context.Context) ([]Violation, error) {
 	if err != nil {
 		return nil, err
 	}
+	devices := maps.Clone(running)
 	var restores []runningRestore
 	if err := c.DB.SelectContext(ctx, &restores, selectRunning); err != nil {
 		return nil, fmt.Errorf("read the restores that run: %w", err)
@@ -83,8 +86,8 @@ func (c Checker) Workflows(ctx context.Context) ([]Violation, error) {
 	if err != nil {
 		return nil, err
 	}
-	late, err := c.checkEnrollments(ctx)
-	return append(append(found, rest...), late...), err
+	late, err := c.checkEnrollments(ctx, devices)
+	return slices.Concat(found, rest, late), err
 }
 
 // progressOf asks each running restore which of its devices it has called. A restore without a workflow is a violation.
@@ -103,7 +106,8 @@ func (c Checker) progressOf(
 		if !runs {
 			found = append(found, Violation{
 				Invariant: WorkflowRuns, RestoreID: id, OrgID: restore.OrgID, WorkflowID: workflowID, Missing: true,
-				Message: "the restore is open, and no workflow runs it; `starter restore --id " + id + "` takes it up again",
+				Message: "the restore is open, and no workflow runs it (where it had ended, the database was put back to before " +
+					"that); `starter restore --id " + id + "` takes it up again",
 			})
 			said[id] = progress // its devices have no parent to start them; the restore itself is what is missing
 			continue

@@ -1,0 +1,101 @@
+package e2e
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"rollcall/inventory"
+	"rollcall/runbook"
+)
+
+// putBackRequests puts the database back to before decisions about requests of the backup. Their devices are gone with
+// their places on the roll.
+func (s *site) putBackRequests(names string) {
+	s.t.Helper()
+	s.owner.DB().MustExec(`
+begin;
+delete from devices where name in (` + names + `);
+delete from device_timestamps where name in (` + names + `);
+set local session_replication_role = replica; -- the audit can only be appended to
+delete from rollcall.transitions where name in (` + names + `);
+with gone as (delete from rollcall.roll where name in (` + names + `) returning 1)
+update rollcall.restores set total = total - (select count(*) from gone);
+update enrollment_requests set status = '{"conditions": []}',
+    annotations = '{"device-controller/awaitingReconnect": "true"}' where name in (` + names + `);
+commit`)
+}
+
+// PostgreSQL fails over and loses the last commits: an approval, a denial and a report. The database's state stands,
+// what was acknowledged is named, and the requests can be decided again.
+func TestDecisionsThatTheDatabaseHasLostCanBeTakenAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).startWorker().fleet(map[string]string{"web-1": "5"}).request("late", "7", pending).request("denied",
+		"7", pending)
+	run := s.restore(runbook.RestoreInput{RestoreID: "r1", WatchInterval: "1s"})
+	s.await("web-1", runbook.StateAwaitingReconnect)
+	s.eventually("the requests have workflows", func() bool {
+		return s.runs(enrollmentID("late")) && s.runs(enrollmentID("denied"))
+	})
+	require.True(t, s.approve("late", "alice").Accepted)
+	require.True(t, s.decide("denied", runbook.UpdateDeny, "d", runbook.DenyRequest{By: "alice"}).Accepted)
+	s.await("late", runbook.StateAwaitingReconnect)
+	s.reports("late", "8")
+	s.await("late", runbook.StateConflictPaused)
+
+	s.putBackRequests("'late', 'denied'")
+	s.eventually("no workflow waits for the device", func() bool { return !s.runs(deviceID("late")) })
+	s.eventually("what was acknowledged is named", func() bool { return s.tally("r1").Lost == 3 })
+	s.eventually("the requests wait", func() bool {
+		return s.runs(enrollmentID("late")) && s.runs(enrollmentID("denied"))
+	})
+	rows, err := s.store.Audit(t.Context(), inventory.AuditQuery{Names: []string{"late", "denied"}, Refused: true})
+	require.NoError(t, err)
+	var lost []string
+	for _, row := range rows {
+		if row.Code == runbook.CodeLost {
+			lost = append(lost, row.Name+" "+row.Signal+" "+row.Actor+row.Reported)
+		}
+	}
+	require.ElementsMatch(t, []string{"late reconnect 8", "late approve alice", "denied deny alice"}, lost)
+
+	require.True(t, s.approve("late", "bob").Accepted)
+	require.True(t, s.approve("denied", "bob").Accepted)
+	for _, name := range []string{"late", "denied"} {
+		s.await(name, runbook.StateAwaitingReconnect)
+		s.reports(name, "0")
+	}
+	s.reports("web-1", "5")
+	status, err := s.result(run)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, status.Counts[runbook.StateNormal])
+	require.Equal(t, "bob", s.enrolled("late").Decision.By)
+}
+
+// A restore had ended, and the database does not know it any more. It is taken up again, and that is named.
+func TestAnEndThatTheDatabaseHasLostIsNamed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).startWorker().fleet(map[string]string{"web-1": "5"})
+	run := s.restore(runbook.RestoreInput{RestoreID: "r1", WatchInterval: "0"})
+	s.await("web-1", runbook.StateAwaitingReconnect)
+	s.reports("web-1", "5")
+	_, err := s.result(run)
+	require.NoError(t, err)
+	s.eventually("the search index shows the end", func() bool {
+		page, err := s.client.ListWorkflow(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{
+			Query: "WorkflowId = 'restore/r1' AND ExecutionStatus = 'Completed'",
+		})
+		return err == nil && len(page.GetExecutions()) == 1
+	})
+	require.Zero(t, s.tally("r1").Lost)
+	s.owner.DB().MustExec(`update rollcall.restores set state = 'Running', finished_at = null`)
+	status, err := s.result(s.restore(runbook.RestoreInput{RestoreID: "r1", WatchInterval: "0"}))
+	require.NoError(t, err)
+	require.Equal(t, runbook.RestoreCompleted, status.State)
+	require.EqualValues(t, 1, s.tally("r1").Lost)
+	rows, err := s.store.Audit(t.Context(), inventory.AuditQuery{RestoreID: "r1", Refused: true})
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+	require.Contains(t, rows[0].Message, "restore r1 was completed, and the database does not know it any more")
+}
