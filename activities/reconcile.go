@@ -98,6 +98,9 @@ func (m *reconciler) compare(ctx context.Context) error {
 		}
 		if ctx.Err() != nil || tried.failed >= tooManyFailures {
 			return errors.Join(tried.last, ctx.Err())
+	if err := m.remakeRoll(ctx); err != nil {
+		return err
+	}
 		}
 	}
 	for id := range running { // their devices have left the roll call
@@ -136,6 +139,22 @@ func (m *reconciler) running(ctx context.Context) (map[string]string, error) {
 		}
 		m.watch.beat(ctx)
 		return nil
+// remakeRoll makes the restore's roll again where the database has lost that it was made: it was put back to an earlier
+// moment, and parts of the roll may be lost with that. The watch begins when the roll is made.
+func (m *reconciler) remakeRoll(ctx context.Context) error {
+	made, err := m.watch.inventory.RollIsMade(ctx, m.watch.restoreID)
+	if err != nil || made {
+		return err
+	}
+	activity.GetLogger(ctx).Warn("The database has lost the end of the roll; it is made again", "restore",
+		m.watch.restoreID)
+	_, err = m.watch.inventory.FinishRoll(ctx, m.watch.restoreID)
+	if runbook.AsRefusal(err) != nil {
+		return nil // the restore has ended
+	}
+	return err
+}
+
 	})
 	if err != nil {
 		return nil, err

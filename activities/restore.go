@@ -172,14 +172,20 @@ type CloseRestoreInput struct {
 	runbook.Origin
 }
 
-// CloseRestore ends a restore and returns its tally; one that has ended already stays as it is.
+// CloseRestore ends a restore and returns its tally; one that has ended already stays as it is. Where the database has
+// lost the end of the roll, the roll is made first.
 func (a *Activities) CloseRestore(ctx context.Context, in CloseRestoreInput) (runbook.RestoreStatus, error) {
 	if err := a.checkMode(ctx, in.RestoreID); err != nil {
 		return runbook.RestoreStatus{}, err
 	}
-	status, err := a.Inventory.CloseRestore(ctx, inventory.CloseRestoreInput{
-		RestoreID: in.RestoreID, State: in.State, By: in.By, Reason: in.Reason,
-	})
+	end := inventory.CloseRestoreInput{RestoreID: in.RestoreID, State: in.State, By: in.By, Reason: in.Reason}
+	status, err := a.Inventory.CloseRestore(ctx, end)
+	if refusal := runbook.AsRefusal(err); refusal != nil && refusal.Code == runbook.CodeFailed {
+		// The database was put back to before the roll was made, and those that are missing wait.
+		if _, err = a.Inventory.FinishRoll(ctx, in.RestoreID); err == nil {
+			status, err = a.Inventory.CloseRestore(ctx, end)
+		}
+	}
 	if err == nil && in.State == runbook.RestoreCancelled && status.State == in.State {
 		requestID := in.RequestID
 		if requestID == "" {

@@ -99,3 +99,32 @@ func TestAnEndThatTheDatabaseHasLostIsNamed(t *testing.T) {
 	require.Len(t, rows, 1)
 	require.Contains(t, rows[0].Message, "restore r1 was completed, and the database does not know it any more")
 }
+
+// The end of the roll and a part of it are lost while the roll call runs. The watch makes the roll again.
+func TestARollWhoseEndWasLostIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).startWorker().fleet(map[string]string{"kept": "5", "lost": "5"})
+	run := s.restore(runbook.RestoreInput{RestoreID: "r1", WatchInterval: "1s"})
+	s.await("kept", runbook.StateAwaitingReconnect)
+	s.await("lost", runbook.StateAwaitingReconnect)
+	s.owner.DB().MustExec(`
+begin;
+update devices set annotations = annotations - 'device-controller/awaitingReconnect' where name = 'lost';
+set local session_replication_role = replica; -- the audit can only be appended to
+delete from rollcall.transitions where name = 'lost';
+delete from rollcall.roll where name = 'lost';
+update rollcall.restores set rolled_at = null, total = 0;
+commit`)
+	s.eventually("the roll is made", func() bool {
+		return s.holds(`select rolled_at is not null and total = 2 from rollcall.restores`)
+	})
+	require.True(t, s.holds(`
+		select rollcall.device_state(annotations) = 'AwaitingReconnect' from devices where name = 'lost'`))
+	for _, name := range []string{"kept", "lost"} {
+		s.await(name, runbook.StateAwaitingReconnect)
+		s.reports(name, "5")
+	}
+	status, err := s.result(run)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, status.Counts[runbook.StateNormal])
+}

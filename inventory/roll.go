@@ -199,36 +199,6 @@ func (r restore) pagesFor(ctx context.Context, tx *sqlx.Tx, limit int) (all, eac
 	return known.Now, max(1, int64(float64(onPages(limit))*known.Pages/known.Rows)), nil
 }
 
-// FinishRoll ends the making of a restore's roll: it fixes the total and tells of it in one event. It returns the
-// total, and repeated the same total. A restore that no longer runs and whose roll is not finished is a *Refusal.
-func (s *Store) FinishRoll(ctx context.Context, restoreID string) (int64, error) {
-	var total int64
-	err := s.inTx(ctx, func(tx *sqlx.Tx) error {
-		r, err := lockRestore(ctx, tx, restoreID)
-		if err != nil {
-			return err
-		}
-		if r != nil && r.RolledAt != nil {
-			total = r.Total
-			return nil
-		}
-		if r, err = lockRunning(ctx, tx, restoreID); err != nil {
-			return err
-		}
-		err = tx.GetContext(ctx, &total, `
-			update rollcall.restores set rolled_at = now(), total = (select count(*) from rollcall.roll where restore_id = $1)
-			where id = $1 returning total`, restoreID)
-		if err != nil {
-			return fmt.Errorf("write the total: %w", err)
-		}
-		return restoredEvent(r.OrgID, restoreID, r.OpenedBy, total).write(ctx, tx)
-	})
-	if err != nil {
-		return 0, fmt.Errorf("finish the roll of restore %s: %w", restoreID, err)
-	}
-	return total, nil
-}
-
 // RunningRoll is what a running restore looks like to someone who measures it.
 type RunningRoll struct {
 	RestoreID string

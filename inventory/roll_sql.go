@@ -46,6 +46,15 @@ const windowByPage = `
     where d.ctid >= cast('(' || $7 || ',0)' as tid) and d.ctid < cast('(' || $8 || ',0)' as tid)
       and ($2 = '' or d.org_id = cast(nullif($2, '') as uuid))`
 
+// eligible is a condition on a device d: restore $1 puts it on its roll. $3 are the lifecycles that keep a device off
+// it. Those that came back to a live Flight Control before the restore opened stay off it too.
+const eligible = `d.deleted_at is null
+      and coalesce(d.status -> 'lifecycle' ->> 'status', '') <> all (cast($3 as text[]))
+      and ((select s.prepared_at from rollcall.restores s where s.id = $1) is null
+      or rollcall.device_state(d.annotations) <> 'Normal'
+        or not exists (select from device_timestamps t where t.org_id = d.org_id and t.name = d.name
+            and t.last_seen > (select s.prepared_at from rollcall.restores s where s.id = $1)))`
+
 // fillRoll is T1 for a window of the fleet, in one statement, set-based and by index. Of the window it takes those
 // that are not on the roll yet, locks them if they are eligible, puts them there, takes them off older rolls, and
 // writes them. The lock comes before all that is read of a device and looks at its newest version, so that what an
@@ -66,11 +75,7 @@ with win as materialized (` + window + `
     select d.org_id, d.name, d.owner, rollcall.device_state(d.annotations) as state,
         coalesce(d.annotations ->> '` + runbook.AnnotationRenderedVersion + `', '') as restored
     from missing m join devices d on d.org_id = m.org_id and d.name = m.name
-    where d.deleted_at is null and coalesce(d.status -> 'lifecycle' ->> 'status', '') <> all (cast($3 as text[]))
-      and ((select s.prepared_at from rollcall.restores s where s.id = $1) is null
-      or rollcall.device_state(d.annotations) <> 'Normal'
-        or not exists (select from device_timestamps t where t.org_id = d.org_id and t.name = d.name
-            and t.last_seen > (select s.prepared_at from rollcall.restores s where s.id = $1)))
+    where ` + eligible + `
     order by m.org_id, m.name limit $4
     for no key update of d
 ), fresh as materialized (
@@ -122,6 +127,9 @@ select (select count(*) from page) as put, (select count(*) from win) as seen,
     coalesce((select name from ends order by rank limit 1), '') as last_name`
 }
 
+// unapproved is a condition on a request e: no one has approved it.
+const unapproved = `e.deleted_at is null and coalesce(not e.status @> '{"approval": {"approved": true}}', true)`
+
 // An approval that is not a JSON true is none. Requests that carry the annotation are left alone, so that a repetition
 // changes nothing. One that was made since the restore began was not in the backup, though it waits while the roll is
 // made.
@@ -130,7 +138,7 @@ with page as materialized (
     select e.org_id, e.name
     from enrollment_requests e
     where (e.org_id, e.name) > (cast($1 as uuid), $2) and ($3 = '' or e.org_id = cast(nullif($3, '') as uuid))
-      and e.deleted_at is null and coalesce(not e.status @> '{"approval": {"approved": true}}', true)
+      and ` + unapproved + `
       and coalesce(e.created_at < (select s.started_at from rollcall.restores s where s.id = $5), true)
     order by e.org_id, e.name limit $4
     for no key update of e

@@ -33,6 +33,8 @@ const (
 	DeviceFollowsRoll = "DeviceFollowsRoll"
 	// NothingRendered: nothing is rendered for a device while it waits or is paused.
 	NothingRendered = "NothingRendered"
+	// AllOnRoll: every device of the backup that is to be called is on the roll of the restore that runs.
+	AllOnRoll = "AllOnRoll"
 	// NoneLeftOut: the waves of a restore leave no device out that waits.
 	NoneLeftOut = "NoneLeftOut"
 	// WorkflowRuns: every open restore and every waiting device has a running workflow, and no one else has.
@@ -75,7 +77,7 @@ func Database(ctx context.Context, db *sqlx.DB) ([]Violation, error) {
 	defer tx.Rollback() //nolint:errcheck // it only read
 	var found []Violation
 	for _, check := range []func(context.Context, *sqlx.Tx) ([]Violation, error){
-		checkAudit, checkRestores, checkRoll, checkWaves, checkDevices, checkDecisions,
+		checkAudit, checkRestores, checkRoll, checkMissing, checkWaves, checkDevices, checkDecisions,
 	} {
 		some, err := check(ctx, tx)
 		if err != nil {

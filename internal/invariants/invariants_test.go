@@ -199,6 +199,14 @@ func TestPlantedFaultsInTheDatabaseAreFound(t *testing.T) {
 				update rollcall.roll set batch = null, wave = null where name = 'away'`,
 			invariants.NoneLeftOut, "away", "no batch has claimed it",
 		},
+		"a device that was forgotten": {
+			`set session_replication_role = replica; -- the audit can only be appended to
+				delete from rollcall.transitions where name = 'away';
+				delete from rollcall.roll where name = 'away';
+				update rollcall.restores set total = 2;
+				set session_replication_role = origin`,
+			invariants.AllOnRoll, "away", "is not on its roll",
+		},
 		"an annotation that is gone": {
 			`update devices set annotations = annotations - 'device-controller/awaitingReconnect' where name = 'away'`,
 			invariants.DeviceFollowsRoll, "away", "annotations say Normal",

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
@@ -89,6 +90,33 @@ func checkRoll(ctx context.Context, tx *sqlx.Tx) ([]Violation, error) {
 		v := r.violation(RollFollowsAudit, "the roll says %s, and the audit says %s", r.State, last)
 		v.Entry = r.Entry
 		found = append(found, v)
+	}
+	return found, nil
+}
+
+// missingAtOnce is how many devices checkMissing names for one restore.
+const missingAtOnce = 100
+
+// checkMissing checks that no device was forgotten when the roll of a running restore was made: what has no place on it
+// is rendered by the backup's version.
+func checkMissing(ctx context.Context, tx *sqlx.Tx) ([]Violation, error) {
+	var restores []string
+	err := tx.SelectContext(ctx, &restores, `select id from rollcall.restores where state = 'Running' order by id`)
+	if err != nil {
+		return nil, fmt.Errorf("read the restores that run: %w", err)
+	}
+	var found []Violation
+	for _, id := range restores {
+		missing, err := inventory.Missing(ctx, tx, id, missingAtOnce)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range missing {
+			v := deviceRow{id, d.OrgID, d.Name}.violation(AllOnRoll, "the device was there when the restore began, and is not "+
+				"on its roll; start another restore with --supersede, which puts all devices on its roll")
+			v.WorkflowID = ""
+			found = append(found, v)
+		}
 	}
 	return found, nil
 }
