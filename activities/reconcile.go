@@ -35,7 +35,7 @@ type Workflows interface {
 const (
 	// reconcileEvery is how often the roll is compared with the workflows, or after every fifth poll where that is
 	// sooner. Only what two comparisons in a row find is repaired, so that a device without a workflow has one within a
-	// minute.
+	// minute. In a large fleet comparisons are seldom; who is missed by a signal is started by startMissed.
 	reconcileEvery = 20 * time.Second
 	// reconcileShare bounds the cost of a large fleet: comparisons take at most 1/reconcileShare of the time.
 	reconcileShare = 20
@@ -69,7 +69,38 @@ func (m *reconciler) runIfDue(ctx context.Context) {
 	m.due = time.Now().Add(max(m.every, reconcileShare*time.Since(began)))
 }
 
+// startMissed starts the workflows of the devices that the watch had a signal for, and found none, whatever the next
+// comparison says. The roll and the restore say whether they ought to have one.
+func (m *reconciler) startMissed(ctx context.Context) {
+	missed := m.watch.missed
+	if m.workflows == nil || len(missed) == 0 {
+		return
+	}
+	progress, err := m.progress(ctx)
+	if err != nil || progress.Called == nil {
+		return // the restore does not answer, or is of an early release
+	}
+	tried := attempts{of: "missing workflows"}
+	for _, d := range missed {
+		entry, err := m.watch.inventory.WaitingEntry(ctx, m.watch.restoreID, d.OrgID, d.Name)
+		if err == nil && entry != nil && progress.HasCalled(entry.Seq, entry.Claimed) {
+			err = m.start(ctx, *entry)
+		}
+		tried.add(ctx, m.watch, d.Name, err)
+		if ctx.Err() != nil || tried.failed >= tooManyFailures {
+			break
+		}
+		m.watch.beat(ctx)
+	}
+	if err := tried.end(m.watch); err != nil {
+		activity.GetLogger(ctx).Warn("Missing workflows could not be started", "restore", m.watch.restoreID, "error", err)
+	}
+}
+
 func (m *reconciler) compare(ctx context.Context) error {
+	if err := m.remakeRoll(ctx); err != nil {
+		return err
+	}
 	progress, err := m.progress(ctx)
 	if err != nil || progress.Called == nil { // a worker of an early release does not say
 		return err
@@ -98,9 +129,6 @@ func (m *reconciler) compare(ctx context.Context) error {
 		}
 		if ctx.Err() != nil || tried.failed >= tooManyFailures {
 			return errors.Join(tried.last, ctx.Err())
-	if err := m.remakeRoll(ctx); err != nil {
-		return err
-	}
 		}
 	}
 	for id := range running { // their devices have left the roll call
@@ -109,6 +137,22 @@ func (m *reconciler) compare(ctx context.Context) error {
 		}
 	}
 	return tried.end(m.watch)
+}
+
+// remakeRoll makes the restore's roll again where the database has lost that it was made: it was put back to an earlier
+// moment, and parts of the roll may be lost with that. The watch begins when the roll is made.
+func (m *reconciler) remakeRoll(ctx context.Context) error {
+	made, err := m.watch.inventory.RollIsMade(ctx, m.watch.restoreID)
+	if err != nil || made {
+		return err
+	}
+	activity.GetLogger(ctx).Warn("The database has lost the end of the roll; it is made again", "restore",
+		m.watch.restoreID)
+	_, err = m.watch.inventory.FinishRoll(ctx, m.watch.restoreID)
+	if runbook.AsRefusal(err) != nil {
+		return nil // the restore has ended
+	}
+	return err
 }
 
 // progress asks the restore which of its devices it has called: a workflow that is yet to be started is not missing.
@@ -139,22 +183,6 @@ func (m *reconciler) running(ctx context.Context) (map[string]string, error) {
 		}
 		m.watch.beat(ctx)
 		return nil
-// remakeRoll makes the restore's roll again where the database has lost that it was made: it was put back to an earlier
-// moment, and parts of the roll may be lost with that. The watch begins when the roll is made.
-func (m *reconciler) remakeRoll(ctx context.Context) error {
-	made, err := m.watch.inventory.RollIsMade(ctx, m.watch.restoreID)
-	if err != nil || made {
-		return err
-	}
-	activity.GetLogger(ctx).Warn("The database has lost the end of the roll; it is made again", "restore",
-		m.watch.restoreID)
-	_, err = m.watch.inventory.FinishRoll(ctx, m.watch.restoreID)
-	if runbook.AsRefusal(err) != nil {
-		return nil // the restore has ended
-	}
-	return err
-}
-
 	})
 	if err != nil {
 		return nil, err

@@ -58,6 +58,7 @@ func (a *Activities) WatchInventory(ctx context.Context, in WatchInput) error {
 	for {
 		running, err := w.poll(ctx)
 		if err == nil && running {
+			mending.startMissed(ctx)
 			mending.runIfDue(ctx)
 			err = w.pause(ctx, in.Every)
 		}

@@ -26,6 +26,9 @@ const (
 	// missesPerPoll is after how many signals without a workflow a poll ends. A fleet reports while its workflows are
 	// still being started, and signals to missing workflows would slow the server down.
 	missesPerPoll = 100
+	// startAfter is for how long the signals to a device have found no workflow before it counts as missing. One that the
+	// roll call has just come to is about to have one.
+	startAfter = 5 * time.Second
 )
 
 // watch is one attempt at watching the inventory.
@@ -39,7 +42,11 @@ type watch struct {
 	signalled map[inventory.PendingSignal]bool
 	// absent holds the signals whose workflow was missing.
 	absent map[inventory.PendingSignal]absence
-	polls  int
+	// missedSince says since when the signals to a device have found no workflow, and missed are the devices of this poll
+	// whose workflow has been missing for startAfter.
+	missedSince map[inventory.Device]time.Time
+	missed      []inventory.Device
+	polls       int
 	// woken is WatchProgress.Woken, which another goroutine sets; failing is WatchProgress.Failing.
 	woken   atomic.Bool
 	failing failures
@@ -60,6 +67,7 @@ func newWatch(a *Activities, restoreID string) *watch {
 	return &watch{
 		inventory: a.Inventory, temporal: a.Temporal, restoreID: restoreID,
 		signalled: map[inventory.PendingSignal]bool{}, absent: map[inventory.PendingSignal]absence{},
+		missedSince: map[inventory.Device]time.Time{},
 	}
 }
 
@@ -79,6 +87,7 @@ func (w *watch) poll(ctx context.Context) (running bool, err error) {
 	if err != nil || !seen.Running {
 		return false, err
 	}
+	w.missed = nil
 	called, err := w.callFirst(ctx, seen.Devices)
 	everybody, failed := w.signalAll(ctx, called)
 	if err := errors.Join(err, failed); err != nil {
@@ -162,14 +171,27 @@ func (w *watch) signalAll(ctx context.Context, devices []inventory.PendingSignal
 			case there:
 				w.signalled[device] = true
 				delete(w.absent, device)
+				delete(w.missedSince, inventory.Device{OrgID: device.OrgID, Name: device.Name})
 			default:
 				missing++
 				w.absent[device] = w.absent[device].next(w.polls)
+				w.miss(inventory.Device{OrgID: device.OrgID, Name: device.Name})
 			}
 		})
 	}
 	wait.Wait()
 	return missing+tried.failed == 0 && !left, errors.Join(tried.end(w), ctx.Err())
+}
+
+// miss notes that a signal to a device has found no workflow.
+func (w *watch) miss(d inventory.Device) {
+	since, before := w.missedSince[d]
+	switch {
+	case !before:
+		w.missedSince[d] = time.Now()
+	case time.Since(since) >= startAfter:
+		w.missed = append(w.missed, d)
+	}
 }
 
 // signal sends a device's workflow its signal, and shows that the watch lives.

@@ -48,6 +48,8 @@ type vigil struct {
 	// absent is who has no workflow; nil is no one.
 	absent func(name string) bool
 	until  activities.WatchProgress
+	// workflows is where it looks for workflows; nil is nowhere.
+	workflows activities.Workflows
 	// flightctl is the Flight Control beside which it watches; nil is none.
 	flightctl *fakeStore
 }
@@ -113,6 +115,9 @@ func (v *vigil) start(every time.Duration, until time.Time) *vigil {
 		_ = details.Get(&v.until)
 	})
 	watches := &activities.Activities{Inventory: v.store, Temporal: v}
+	if v.workflows != nil {
+		watches.Workflows = v.workflows
+	}
 	if v.flightctl != nil {
 		watches.Flightctl = v.flightctl
 	}

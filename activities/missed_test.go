@@ -1,0 +1,73 @@
+package activities_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+
+	"rollcall/activities"
+	"rollcall/runbook"
+)
+
+// largeFleet is a Temporal in which no device has a workflow, and of which no comparison comes to an end.
+type largeFleet struct {
+	activities.Workflows
+	progress runbook.RestoreProgress
+	started  chan string
+}
+
+func (l *largeFleet) ListWorkflow(
+	context.Context, *workflowservice.ListWorkflowExecutionsRequest,
+) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	return nil, errors.New("the list is long")
+}
+
+func (l *largeFleet) QueryWorkflow(context.Context, string, string, string, ...any) (converter.EncodedValue, error) {
+	payloads, err := converter.GetDefaultDataConverter().ToPayloads(l.progress)
+	return client.NewValue(payloads), err
+}
+
+func (l *largeFleet) DescribeWorkflowExecution(
+	context.Context, string, string,
+) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
+	return nil, serviceerror.NewNotFound("no such workflow")
+}
+
+func (l *largeFleet) ExecuteWorkflow(
+	_ context.Context, options client.StartWorkflowOptions, _ any, _ ...any,
+) (client.WorkflowRun, error) {
+	select {
+	case l.started <- options.ID:
+	default:
+	}
+	return nil, nil
+}
+
+// A device that the watch has something to tell, and that has no workflow, gets one although the roll was not compared
+// with the workflows. One to which the roll call has not come does not.
+func TestADeviceThatASignalMissesGetsAWorkflow(t *testing.T) {
+	t.Parallel()
+	called := int64(1)
+	fleet := &largeFleet{
+		progress: runbook.RestoreProgress{Called: &called, Total: 2, Claims: true, Phase: runbook.PhaseWaiting},
+		started:  make(chan string, 10),
+	}
+	v := newVigil(t, "claimed", "waits")
+	v.exec(`update rollcall.roll set batch = null, wave = null where name = 'waits'`)
+	v.workflows, v.absent = fleet, func(string) bool { return true }
+	v.reported("claimed", "7")
+	v.reported("waits", "7")
+	began := time.Now()
+	v.start(often, time.Time{})
+	require.Equal(t, "device/default/claimed", <-fleet.started)
+	require.Greater(t, time.Since(began), 5*time.Second, "it may be about to have one")
+	require.Equal(t, "device/default/claimed", <-fleet.started)
+	require.Error(t, v.end())
+}
