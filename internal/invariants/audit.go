@@ -62,14 +62,15 @@ func checkAudit(ctx context.Context, tx *sqlx.Tx) ([]Violation, error) {
 // story is what has happened to one device so far, over all restores.
 type story struct {
 	orgID, name string
-	// states are the device's states by restore.
-	states map[string]runbook.State
+	// states are the device's states by restore, and restored the versions that T1 found.
+	states   map[string]runbook.State
+	restored map[string]string
 	// current is the restore that put the device on its roll last.
 	current string
 }
 
 func newStory(r auditRow) story {
-	return story{orgID: r.OrgID, name: r.Name, states: map[string]runbook.State{}}
+	return story{orgID: r.OrgID, name: r.Name, states: map[string]runbook.State{}, restored: map[string]string{}}
 }
 
 // next adds an entry to the story and returns what is wrong with it.
@@ -88,8 +89,31 @@ func (s *story) next(r auditRow) []Violation {
 		v.Entry = r.ID
 		found = append(found, v)
 	}
+	found = append(found, s.rendered(r)...)
 	s.states[r.RestoreID] = r.To
 	return found
+}
+
+// rendered returns a violation where another version was restored than T1 has found: the device was rendered while it
+// waited or was paused. The row of the roll has the newest version alone.
+func (s *story) rendered(r auditRow) []Violation {
+	was, known := s.restored[r.RestoreID]
+	switch r.Transition {
+	case runbook.T1:
+		s.restored[r.RestoreID] = r.Restored
+		return nil
+	case runbook.T2, runbook.T3, runbook.T4, runbook.Reported:
+	default: // a withdrawal reads the version of a device that Flight Control may have rendered by then
+		return nil
+	}
+	if !known || was == r.Restored {
+		return nil
+	}
+	s.restored[r.RestoreID] = r.Restored
+	v := r.violation(NothingRendered, "the device was %s, and its rendered version went from %q to %q",
+		s.states[r.RestoreID], was, r.Restored)
+	v.Entry = r.ID
+	return []Violation{v}
 }
 
 func (r auditRow) step() runbook.Step {

@@ -37,7 +37,8 @@ const (
 	AllOnRoll = "AllOnRoll"
 	// NoneLeftOut: the waves of a restore leave no device out that waits.
 	NoneLeftOut = "NoneLeftOut"
-	// WorkflowRuns: every open restore and every waiting device has a running workflow, and no one else has.
+	// WorkflowRuns: every open restore, every waiting device and every plan that was started has a running workflow, and
+	// no one else has.
 	WorkflowRuns = "WorkflowRuns"
 	// WorkflowFollowsRoll: a device's workflow and the search index say what its row of the roll says.
 	WorkflowFollowsRoll = "WorkflowFollowsRoll"

@@ -211,6 +211,10 @@ func TestPlantedFaultsInTheDatabaseAreFound(t *testing.T) {
 			`update devices set annotations = annotations - 'device-controller/awaitingReconnect' where name = 'away'`,
 			invariants.DeviceFollowsRoll, "away", "annotations say Normal",
 		},
+		"a rendering while it waited, which let it go": {
+			record + `'away', 'T2', 'AwaitingReconnect', 'Normal', '6', '6', '', 'agent')`,
+			invariants.NothingRendered, "away", `the device was AwaitingReconnect, and its rendered version went from "5" to "6"`,
+		},
 		"a rendering while it is paused": {
 			`update devices set annotations = annotations || '{"device-controller/renderedVersion": "6"}' where name = 'paused'`,
 			invariants.NothingRendered, "paused", `from "5" to "6"`,
@@ -346,6 +350,27 @@ func TestAnEnrollmentThatIsAheadOfTheDatabaseIsFound(t *testing.T) {
 	require.Equal(t, []string{invariants.WorkflowFollowsRequest, "late", id},
 		[]string{found[0].Invariant, found[0].Name, found[0].WorkflowID})
 	require.Contains(t, found[0].Message, "is pending, and its workflow says Approved")
+}
+
+// A plan that was started, and whose workflow was terminated or lost with Temporal's database, is found.
+func TestAPlanThatNoWorkflowCarriesOutIsFound(t *testing.T) {
+	t.Parallel()
+	n := newNight(t)
+	n.exec(`insert into rollcall.plans (id, org_id, restore_id, state, planned_by, expires_at)
+		select 'p-' || s, $1, 'night', s, 'ann', now() from unnest(cast('{Planned,Running,Held,Completed}' as text[])) s`,
+		runbook.DefaultOrgID)
+	n.checker.Settle = -1
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		found, err := n.checker.Workflows(t.Context())
+		require.NoError(c, err)
+		require.Len(c, found, 2, "%+v", found)
+		for i, id := range []string{"p-Held", "p-Running"} {
+			require.Equal(c, invariants.WorkflowRuns, found[i].Invariant)
+			require.Equal(c, "resume/"+id, found[i].WorkflowID)
+			require.Contains(c, found[i].Message, "`starter resume --plan "+id+"` goes on with it")
+			require.False(c, found[i].Missing)
+		}
+	}, waitLimit, 100*time.Millisecond)
 }
 
 func TestAnOpenRestoreWithoutAWorkflowIsFound(t *testing.T) {

@@ -87,7 +87,11 @@ func (c Checker) Workflows(ctx context.Context) ([]Violation, error) {
 		return nil, err
 	}
 	late, err := c.checkEnrollments(ctx, devices)
-	return slices.Concat(found, rest, late), err
+	if err != nil {
+		return nil, err
+	}
+	plans, err := c.checkPlans(ctx)
+	return slices.Concat(found, rest, late, plans), err
 }
 
 // progressOf asks each running restore which of its devices it has called. A restore without a workflow is a violation.
