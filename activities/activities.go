@@ -28,6 +28,8 @@ type Activities struct {
 	// Flightctl is the live Flight Control beside which the worker runs; nil is a worker that stands alone.
 	Flightctl FlightControl
 
+	// calls are the calls of Flight Control that are under way for decisions.
+	calls calls
 	// modes remembers the mode of each restore, which never changes.
 	modes sync.Map
 }

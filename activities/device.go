@@ -2,7 +2,7 @@ package activities
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"time"
 
 	"rollcall/inventory"
@@ -120,7 +120,8 @@ func (a *Activities) Withdraw(ctx context.Context, in WithdrawInput) (Transition
 	}
 	wrongMode := in.Decommission != "" && a.Flightctl == nil
 	if in.Decommission != "" && !wrongMode && forbidden == nil {
-		if err := a.decommission(ctx, in); err != nil {
+		err := a.decommission(ctx, in)
+		if forbidden = refusedThere(err); err != nil && forbidden == nil {
 			return TransitionResult{}, err
 		}
 	}
@@ -143,10 +144,18 @@ func (a *Activities) decommission(ctx context.Context, in WithdrawInput) error {
 	if err != nil || gone {
 		return err
 	}
-	if failed := a.Flightctl.Decommission(ctx, in.OrgID, in.Name, in.Decommission); failed != nil {
-		if gone, err := a.Inventory.Gone(ctx, in.OrgID, in.Name); err != nil || !gone {
-			return errors.Join(failed, err)
-		}
+	failed := a.calls.do(ctx, callKey{"decommission", in.OrgID, in.Name, in.RequestID}, func(ctx context.Context) error {
+		return a.Flightctl.Decommission(ctx, in.OrgID, in.Name, in.Decommission)
+	})
+	if failed == nil {
+		return nil
+	}
+	gone, err = a.Inventory.Gone(ctx, in.OrgID, in.Name)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%v; and then: %w", failed, err) //nolint:errorlint // it is not known what came of the call
+	case !gone:
+		return failed
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func (a *Activities) Approve(ctx context.Context, in ApproveInput) (DecidedResul
 }
 
 // approveThere has Flight Control approve. After the call, whatever it was answered, the request and the device say
-// what was done.
+// what was done. Where that is nothing and Flight Control has refused, the approval is refused with its words.
 func (a *Activities) approveThere(ctx context.Context, in inventory.ApproveInput) (DecidedResult, error) {
 	user, err := a.Flightctl.User(ctx, in.OrgID)
 	if err != nil {
@@ -77,7 +77,13 @@ func (a *Activities) approveThere(ctx context.Context, in inventory.ApproveInput
 	if err != nil || !ask {
 		return DecidedResult(result), asActivityError(err)
 	}
-	failed := a.Flightctl.Approve(ctx, in.OrgID, in.Name, in.Labels, in.ReplaceLabels)
+	failed := a.calls.do(ctx, callKey{"approve", in.OrgID, in.Name, in.RequestID}, func(ctx context.Context) error {
+		return a.Flightctl.Approve(ctx, in.OrgID, in.Name, in.Labels, in.ReplaceLabels)
+	})
+	if ctx.Err() != nil {
+		return DecidedResult{}, failed
+	}
+	in.Forbidden = refusedThere(failed)
 	if result, ask, err = a.Inventory.AskApproval(ctx, in); err != nil || !ask {
 		return DecidedResult(result), asActivityError(err)
 	}
@@ -114,24 +120,36 @@ func (a *Activities) Deny(ctx context.Context, in DenyInput) (DecidedResult, err
 		Delete: in.Delete, WrongMode: in.Delete && a.Flightctl == nil,
 	})
 	if err == nil && in.Delete && result.Refusal == nil {
-		err = a.deleteThere(ctx, in.OrgID, in.Name)
+		if err = a.deleteThere(ctx, in); refusedThere(err) != nil {
+			result.Refusal = runbook.Refuse(runbook.CodeFailed,
+				"enrollment request %s is denied, and Flight Control has not deleted it: %v", in.Name, err)
+			err = a.Inventory.RecordRefusal(ctx, inventory.RefusalInput{
+				OrgID: in.OrgID, Name: in.Name, Message: runbook.SignalDeny, By: in.By, Reason: in.Reason,
+				Refusal: *result.Refusal, RequestID: in.RequestID + "/delete", Who: who,
+			})
+		}
 	}
 	return DecidedResult(result), asActivityError(err)
 }
 
 // deleteThere has Flight Control delete a request. After an error the database says whether that was done, now or
 // before.
-func (a *Activities) deleteThere(ctx context.Context, orgID, name string) error {
+func (a *Activities) deleteThere(ctx context.Context, in DenyInput) error {
 	if a.Flightctl == nil {
 		return errors.New("the request was denied beside Flight Control, which has to delete it: start a worker of that mode")
 	}
-	failed := a.Flightctl.DeleteEnrollmentRequest(ctx, orgID, name)
+	failed := a.calls.do(ctx, callKey{"delete", in.OrgID, in.Name, in.RequestID}, func(ctx context.Context) error {
+		return a.Flightctl.DeleteEnrollmentRequest(ctx, in.OrgID, in.Name)
+	})
 	if failed == nil {
 		return nil
 	}
-	there, err := a.Inventory.RequestExists(ctx, orgID, name)
-	if err != nil || there {
-		return errors.Join(failed, err)
+	there, err := a.Inventory.RequestExists(ctx, in.OrgID, in.Name)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%v; and then: %w", failed, err) //nolint:errorlint // it is not known what came of the call
+	case there:
+		return failed
 	}
 	return nil
 }

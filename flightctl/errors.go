@@ -86,6 +86,18 @@ func (e *Error) Is(target error) bool {
 	return target == e.Kind || (target == ErrUnauthorized && e.Kind == ErrTokenExpired)
 }
 
+// Refused reports whether Flight Control has answered that it does not do this, so that a repetition gets the same answer.
+// A name that it cannot have is refused as well.
+func (e *Error) Refused() bool {
+	switch e.Kind {
+	case ErrForbidden, ErrNotFound, ErrConflict:
+		return true
+	case ErrRejected:
+		return e.cause == nil
+	}
+	return false
+}
+
 // Unwrap returns what went wrong below, such as a context's error.
 func (e *Error) Unwrap() error { return e.cause }
 

@@ -4,6 +4,9 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"strings"
 
 	"rollcall/gateway/agentapi"
 	"rollcall/internal/host"
@@ -11,8 +14,9 @@ import (
 )
 
 const long = `The gateway answers the agents of a fleet over mutual TLS: their polls are how devices answer
-the roll call. Any number of gateways may run; none holds state. It is not needed where Flight Control's own server
-answers the agents. SIGTERM ends held polls with 204.
+the roll call. Any number of gateways may run; none holds state. It refuses to run beside a live Flight Control, whose
+own server answers the agents: where a variable ROLLCALL_FLIGHTCTL_… is set, or where the newest restore of its
+organisation has the mode flightctl. SIGTERM ends held polls with 204.
 
 PostgreSQL is found through ROLLCALL_DATABASE_URL, or through the file that ROLLCALL_DATABASE_URL_FILE names; Temporal
 through the variables and profiles of the temporal command (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE,
@@ -27,7 +31,26 @@ func newProgram() program.Program {
 	}
 }
 
+// beside is what the variables begin with that say where a live Flight Control is. A worker needs them.
+const beside = "ROLLCALL_FLIGHTCTL_"
+
+// standsAlone fails where environ names a live Flight Control: its own server answers the agents, and this gateway
+// would be a second writer.
+func standsAlone(environ []string) error {
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, beside) && value != "" {
+			return fmt.Errorf("%s is set, so a live Flight Control answers the agents: run no gateway beside it, or unset the "+
+				"variable where none runs", name)
+		}
+	}
+	return nil
+}
+
 func (o *options) serve(ctx context.Context, p program.Common) error {
+	if err := standsAlone(os.Environ()); err != nil {
+		return err
+	}
 	cfg, err := o.config()
 	if err != nil {
 		return err

@@ -122,9 +122,13 @@ func TestComplainsClearly(t *testing.T) {
 		"unknown flag":    {nil, []string{"--frobnicate"}, 2, "frobnicate"},
 		"argument":        {nil, []string{"device"}, 2, "no arguments"},
 		"no certificates": {nil, nil, 1, "--client-ca"},
-		"no such file":    {nil, []string{"--cert", "no.crt", "--key", "no.key", "--client-ca", "ca.crt"}, 1, "no.crt"},
-		"a key alone":     {nil, append([]string{"--ca-key", "ca.key"}, loopback...), 1, "--ca-cert"},
-		"no such key":     {nil, append([]string{"--ca-key", "no.key", "--ca-cert", "no.crt"}, loopback...), 1, "no.crt"},
+		"beside a live Flight Control": {
+			[]string{"ROLLCALL_FLIGHTCTL_SERVER=https://api.example.com"}, loopback, 1,
+			"ROLLCALL_FLIGHTCTL_SERVER is set, so a live Flight Control answers the agents",
+		},
+		"no such file": {nil, []string{"--cert", "no.crt", "--key", "no.key", "--client-ca", "ca.crt"}, 1, "no.crt"},
+		"a key alone":  {nil, append([]string{"--ca-key", "ca.key"}, loopback...), 1, "--ca-cert"},
+		"no such key":  {nil, append([]string{"--ca-key", "no.key", "--ca-cert", "no.crt"}, loopback...), 1, "no.crt"},
 		"valid for no day": {
 			nil, append([]string{"--ca-key", "no.key", "--ca-cert", "no.crt", "--cert-days", "0"}, loopback...), 1,
 			"--cert-days 0",

@@ -32,7 +32,7 @@ type AgentDevice struct {
 	// Noted is the version that was noted for the roll call of RestoreID before the device's workflow had started; empty
 	// if none.
 	Noted string
-	// Beside reports whether a restore of the organisation runs beside Flight Control, whose API server answers the agent.
+	// Beside reports whether the organisation's newest restore is one beside Flight Control, whose server answers agents.
 	Beside bool
 	// Restored is the annotation of the rendered version, and Current what the device's status says that it runs; either
 	// may be unreadable.
@@ -92,8 +92,8 @@ select r.org_id, r.name, r.deleted_at is not null as deleted, rollcall.device_st
     coalesce(roll.restore_id, '') as restore_id, coalesce(roll.called, false) as called, coalesce(roll.state,
     '') as roll_state, coalesce(roll.reported_version, '') as reported,
     coalesce(roll.noted_version, '') as noted,
-    exists (select from rollcall.restores b where b.state = 'Running' and b.mode = 'flightctl' and coalesce(b.org_id,
-    r.org_id) = r.org_id) as beside,
+    coalesce((select b.mode = 'flightctl' from rollcall.restores b where ` + fmt.Sprintf(lastRestore, "r.org_id") + `),
+    false) as beside,
     coalesce(approved.csr, '') as approved_csr, coalesce(approved.at, '') as approved_at,
     ` + credentials.Newest + ` as revocations, ` + credentials.Revoked("r.org_id", ":serial", ":key") + ` as revoked
 from devices r` + agentFleet + `
@@ -206,9 +206,7 @@ func (r agentRow) device() AgentDevice {
 	}
 	if r.RollState.Open() {
 		d.RestoreID, d.Called, d.Reported, d.Noted = r.RestoreID, r.Called, r.Reported, r.Noted
-		if !d.State.Open() {
-			d.State = r.RollState
-		}
+		d.State = r.RollState.OnRoll(r.DeviceState)
 	}
 	return d
 }

@@ -13,13 +13,17 @@ import (
 	"rollcall/runbook"
 )
 
-// FlightctlRestore returns the id of the restore beside Flight Control that runs for an organisation; empty where there
-// is none.
+// lastRestore chooses the restore whose mode says who answers the agents of an organisation: the one that runs, else
+// the newest. Flight Control goes on to answer them when its roll call has ended.
+const lastRestore = `coalesce(b.org_id, %[1]s) = %[1]s
+  order by b.state = 'Running' desc, b.started_at desc limit 1`
+
+// FlightctlRestore returns the id of the restore beside Flight Control that runs for an organisation, or was its last;
+// empty where there is none.
 func (s *Store) FlightctlRestore(ctx context.Context, orgID string) (id string, err error) {
 	err = s.db.GetContext(ctx, &id, `
-select id from rollcall.restores where state = $1 and mode = $2 and coalesce(org_id,
-cast($3 as uuid)) = cast($3 as uuid)
-order by started_at desc limit 1`, runbook.RestoreRunning, runbook.ModeFlightctl, orgID)
+select id from (select b.id, b.mode from rollcall.restores b where `+fmt.Sprintf(lastRestore, "cast($2 as uuid)")+`) last
+where mode = $1`, runbook.ModeFlightctl, orgID)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return "", fmt.Errorf("look for a restore beside Flight Control: %w", err)
 	}
@@ -85,7 +89,8 @@ const halfDone = "30 seconds"
 // AskApproval records that Flight Control is to approve a request, before it is asked, if the approval counts; ask is
 // true then. Called again after that, whatever became of the call, it reads the request and the device: one that was
 // approved is recorded as this decision, unless another user than in.User has approved it, and a device that awaits its
-// reconnect or is paused joins the roll of the restore that runs.
+// reconnect or is paused joins the roll of the restore that runs. One that is pending still is refused where
+// in.Forbidden says why.
 func (s *Store) AskApproval(ctx context.Context, in ApproveInput) (result Decided, ask bool, err error) {
 	result, err = s.decide(ctx, "approve", in.record(), func(tx *sqlx.Tx, e enrollment) (Decided, error) {
 		asked, old, err := e.wasAsked(ctx, tx)
@@ -100,6 +105,8 @@ func (s *Store) AskApproval(ctx context.Context, in ApproveInput) (result Decide
 			return Decided{}, errors.New("the device is made and the approval not yet stored by Flight Control")
 		case asked && e.DeviceExists:
 			return e.refuse(ctx, tx, runbook.HalfApproved(in.Name))
+		case asked && e.State == runbook.EnrollmentPending && in.Forbidden != nil:
+			return e.refuse(ctx, tx, in.Forbidden)
 		case asked && e.State == runbook.EnrollmentPending:
 			ask = true
 			return Decided{State: e.State}, nil
@@ -147,15 +154,18 @@ where org_id = $1 and name = $2 and request_id = $3 and transition = $5 limit 1`
 // approvedThere records an approval that Flight Control has carried out for us.
 func (e enrollment) approvedThere(ctx context.Context, tx *sqlx.Tx) (Decided, error) {
 	r := e.asked
-	err := tx.QueryRowxContext(ctx,
-		`select rollcall.device_state(annotations), now() from devices where org_id = $1 and name = $2`, r.OrgID, r.Name).
-		Scan(&r.To, &r.At)
+	var rendered bool
+	err := tx.QueryRowxContext(ctx, `select rollcall.device_state(annotations), now(), coalesce(annotations ->> $3, '') <> ''
+from devices where org_id = $1 and name = $2`, r.OrgID, r.Name, runbook.AnnotationRenderedVersion).
+		Scan(&r.To, &r.At, &rendered)
 	if err != nil {
 		return Decided{}, fmt.Errorf("read the device: %w", err)
 	}
 	r.Transition = runbook.Approved
-	if e.restore != nil && r.To.Open() {
-		// A device that is paused already is found so by the next look of the watch.
+	// Flight Control does not render a device that began to await its reconnect and that it has released since.
+	released := !rendered && runbook.EnrolledState(e.annotations, e.Known) == runbook.StateAwaitingReconnect
+	if e.restore != nil && (r.To.Open() || released) {
+		// Where Flight Control has compared or released it already, the next look of the watch finds it so.
 		if r.From, err = e.joinRoll(ctx, tx); err != nil {
 			return Decided{}, err
 		}

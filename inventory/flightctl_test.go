@@ -57,11 +57,20 @@ func TestTheModeIsTheRestores(t *testing.T) {
 	id, err := store.FlightctlRestore(t.Context(), runbook.DefaultOrgID)
 	require.NoError(t, err)
 	require.Equal(t, "r1", id)
+	_, err = store.CloseRestore(t.Context(),
+		inventory.CloseRestoreInput{RestoreID: "r1", State: runbook.RestoreCancelled})
+	require.NoError(t, err)
+	id, err = store.FlightctlRestore(t.Context(), runbook.DefaultOrgID)
+	require.NoError(t, err)
+	require.Equal(t, "r1", id, "Flight Control goes on to answer the agents")
+	versioned("d", "5").create(t, store)
+	require.True(t, agentDevice(t, store, "d").Beside)
 	_, err = store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: "r2", Supersede: true})
 	require.NoError(t, err)
 	id, err = store.FlightctlRestore(t.Context(), runbook.DefaultOrgID)
 	require.NoError(t, err)
-	require.Empty(t, id, "only one that runs")
+	require.Empty(t, id, "our gateway answers them from now on")
+	require.False(t, agentDevice(t, store, "d").Beside)
 }
 
 // Flight Control decides at the poll: the roll follows the annotations, and believes the status only then.
@@ -142,7 +151,8 @@ func TestADecisionComesAfterTheRollHasFollowedFlightControl(t *testing.T) {
 	require.Equal(t, []any{runbook.Decided, "8"}, []any{decided.Transition, decided.Next})
 }
 
-// After flightctl-restore the devices that wait are called, and those that are back already are not, unless all are.
+// After flightctl-restore the devices that wait are called, and those that are back already are not, unless all are. An
+// event that is older than an earlier restore is that one's: the backup holds both, or this is a second roll call.
 func TestTheRollAfterFlightctlRestore(t *testing.T) {
 	t.Parallel()
 	const restoredAt = `insert into events (org_id, name, reason, source_component, created_at)
@@ -150,12 +160,16 @@ func TestTheRollAfterFlightctlRestore(t *testing.T) {
 		now() - cast($1 as interval))`
 	for name, tc := range map[string]struct {
 		before string
-		all    bool
-		want   int
+		// earlier is how long ago another restore began; empty is none.
+		earlier string
+		all     bool
+		want    int
 	}{
-		"some are back":                  {"1 hour", false, 3},
-		"all are called":                 {"1 hour", true, 4},
-		"an event that the backup holds": {"3 days", false, 4},
+		"some are back":                    {before: "1 hour", want: 3},
+		"all are called":                   {before: "1 hour", all: true, want: 4},
+		"an event that the backup holds":   {before: "3 days", want: 4},
+		"an event of an earlier roll call": {before: "4 hours", earlier: "3 hours", want: 4},
+		"prepared after an earlier one":    {before: "1 hour", earlier: "3 hours", want: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -164,12 +178,18 @@ func TestTheRollAfterFlightctlRestore(t *testing.T) {
 				reporting(d, "5").create(t, store)
 			}
 			play(t, store, restoredAt, tc.before)
+			if tc.earlier != "" {
+				play(t, store, `insert into rollcall.restores (id, opened_by, state, mode, started_at)
+					values ('r0', 'alice', 'Completed', 'flightctl', now() - cast($1 as interval))`, tc.earlier)
+			}
 			play(t, store, `update devices set annotations = annotations ||
 				'{"device-controller/awaitingReconnect": "true", "device-controller/conflictPaused": "true"}'
 				where name = $1`, "waits")
 			play(t, store, `update devices set annotations = annotations || '{"device-controller/conflictPaused": "true"}'
 				where name = $1`, "paused")
 			play(t, store, `update device_timestamps set last_seen = now() where name in ($1, 'paused')`, "back")
+			preview, err := store.PreviewRestore(t.Context(), inventory.OpenRestoreInput{ID: "r1"})
+			require.NoError(t, err)
 			openBeside(t, store, tc.all)
 			putAll(t, store, "r1")
 			require.Equal(t, tc.want, count(t, store, `select count(*) from rollcall.roll`))
@@ -179,6 +199,15 @@ func TestTheRollAfterFlightctlRestore(t *testing.T) {
 			page, err := store.Awaited(t.Context(), "r1", 1)
 			require.NoError(t, err)
 			require.Len(t, page, tc.want-1)
+
+			prepared, err := store.Preparation(t.Context(), "r1")
+			require.NoError(t, err)
+			if tc.all || tc.want == 4 {
+				require.Nil(t, prepared)
+			} else {
+				require.EqualValues(t, 1, prepared.Back)
+				require.Equal(t, prepared, preview.Prepared)
+			}
 		})
 	}
 }
@@ -230,6 +259,22 @@ func TestFlightControlApproves(t *testing.T) {
 		require.Equal(t, 1, count(t, store,
 			`select count(*) from rollcall.roll where name = 'late' and state = 'AwaitingReconnect'`))
 		require.Equal(t, 2, count(t, store, `select total from rollcall.restores`))
+	})
+	t.Run("also where its agent was faster than our second look", func(t *testing.T) {
+		t.Parallel()
+		store, approve := begin(t)
+		approve()
+		play(t, store, fcMakesDevice, "late")
+		play(t, store, fcApproves, "late")
+		play(t, store, fcReported, "late", "8")
+		play(t, store, fcReleased, "late")
+		got, _ := approve()
+		require.Equal(t, []any{true, isAwaiting, "r1"}, []any{got.Applied, got.Device, got.RestoreID})
+		released, err := store.Releases(t.Context(), "r1")
+		require.NoError(t, err)
+		require.Equal(t, []inventory.DecidedDevice{
+			{OrgID: runbook.DefaultOrgID, Name: "late", Next: runbook.StepRepair},
+		}, released, "it is rendered by a repair")
 	})
 	t.Run("or has died in the middle", func(t *testing.T) {
 		t.Parallel()

@@ -100,17 +100,22 @@ func openRestore(ctx context.Context, tx *sqlx.Tx, in OpenRestoreInput) (OpenRes
 	return result, nil
 }
 
-// upsertRestore notes when flightctl-restore prepared the devices of a restore beside Flight Control. A backup may hold
-// that event of an earlier restore, so that one which is older than a day does not count.
+// preparedAt is when flightctl-restore prepared the devices for a restore $1 of organisation $2, by its event. Such an
+// event may come from the backup, and would then keep devices off the roll that no one has compared. So one counts only
+// where it is younger than a day, and than each other restore of these devices: what came before such a restore was
+// that one's preparation.
+const preparedAt = `(select max(e.created_at) from events e
+    where e.reason = 'SystemRestored' and coalesce(e.source_component, '') <> 'rollcall'
+      and e.created_at > now() - interval '1 day'
+      and e.created_at > all (select o.started_at from rollcall.restores o
+        where o.id <> $1 and ($2 = '' or o.org_id is null or o.org_id = cast(nullif($2, '') as uuid))))`
+
+// upsertRestore notes when flightctl-restore prepared the devices of a restore beside Flight Control.
 //
 // One that is opened claims its devices in waves from then on, also where an earlier release had begun it with slices.
 const upsertRestore = `
 insert into rollcall.restores as s (id, org_id, opened_by, state, by_wave, mode, prepared_at) values ($1,
-cast(nullif($2, '') as uuid), $3, $4, true, $5,
-    (select max(e.created_at) from events e
-     where $5 = 'flightctl' and not $6 and e.reason = 'SystemRestored' and coalesce(e.source_component,
-     '') <> 'rollcall'
-       and e.created_at > now() - interval '1 day'))
+cast(nullif($2, '') as uuid), $3, $4, true, $5, case when $5 = 'flightctl' and not $6 then ` + preparedAt + ` end)
 on conflict (id) do update set state = excluded.state, by_wave = true, finished_at = null, closed_by = '', reason = ''
 returning started_at, mode`
 
@@ -324,56 +329,4 @@ func scope(orgID string) string {
 		return "all organisations"
 	}
 	return "organisation " + runbook.OrgName(orgID)
-}
-
-// RestorePreview is what a restore would do if it were opened now.
-type RestorePreview struct {
-	RestoreID string `json:"restoreId"`
-	// OrgID is the organisation that it would be limited to; empty is all of them.
-	OrgID string `json:"orgId,omitempty"`
-	// Supersedes are the ids of the restores that it would take over from.
-	Supersedes []string `json:"supersedes"`
-	// Total is how many devices it would put on its roll; all of them would wait for their report.
-	Total int64 `json:"total" db:"total"`
-	// Of these, Back came back in a restore that runs and would wait again, Waiting and Paused do so now, and Withdrawn
-	// were withdrawn.
-	Back      int64 `json:"back" db:"back"`
-	Waiting   int64 `json:"waiting" db:"waiting"`
-	Paused    int64 `json:"paused" db:"paused"`
-	Withdrawn int64 `json:"withdrawn" db:"withdrawn"`
-}
-
-const selectPreview = `
-select count(*) as total,
-  count(*) filter (where l.state = 'Normal') as back, count(*) filter (where l.state = 'AwaitingReconnect') as waiting,
-  count(*) filter (where l.state = 'ConflictPaused') as paused,
-  count(*) filter (where l.state = 'Withdrawn') as withdrawn
-from devices d
-left join (rollcall.roll l join rollcall.restores s on s.id = l.restore_id and s.state = 'Running')
-  on l.org_id = d.org_id and l.name = d.name and not l.superseded
-where d.deleted_at is null and coalesce(d.status -> 'lifecycle' ->> 'status', '') <> all (cast($2 as text[]))
-  and ($1 = '' or d.org_id = cast(nullif($1, '') as uuid))`
-
-// PreviewRestore counts what opening a restore would do, and opens nothing. What opening it would refuse because of a
-// restore that runs is a *Refusal here as well. Beside Flight Control fewer devices may be put on the roll: those that
-// are back since flightctl-restore stay off it.
-func (s *Store) PreviewRestore(ctx context.Context, in OpenRestoreInput) (RestorePreview, error) {
-	p := RestorePreview{RestoreID: in.ID, OrgID: in.OrgID, Supersedes: []string{}}
-	var running []restore
-	err := s.db.SelectContext(ctx, &running, selectRestore+`
-		where state = $1 and id <> $2 and ($3 = '' or org_id is null or org_id = cast(nullif($3, '') as uuid))
-		order by started_at, id`, runbook.RestoreRunning, in.ID, in.OrgID)
-	if err != nil {
-		return p, fmt.Errorf("look for restores that run: %w", err)
-	}
-	for _, other := range running {
-		if err := other.mayBeSuperseded(in); err != nil {
-			return p, err
-		}
-		p.Supersedes = append(p.Supersedes, other.ID)
-	}
-	if err := s.db.GetContext(ctx, &p, selectPreview, in.OrgID, ineligible); err != nil {
-		return p, fmt.Errorf("count the devices of restore %s: %w", in.ID, err)
-	}
-	return p, nil
 }

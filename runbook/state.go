@@ -22,6 +22,17 @@ var States = []State{StateAwaitingReconnect, StateConflictPaused, StateNormal, S
 // Open reports whether a device in this state still holds its restore open.
 func (s State) Open() bool { return s == StateAwaitingReconnect || s == StateConflictPaused }
 
+// OnRoll returns where a device stands that is in state s on the roll of a running restore, and in annotated by its
+// annotations. A paused one whose annotation says that it waits again does so, as that is what Flight Control goes by. In
+// all else the roll counts: another hand's annotation is no report, and beside Flight Control the roll has not followed
+// the comparison yet.
+func (s State) OnRoll(annotated State) State {
+	if s == StateConflictPaused && annotated.Open() {
+		return annotated
+	}
+	return s
+}
+
 // Outcome is how a device's part in a roll call ended.
 type Outcome string
 

@@ -102,3 +102,28 @@ func TestAReportByAPersonIsRefusedBesideFlightControl(t *testing.T) {
 	}
 	b.ok("withdraw", "device", "web-1", "--force", "--reason", "it never comes back", "--timeout", "2m") // as they say
 }
+
+// A device that is back since flightctl-restore stays off the roll, and the command says so: where the backup holds that
+// event, no one has compared the device.
+func TestARestoreSaysWhatItLeavesOff(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	b.beside()
+	b.work()
+	b.give(device{name: "back", version: "5"}, device{name: "waits", version: "5"})
+	b.store.DB().MustExec(`insert into events (org_id, name, reason, source_component, created_at)
+		values ($1, 'e1', 'SystemRestored', 'flightctl-restore', now() - interval '1 hour')`, runbook.DefaultOrgID)
+	b.store.DB().MustExec(`update device_timestamps set last_seen = now() where name = 'back'`)
+	const off = "since flightctl-restore"
+	require.Contains(t, b.ok("restore", "--id", "r1", "--dry-run"),
+		"beside Flight Control it would leave 1 device off the roll: back "+off)
+	require.NotContains(t, b.ok("restore", "--id", "r1", "--dry-run", "--all"), off)
+	o := b.run("restore", "--id", "r1")
+	require.Equal(t, 0, o.code, o.stderr)
+	require.Contains(t, o.stdout, "with 1 device on its roll")
+	require.Contains(t, o.stderr, "warning: 1 device not on the roll: seen "+off)
+	require.Contains(t, o.stderr, "call them too: `starter restore --all --supersede`")
+	o = b.run("restore", "--id", "r2", "--all", "--supersede")
+	require.Contains(t, o.stdout, "with 2 devices on its roll")
+	require.NotContains(t, o.stderr, off)
+}

@@ -68,7 +68,7 @@ already and would wait again.`,
 		fmt.Sprintf("parent workflows that start their devices at a time (default %d, at most %d; more use more of a large "+
 			"cluster)", runbook.DefaultBatchesAtOnce, runbook.MaxBatchesAtOnce))
 	cmd.Flags().DurationVar(&o.watchInterval, "watch-interval", runbook.DefaultWatchInterval,
-		"how often to look whether a live Flight Control has seen a device again, or moved it; 0 is never")
+		"how often to look for noted reports, for devices that are gone, and for what Flight Control did; 0 is never")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", ask.OpenTimeout,
 		"how long to wait for a worker to open the restore or refuse it")
 	o.bindAs(cmd)
@@ -166,6 +166,10 @@ func (o *restoreOptions) preview(ctx context.Context, store *inventory.Store, or
 		for _, id := range p.Supersedes {
 			fmt.Fprintf(w, "it would supersede restore %s\n", id)
 		}
+		if back := p.Prepared; back != nil && back.Back > 0 && !o.all {
+			fmt.Fprintf(w, "beside Flight Control it would leave %s off the roll: back since flightctl-restore at %s; "+
+				"--all calls them too\n", printer.Count(back.Back, "device"), back.At.Format(time.RFC3339))
+		}
 		return nil
 	})
 }
@@ -219,6 +223,7 @@ func (o *restoreOptions) toTheEnd(ctx context.Context, w *ask.Watch) error {
 	err = o.output.Print(o.io.Stdout, status,
 		func(out io.Writer) error { return printer.Status(out, o.io.Now(), status, nil) })
 	o.warnOfNone(status)
+	o.warnOfBack(ctx, w.Store)
 	return cmp.Or(err, verdict(status, human))
 }
 
@@ -238,6 +243,7 @@ func (o *restoreOptions) asItStands(ctx context.Context, w *ask.Watch, answered 
 	}
 	if complete {
 		o.warnOfNone(status)
+		o.warnOfBack(ctx, w.Store)
 	}
 	return o.print(status)
 }
@@ -269,4 +275,17 @@ func (o *restoreOptions) warnOfNone(status runbook.RestoreStatus) {
 			"database, and the right --org?\n",
 			status.RestoreID, printer.Command(status.OrgID, "get", "devices"))
 	}
+}
+
+// warnOfBack says how many devices the restore has left off its roll, and why. Where the event of flightctl-restore is
+// of the backup, no one has compared them.
+func (o *restoreOptions) warnOfBack(ctx context.Context, store *inventory.Store) {
+	prepared, err := store.Preparation(ctx, o.id)
+	if err != nil || prepared == nil || prepared.Back == 0 {
+		return
+	}
+	fmt.Fprintf(o.io.Stderr, "warning: %s not on the roll: seen since flightctl-restore prepared this database at %s, "+
+		"and so compared by Flight Control; if that was before this backup was made, call them too: `%s`\n",
+		printer.Count(prepared.Back, "device"), prepared.At.Format(time.RFC3339),
+		printer.Command("", "restore", "--all", "--supersede"))
 }

@@ -11,8 +11,8 @@ import (
 	"rollcall/runbook"
 )
 
-// A restore beside a live Flight Control has its own server for the agents: a second writer answers nothing, least of
-// all a 404, at which an agent throws its certificate away.
+// A live Flight Control has its own server for the agents, also when its restore has ended: a second writer answers
+// nothing, least of all a 404, at which an agent throws its certificate away.
 func TestNothingIsAnsweredBesideFlightControl(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -21,7 +21,7 @@ func TestNothingIsAnsweredBesideFlightControl(t *testing.T) {
 	_, err := b.store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: "r1", Mode: runbook.ModeFlightctl})
 	require.NoError(t, err)
 	a := b.agent("web-1")
-	const says = "runs beside Flight Control"
+	const says = "is one beside Flight Control"
 	requireStatus(t, a.poll("5"), http.StatusServiceUnavailable, says)
 	requireStatus(t, a.put(`{"config":{"renderedVersion":"7"}}`), http.StatusServiceUnavailable, says)
 	requireStatus(t, b.agent("gone").poll("5"), http.StatusServiceUnavailable, says)
@@ -39,6 +39,10 @@ func TestNothingIsAnsweredBesideFlightControl(t *testing.T) {
 
 	_, err = b.store.CloseRestore(t.Context(),
 		inventory.CloseRestoreInput{RestoreID: "r1", State: runbook.RestoreCancelled})
+	require.NoError(t, err)
+	requireStatus(t, a.poll("5"), http.StatusServiceUnavailable, says)
+
+	_, err = b.store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: "r2"})
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, a.poll("5").code)
 	require.Equal(t, http.StatusNotFound, b.agent("gone").poll("5").code)

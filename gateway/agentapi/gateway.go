@@ -177,7 +177,7 @@ func (g *Gateway) server() *http.Server {
 // workflowID is that of a device's part in a roll call.
 func (g *Gateway) workflowID(name string) string { return runbook.DeviceWorkflowID(g.cfg.OrgID, name) }
 
-// standsAlone fails where a restore of the gateway's organisation runs beside Flight Control.
+// standsAlone fails where the newest restore of the gateway's organisation is one beside Flight Control.
 func (g *Gateway) standsAlone(ctx context.Context) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()

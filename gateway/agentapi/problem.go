@@ -59,12 +59,12 @@ func noDevice(name string) *problem {
 	return p
 }
 
-// besideFlightControl is the answer of a gateway that must not write: a restore runs beside a live Flight Control,
-// whose own API server answers the agents. It is no 404, and no answer that tells an agent anything of its device.
+// besideFlightControl is the answer of a gateway that must not write: the newest restore is one beside a live Flight
+// Control, whose own API server answers the agents. It is no 404, and no answer that tells an agent anything of its device.
 func besideFlightControl() *problem {
 	return problemf(http.StatusServiceUnavailable,
-		"a restore of this organisation runs beside Flight Control, whose API server answers the agents; point the agents "+
-			"there and stop this gateway")
+		"the newest restore of this organisation is one beside Flight Control, whose API server answers the agents; point "+
+			"the agents there and stop this gateway")
 }
 
 // asProblem finds what an agent is told of err. What no one has foreseen is a failure of ours that may pass: a 503.
