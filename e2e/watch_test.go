@@ -18,8 +18,7 @@ import (
 	"rollcall/runbook"
 )
 
-// What a live Flight Control does to a device, in the SQL of its API server. It moves a waiting device by itself only
-// where its own restore has prepared for that; otherwise it stores what the agent says, and keeps its summary.
+// What a live Flight Control does to a device, in the SQL of its API server.
 const (
 	fcPolls    = `update device_timestamps set last_seen = now() where name = $1`
 	fcReleases = `update devices set annotations = annotations - 'device-controller/awaitingReconnect',
@@ -125,7 +124,9 @@ func (s *site) audited(name string) []string {
 	return lines
 }
 
-func TestDevicesThatFlightControlAnswers(t *testing.T) {
+// What the gateway has noted is told to the workflows, and what has left the inventory leaves the roll call. What another
+// hand does to annotations is neither a report nor a decision.
+func TestTheWatchOfARestoreThatStandsAlone(t *testing.T) {
 	t.Parallel()
 	const ours, theirs = "agent", "service:flightctl"
 	s, completed := watched(t, "noted", "newer", "unreadable", "row", "released", "paused", "resumed", "deleted",
@@ -133,53 +134,57 @@ func TestDevicesThatFlightControlAnswers(t *testing.T) {
 	s.fcReports("row", "5")
 	s.notes("noted", "5")
 	s.notes("newer", "7")
+	s.notes("resumed", "7")
 	s.notes("unreadable", "v7")
 	s.flightControl(fcReleases, "released")
 	s.flightControl(fcPauses, "paused")
-	s.flightControl(fcPauses, "resumed")
 	s.flightControl(fcDeletes, "deleted")
 	s.flightControl(fcRemoves, "removed")
 	s.flightControl(fcDecommissions, "decommissioned")
 
 	require.Equal(t, runbook.OutcomeNormal, s.outcome("noted").Outcome)
-	require.Equal(t, runbook.OutcomeNormal, s.outcome("released").Outcome)
 	for _, name := range []string{"deleted", "removed", "decommissioned"} {
 		require.Equal(t, runbook.OutcomeWithdrawn, s.outcome(name).Outcome, name)
 		require.Equal(t, []string{"T5 look " + theirs}, s.audited(name))
 	}
-	for _, name := range []string{"newer", "paused", "resumed"} {
+	for _, name := range []string{"newer", "resumed"} {
 		s.await(name, runbook.StateConflictPaused)
 	}
 	s.flightControl(fcResumes, "resumed")
-	require.Equal(t, runbook.OutcomeResumed, s.outcome("resumed").Outcome)
 	s.eventually("the refusal is seen", func() bool {
 		status, err := s.status("unreadable")
 		return err == nil && len(status.Timeline) == 1 && status.Timeline[0].Code == runbook.CodeInvalidVersion
 	})
-	for _, name := range []string{"paused", "newer"} {
+	for _, name := range []string{"newer", "resumed"} {
 		decision, err := s.resume(name, "u1", runbook.ResumeRequest{By: "alice", ExpectVersion: "7"})
 		require.NoError(t, err)
 		require.Equal(t, "8", decision.Next)
 	}
 
-	row, err := s.status("row")
-	require.NoError(t, err)
-	require.Empty(t, row.Timeline, "what stands in its row is no report")
+	for _, name := range []string{"row", "released", "paused"} {
+		status, err := s.status(name)
+		require.NoError(t, err)
+		require.Equal(t, runbook.StateAwaitingReconnect, status.State, name)
+		require.Empty(t, status.Timeline, "what stands in its row is no report")
+	}
 	unreadable, err := s.status("unreadable")
 	require.NoError(t, err)
 	require.Len(t, unreadable.Timeline, 1)
 	require.LessOrEqual(t, unreadable.Timeline[0].Times, 1, "a version that was refused is not signalled again")
-	s.notes("row", "4")
+	for _, name := range []string{"row", "released", "paused"} {
+		s.notes(name, "4")
+	}
 	s.notes("unreadable", "5")
 	status := completed()
 	require.EqualValues(t, 7, status.Counts[runbook.StateNormal])
 	require.EqualValues(t, 3, status.Counts[runbook.StateWithdrawn])
 
-	require.Equal(t, []string{"T2 reconnect " + ours}, s.audited("noted"))
-	require.Equal(t, []string{"T2 look " + theirs}, s.audited("released"))
-	require.Equal(t, []string{"T3 reconnect " + ours, "T4 resume alice"}, s.audited("newer"))
-	require.Equal(t, []string{"T3 look " + theirs, "T4 resume alice"}, s.audited("paused"))
-	require.Equal(t, []string{"T3 look " + theirs, "T4 look " + theirs}, s.audited("resumed"))
+	for _, name := range []string{"noted", "released", "paused"} {
+		require.Equal(t, []string{"T2 reconnect " + ours}, s.audited(name))
+	}
+	for _, name := range []string{"newer", "resumed"} {
+		require.Equal(t, []string{"T3 reconnect " + ours, "T4 resume alice"}, s.audited(name))
+	}
 }
 
 func TestTheWatchSurvivesItsWorker(t *testing.T) {

@@ -173,10 +173,10 @@ func TestWhereAnotherHandChangedTheAnnotations(t *testing.T) {
 			"7", both, reconnectOf("d", "5"), answer{true, runbook.T2, isNormal, ""},
 		},
 		"paused by another hand: resume": {
-			"", onlyPaused, resumeOf("d", "bob"), answer{true, runbook.T4, isNormal, ""},
+			"", onlyPaused, resumeOf("d", "bob"), answer{false, runbook.Refused, isAwaiting, runbook.CodeNotPaused},
 		},
 		"paused by another hand: report": {
-			"", onlyPaused, reconnectOf("d", "5"), answer{true, runbook.Reported, isPaused, ""},
+			"", onlyPaused, reconnectOf("d", "5"), answer{true, runbook.T2, isNormal, ""},
 		},
 		"let go by another hand: a newer report": {
 			"", none, reconnectOf("d", "7"), answer{true, runbook.T3, isPaused, ""},

@@ -83,16 +83,12 @@ func lock(ctx context.Context, tx *sqlx.Tx, t target) (position, error) {
 	return p, nil
 }
 
-// state is where the device stands. Its annotations count while it waits, as they are what Flight Control goes by;
-// where they say that it is normal but nothing on the roll let it out, another hand took them away, and the roll
-// counts. The roll also counts until it has followed Flight Control's comparison: before that no one has seen a
-// conflict, and the roll does not know which version the device has reported.
+// state is where the device stands; one that is not there stands as the roll says.
 func (p position) state() runbook.State {
-	follows := p.Mode == runbook.ModeFlightctl && p.RollState == runbook.StateAwaitingReconnect
-	if p.Exists && p.RollState.Open() && p.DeviceState.Open() && !follows {
-		return p.DeviceState
+	if !p.Exists {
+		return p.RollState
 	}
-	return p.RollState
+	return p.RollState.OnRoll(p.DeviceState)
 }
 
 // restored is the restored version to decide on: the annotation, or what the roll knows of a device that is gone.

@@ -2,6 +2,7 @@ package inventory_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -29,10 +30,13 @@ func TestLookFollowsFlightControl(t *testing.T) {
 		statement string
 		args      []any
 	}
+	conflict := []step{{fcReported, []any{"7"}}, {fcPaused, nil}}
 	for name, tc := range map[string]struct {
-		before []string // versions that the device has reported through Rollcall
+		before []step // what the roll has followed already
 		played []step
 		want   inventory.Transitioned
+		// alone reports whether a restore that stands alone follows it as well.
+		alone bool
 	}{
 		"released": {
 			played: []step{{fcReported, []any{"5"}}, {fcReleased, nil}},
@@ -47,73 +51,129 @@ func TestLookFollowsFlightControl(t *testing.T) {
 			},
 		},
 		"paused": {
-			played: []step{{fcReported, []any{"7"}}, {fcPaused, nil}},
+			played: conflict,
 			want: inventory.Transitioned{
 				Transition: runbook.T3, State: runbook.StateConflictPaused, Reported: "7", Updated: "OutOfDate", Reason: paused,
 			},
 		},
 		"resumed": {
-			before: []string{"7"}, played: []step{{fcResumed, nil}},
+			before: conflict, played: []step{{fcResumed, nil}},
 			want: inventory.Transitioned{
 				Transition: runbook.T4, State: runbook.StateNormal, Reported: "7", Next: "8", Reason: resumed,
 			},
 		},
 		"resumed and rendered": {
-			before: []string{"7"}, played: []step{{fcResumed, nil}, {fcRendered, []any{"9"}}},
+			before: conflict, played: []step{{fcResumed, nil}, {fcRendered, []any{"9"}}},
 			want: inventory.Transitioned{
 				Transition: runbook.T4, State: runbook.StateNormal, Reported: "7", Next: "9", Reason: resumed,
 			},
 		},
 		"deleted": {
-			played: []step{{fcDeleted, nil}},
+			played: []step{{fcDeleted, nil}}, alone: true,
 			want: inventory.Transitioned{
 				Transition: runbook.T5, State: runbook.StateWithdrawn, Reason: "the device was deleted",
 			},
 		},
 		"removed": {
-			played: []step{{fcRemoved, nil}},
+			played: []step{{fcRemoved, nil}}, alone: true,
 			want: inventory.Transitioned{
 				Transition: runbook.T5, State: runbook.StateWithdrawn, Reason: "the device is not in the inventory any more",
 			},
 		},
 		"decommissioned while paused": {
-			before: []string{"7"}, played: []step{{fcDecommissioned, nil}},
+			before: conflict, played: []step{{fcDecommissioned, nil}},
 			want: inventory.Transitioned{
 				Transition: runbook.T5, State: runbook.StateWithdrawn, Reported: "7", Reason: "the device is Decommissioning",
 			},
 		},
+		"decommissioned": {
+			played: []step{{fcDecommissioned, nil}}, alone: true,
+			want: inventory.Transitioned{
+				Transition: runbook.T5, State: runbook.StateWithdrawn, Reason: "the device is Decommissioning",
+			},
+		},
 	} {
 		for kind, open := range databases {
-			t.Run(name+" "+kind, func(t *testing.T) {
-				t.Parallel()
-				store := restored(t, open(t), reporting("d", "5"))
-				for _, version := range tc.before {
-					send(t, store, reconnectOf("d", version))
+			for mode, roll := range map[string]func(*testing.T, *inventory.Store, ...device) *inventory.Store{
+				"beside": beside, "alone": restored,
+			} {
+				if mode == "alone" && !tc.alone {
+					continue
 				}
-				for _, s := range tc.played {
-					play(t, store, s.statement, append([]any{"d"}, s.args...)...)
-				}
-				const row = `select coalesce(max(resource_version), 0) from devices where name = 'd'`
-				before, audit := count(t, store, row), transitions(t, store)
-				in := lookOf("d")
-				got, err := store.Sync(t.Context(), in)
-				require.NoError(t, err)
-				want := tc.want
-				want.Applied, want.Restored, want.By, want.At = true, "5", inventory.ActorFlightctl, got.At
-				require.Equal(t, want, got)
-				require.NotZero(t, got.At)
-				require.Equal(t, before, count(t, store, row), "the device is Flight Control's to write")
-				require.Equal(t, audit+1, transitions(t, store))
-				require.Equal(t, 1,
-					count(t, store, `select count(*) from rollcall.roll where state = $1 and coalesce(reported_version, '') = $2
-					and coalesce(next_version, '') = $3`, got.State, got.Reported, got.Next))
+				t.Run(name+" "+kind+" "+mode, func(t *testing.T) {
+					t.Parallel()
+					store := roll(t, open(t), reporting("d", "5"))
+					for _, s := range tc.before {
+						play(t, store, s.statement, append([]any{"d"}, s.args...)...)
+					}
+					if tc.before != nil {
+						require.True(t, look(t, store, "d").Applied)
+					}
+					for _, s := range tc.played {
+						play(t, store, s.statement, append([]any{"d"}, s.args...)...)
+					}
+					const row = `select coalesce(max(resource_version), 0) from devices where name = 'd'`
+					before, audit := count(t, store, row), transitions(t, store)
+					in := lookOf("d")
+					got, err := store.Sync(t.Context(), in)
+					require.NoError(t, err)
+					want := tc.want
+					want.Applied, want.Restored, want.By, want.At = true, "5", inventory.ActorFlightctl, got.At
+					require.Equal(t, want, got)
+					require.NotZero(t, got.At)
+					require.Equal(t, before, count(t, store, row), "the device is Flight Control's to write")
+					require.Equal(t, audit+1, transitions(t, store))
+					require.Equal(t, 1,
+						count(t, store, `select count(*) from rollcall.roll where state = $1 and coalesce(reported_version, '') = $2
+						and coalesce(next_version, '') = $3`, got.State, got.Reported, got.Next))
 
-				again, err := store.Sync(t.Context(), in)
-				require.NoError(t, err)
-				require.Equal(t, got, again, "the same request gets the first answer")
-				require.Equal(t, audit+1, transitions(t, store))
-			})
+					again, err := store.Sync(t.Context(), in)
+					require.NoError(t, err)
+					require.Equal(t, got, again, "the same request gets the first answer")
+					require.Equal(t, audit+1, transitions(t, store))
+				})
+			}
 		}
+	}
+}
+
+// Where our gateway answers the agents, a row is no report and no decision, whatever another hand does to annotations:
+// the status in it may be the backup's.
+func TestAloneALookFollowsNoAnnotation(t *testing.T) {
+	t.Parallel()
+	for kind, open := range databases {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			store := restored(t, open(t), reporting("released", "5"), reporting("unreadable", "5"), reporting("paused", "5"),
+				reporting("resumed", "5"))
+			send(t, store, reconnectOf("resumed", "7"))
+			play(t, store, fcReported, "unreadable", "v7")
+			play(t, store, fcReleased, "unreadable")
+			play(t, store, fcReleased, "released")
+			play(t, store, fcReported, "paused", "8")
+			play(t, store, fcPaused, "paused")
+			play(t, store, fcResumed, "resumed")
+			require.Empty(t, sighted(t, store, time.Time{}))
+			audit := transitions(t, store)
+			for _, name := range []string{"released", "unreadable", "paused"} {
+				got := look(t, store, name)
+				require.Equal(t, []any{false, runbook.StateAwaitingReconnect}, []any{got.Applied, got.State}, name)
+				require.Equal(t, runbook.StateAwaitingReconnect, agentDevice(t, store, name).State, name)
+			}
+			got := look(t, store, "resumed")
+			require.Equal(t, []any{false, runbook.StateConflictPaused, "7"}, []any{got.Applied, got.State, got.Reported})
+			require.Equal(t, audit, transitions(t, store))
+
+			early, err := store.Resume(t.Context(), resumeOf("paused", "alice"))
+			require.NoError(t, err)
+			require.Equal(t, runbook.CodeNotPaused, code(early), "no one has seen a conflict")
+			for _, name := range []string{"released", "unreadable", "paused"} {
+				require.Equal(t, runbook.T3, send(t, store, reconnectOf(name, "7")).Transition, name)
+			}
+			decided, err := store.Resume(t.Context(), resumeOf("resumed", "alice"))
+			require.NoError(t, err)
+			require.Equal(t, []any{runbook.T4, "8"}, []any{decided.Transition, decided.Next})
+		})
 	}
 }
 
@@ -141,8 +201,10 @@ func TestLookChangesNothingWhereAllAgree(t *testing.T) {
 
 func TestAHumanWhoComesAfterFlightControlIsTold(t *testing.T) {
 	t.Parallel()
-	store := restored(t, newStore(t), reporting("d", "5"))
-	send(t, store, reconnectOf("d", "7"))
+	store := beside(t, newStore(t), reporting("d", "5"))
+	play(t, store, fcReported, "d", "7")
+	play(t, store, fcPaused, "d")
+	look(t, store, "d")
 	play(t, store, fcResumed, "d")
 	look(t, store, "d")
 	got, err := store.Resume(t.Context(), resumeOf("d", "bob"))

@@ -78,7 +78,7 @@ with looked as (
     select r.org_id, r.name, r.seq, coalesce(r.since > s.rolled_at, false) as changed, d.name is null
     or d.deleted_at is not null
             or coalesce(d.status -> 'lifecycle' ->> 'status', '') = any (cast($3 as text[]))
-            or s.beside or rollcall.device_state(d.annotations) <> r.state as moved,
+            or s.beside as moved,
         case when s.beside then coalesce(d.status -> 'config' ->> 'renderedVersion', '') else coalesce(r.noted_version,
         '') end as version,
         r.batch is null and s.by_wave as uncalled
@@ -94,8 +94,8 @@ with looked as (
         'AwaitingReconnect')
         or ($2 = timestamptz '-infinity' or u.name is not null or greatest(d.updated_at, d.deleted_at) > $2)
           and (d.deleted_at is not null
-            or (rollcall.device_state(d.annotations) = 'Normal' and r.resumed_by is null)
-            or (rollcall.device_state(d.annotations) = 'ConflictPaused' and r.state = 'AwaitingReconnect')
+            or s.beside and rollcall.device_state(d.annotations) = 'Normal' and r.resumed_by is null
+            or s.beside and rollcall.device_state(d.annotations) = 'ConflictPaused' and r.state = 'AwaitingReconnect'
             or ((d.updated_at > r.since or u.name is not null or $2 = timestamptz '-infinity')
                 and coalesce(d.status -> 'lifecycle' ->> 'status', '') = any (cast($3 as text[])))
             or s.beside and r.state = 'ConflictPaused' and r.resumed_by is null
@@ -158,10 +158,11 @@ type SyncInput struct {
 	RequestID string `json:"requestId,omitempty"`
 }
 
-// Sync has the roll follow what Flight Control itself did to a device: it has taken its annotation away (T2, or T4 of
-// one that was paused), has paused it (T3), or has deleted or decommissioned it (T5). The device stays as it is, and
-// Flight Control has told its own users. Where roll and device agree, nothing is done. What may not act any more is a
-// Refusal.
+// Sync has the roll follow a device that was deleted or decommissioned (T5) and, beside Flight Control, what that did to
+// it: it has taken its annotation away (T2, or T4 of one that was paused), or has paused it (T3). The device stays as it
+// is, and Flight Control has told its own users. Where roll and device agree, nothing is done. Nor is anything for what
+// another hand did to annotations where our gateway answers the agents: a row is no report, and no decision. What may
+// not act any more is a Refusal.
 func (s *Store) Sync(ctx context.Context, in SyncInput) (Transitioned, error) {
 	t := target{in.RestoreID, in.OrgID, in.Name}
 	return s.decideLocked(ctx, "look at", runbook.SignalLook, t, in.RequestID,
@@ -181,19 +182,20 @@ func (s *Store) Sync(ctx context.Context, in SyncInput) (Transitioned, error) {
 		})
 }
 
-// adopt writes where the device stands into its row of the roll, if that is ahead of the roll; a device that has gone
-// back to waiting is no transition, and is decided by its next report.
+// adopt writes where Flight Control has put the device into its row of the roll, if that is ahead of the roll; a device
+// that has gone back to waiting is no transition, and is decided by its next report.
 func (p position) adopt(ctx context.Context, tx *sqlx.Tx, r record) (Transitioned, error) {
+	if p.Mode != runbook.ModeFlightctl {
+		return p.stands(), nil
+	}
 	if p.DecidedVersion != "" && p.RollState == runbook.StateConflictPaused {
 		return p.followDecision(ctx, tx, r)
 	}
-	if p.RollState == runbook.StateAwaitingReconnect && p.Mode == runbook.ModeFlightctl &&
-		p.release().Next() != runbook.StepDone {
+	if p.RollState == runbook.StateAwaitingReconnect && p.release().Next() != runbook.StepDone {
 		return p.stands(), nil
 	}
 	reported, readable := p.flightctlReported()
-	again := p.RollState == runbook.StateConflictPaused && p.DeviceState == p.RollState &&
-		p.Mode == runbook.ModeFlightctl && reported != p.Reported
+	again := p.RollState == runbook.StateConflictPaused && p.DeviceState == p.RollState && reported != p.Reported
 	if p.DeviceState == runbook.StateAwaitingReconnect || p.DeviceState == p.RollState && !again {
 		return p.stands(), nil
 	}
@@ -207,7 +209,7 @@ func (p position) adopt(ctx context.Context, tx *sqlx.Tx, r record) (Transitione
 		r.Transition, r.Reason = runbook.T3, "Flight Control has paused it"
 	default:
 		r.Transition, r.Reason = runbook.T2, "Flight Control has released it"
-		if p.Mode == runbook.ModeFlightctl && p.Annotated == "" {
+		if p.Annotated == "" {
 			r.Reason = withReason(r.Reason, "it has not rendered it: look at its spec, and edit it")
 		}
 	}
@@ -244,7 +246,7 @@ func (r record) adopted(ctx context.Context, tx *sqlx.Tx) error {
 // flightctlReported is what the device has told Flight Control that it runs, in the stored form; empty where that is
 // not known. readable is false where Flight Control could not read it and took it for 0.
 func (p position) flightctlReported() (version string, readable bool) {
-	if !p.Configured && p.Mode == runbook.ModeFlightctl {
+	if !p.Configured {
 		return "", true
 	}
 	return runbook.FlightctlVersion(p.Running)

@@ -94,7 +94,7 @@ func TestSightings(t *testing.T) {
 			play(t, store, fcReported, "n-normal", "9")
 			require.Equal(t, []string{
 				"c-noted reconnect 7", "d-unreadable reconnect v7", "e-none reconnect 0",
-				"g-released look ", "h-paused look ", "i-deleted look ", "j-removed look ", "k-decommissioned look ",
+				"i-deleted look ", "j-removed look ", "k-decommissioned look ",
 			}, sighted(t, store, time.Time{}))
 		})
 	}
@@ -110,10 +110,12 @@ func reporting(name, version string) device {
 
 func TestSightingsEndWhenTheyAreDealtWith(t *testing.T) {
 	t.Parallel()
-	store := restored(t, newStore(t), reporting("d", "5"))
-	send(t, store, reconnectOf("d", "8"))
+	store := beside(t, newStore(t), reporting("d", "5"))
+	play(t, store, fcReported, "d", "8")
+	play(t, store, fcPaused, "d")
+	require.Equal(t, runbook.T3, look(t, store, "d").Transition)
 	play(t, store, fcResumed, "d")
-	require.Equal(t, []string{"d look "}, sighted(t, store, time.Time{}))
+	require.Equal(t, []string{"d look 8"}, sighted(t, store, time.Time{}))
 	require.Equal(t, runbook.T4, look(t, store, "d").Transition)
 	require.Empty(t, sighted(t, store, time.Time{}))
 	play(t, store, fcDeleted, "d")
@@ -124,14 +126,14 @@ func TestSightingsReadOnlyWhatChanged(t *testing.T) {
 	t.Parallel()
 	store := restored(t, newStore(t), reporting("early", "5"), reporting("late", "5"), reporting("noted", "5"),
 		reporting("removed", "5"))
-	play(t, store, fcReleased, "early")
+	play(t, store, fcDecommissioned, "early")
 	note(t, store, "noted", "7")
 	first, err := store.PendingSignals(t.Context(), inventory.PendingSignalsInput{RestoreID: "r1", Claimed: true})
 	require.NoError(t, err)
 	require.True(t, first.Running)
 	require.Len(t, first.Devices, 2)
 	require.Equal(t, []string{"noted reconnect 7"}, sighted(t, store, first.At), "a note has no time")
-	play(t, store, fcPaused, "late")
+	play(t, store, fcDecommissioned, "late")
 	play(t, store, fcRemoved, "removed")
 	require.Equal(t, []string{"late look ", "noted reconnect 7", "removed look "}, sighted(t, store, first.At),
 		"what is not there has no time")

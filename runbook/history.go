@@ -12,7 +12,7 @@ type Step struct {
 	// Actor is who acted.
 	Actor string
 	// Followed reports whether Flight Control moved the device and the roll only followed. Its own parser
-	// decided then, and it does not say who resumed a device.
+	// decided then, and it does not say who resumed a device. A restore that stands alone follows no one.
 	Followed bool
 	// Beside reports whether the restore runs beside Flight Control: its parser compares versions and its renderer counts
 	// them, so only the states and the person count here.
@@ -55,8 +55,11 @@ func checkReport(from State, s Step) string {
 	if from != StateAwaitingReconnect || s.To != want {
 		return string(s.Transition) + " leads from " + named(from) + " to " + string(s.To)
 	}
-	if s.Followed || s.Beside {
+	switch {
+	case s.Beside:
 		return ""
+	case s.Followed:
+		return followsNoOne(s)
 	}
 	d, err := DecideReconnect(s.Restored, s.Reported)
 	if err != nil {
@@ -71,8 +74,10 @@ func checkResume(from State, s Step) string {
 	switch {
 	case from != StateConflictPaused || s.To != StateNormal:
 		return "T4 leads from " + named(from) + " to " + string(s.To)
-	case s.Followed:
+	case s.Followed && s.Beside:
 		return ""
+	case s.Followed:
+		return followsNoOne(s)
 	case !s.Human:
 		return "T4 without a person who decided"
 	case s.Beside:
@@ -94,6 +99,10 @@ func checkDecision(from State, s Step) string {
 		return string(s.Transition) + " in a restore that does not run beside Flight Control"
 	}
 	return wrongUnless(s.Transition != Decided || s.Human, "Decided without a person who decided")
+}
+
+func followsNoOne(s Step) string {
+	return string(s.Transition) + " by another hand in a restore that does not run beside Flight Control"
 }
 
 func wrongUnless(right bool, text string) string {

@@ -26,7 +26,7 @@ func TestCheckStepAcceptsTheTable(t *testing.T) {
 		"T3":               {awaiting, runbook.Step{Transition: runbook.T3, To: paused, Restored: "9", Reported: "10"}},
 		"T3 by unreadable": {awaiting, runbook.Step{Transition: runbook.T3, To: paused, Restored: "x", Reported: "1"}},
 		"T3 by Flight Control": {
-			awaiting, runbook.Step{Transition: runbook.T3, To: paused, Restored: "5", Reported: "", Followed: true},
+			awaiting, runbook.Step{Transition: runbook.T3, To: paused, Restored: "5", Reported: "", Followed: true, Beside: true},
 		},
 		"reported": {paused, runbook.Step{Transition: runbook.Reported, To: paused}},
 		"T4": {
@@ -34,7 +34,9 @@ func TestCheckStepAcceptsTheTable(t *testing.T) {
 				Transition: runbook.T4, To: runbook.StateNormal, Restored: "5", Reported: "7", Next: "8", Human: true,
 			},
 		},
-		"T4 by Flight Control":  {paused, runbook.Step{Transition: runbook.T4, To: runbook.StateNormal, Followed: true}},
+		"T4 by Flight Control": {
+			paused, runbook.Step{Transition: runbook.T4, To: runbook.StateNormal, Followed: true, Beside: true},
+		},
 		"T5 while it waits":     {awaiting, runbook.Step{Transition: runbook.T5, To: runbook.StateWithdrawn}},
 		"T5 while it is paused": {paused, runbook.Step{Transition: runbook.T5, To: runbook.StateWithdrawn}},
 		"decided beside":        {paused, runbook.Step{Transition: runbook.Decided, To: paused, Beside: true, Human: true}},
@@ -68,6 +70,10 @@ func TestCheckStepNamesWhatIsWrong(t *testing.T) {
 		"which cannot be read": {
 			awaiting, runbook.Step{Transition: runbook.T2, To: normal, Restored: "2", Reported: "+1"},
 		},
+		"T2 by another hand": {
+			awaiting, runbook.Step{Transition: runbook.T2, To: normal, Restored: "5", Reported: "5", Followed: true},
+		},
+		"T4 by another hand": {paused, runbook.Step{Transition: runbook.T4, To: normal, Followed: true}},
 		"T3 although": {
 			awaiting, runbook.Step{Transition: runbook.T3, To: paused, Restored: "4", Reported: "4"},
 		},
