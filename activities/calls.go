@@ -10,10 +10,10 @@ import (
 	"rollcall/runbook"
 )
 
-// calls are those calls of Flight Control that carry out a person's decision. An attempt of an activity has two seconds,
-// and a call may take longer: it waits for its turn first, and then for an answer. Flight Control breaks off half-way
-// what its caller breaks off, and an approval leaves a device without a certificate then. So a call outlives the attempt
-// that began it, and the next attempt waits for the same call.
+// calls are those calls of Flight Control that carry out a person's decision. An attempt of an activity has two
+// seconds, and a call may take longer: it waits for its turn first, and then for an answer. Flight Control breaks off
+// half-way what its caller breaks off, and an approval leaves a device without a certificate then. So a call outlives
+// the attempt that began it, and the next attempt waits for the same call.
 type calls struct{ group singleflight.Group }
 
 // callKey names a call: what it does to what, and for which message.

@@ -124,8 +124,8 @@ func (s *site) audited(name string) []string {
 	return lines
 }
 
-// What the gateway has noted is told to the workflows, and what has left the inventory leaves the roll call. What another
-// hand does to annotations is neither a report nor a decision.
+// What the gateway has noted is told to the workflows, and what has left the inventory leaves the roll call. What
+// another hand does to annotations is neither a report nor a decision.
 func TestTheWatchOfARestoreThatStandsAlone(t *testing.T) {
 	t.Parallel()
 	const ours, theirs = "agent", "service:flightctl"

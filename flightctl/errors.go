@@ -86,8 +86,8 @@ func (e *Error) Is(target error) bool {
 	return target == e.Kind || (target == ErrUnauthorized && e.Kind == ErrTokenExpired)
 }
 
-// Refused reports whether Flight Control has answered that it does not do this, so that a repetition gets the same answer.
-// A name that it cannot have is refused as well.
+// Refused reports whether Flight Control has answered that it does not do this, so that a repetition gets the same
+// answer. A name that it cannot have is refused as well.
 func (e *Error) Refused() bool {
 	switch e.Kind {
 	case ErrForbidden, ErrNotFound, ErrConflict:

@@ -22,7 +22,8 @@ const lastRestore = `coalesce(b.org_id, %[1]s) = %[1]s
 // empty where there is none.
 func (s *Store) FlightctlRestore(ctx context.Context, orgID string) (id string, err error) {
 	err = s.db.GetContext(ctx, &id, `
-select id from (select b.id, b.mode from rollcall.restores b where `+fmt.Sprintf(lastRestore, "cast($2 as uuid)")+`) last
+select id from (select b.id, b.mode from rollcall.restores b
+  where `+fmt.Sprintf(lastRestore, "cast($2 as uuid)")+`) last
 where mode = $1`, runbook.ModeFlightctl, orgID)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return "", fmt.Errorf("look for a restore beside Flight Control: %w", err)
@@ -155,7 +156,8 @@ where org_id = $1 and name = $2 and request_id = $3 and transition = $5 limit 1`
 func (e enrollment) approvedThere(ctx context.Context, tx *sqlx.Tx) (Decided, error) {
 	r := e.asked
 	var rendered bool
-	err := tx.QueryRowxContext(ctx, `select rollcall.device_state(annotations), now(), coalesce(annotations ->> $3, '') <> ''
+	err := tx.QueryRowxContext(ctx, `
+select rollcall.device_state(annotations), now(), coalesce(annotations ->> $3, '') <> ''
 from devices where org_id = $1 and name = $2`, r.OrgID, r.Name, runbook.AnnotationRenderedVersion).
 		Scan(&r.To, &r.At, &rendered)
 	if err != nil {

@@ -158,11 +158,11 @@ type SyncInput struct {
 	RequestID string `json:"requestId,omitempty"`
 }
 
-// Sync has the roll follow a device that was deleted or decommissioned (T5) and, beside Flight Control, what that did to
-// it: it has taken its annotation away (T2, or T4 of one that was paused), or has paused it (T3). The device stays as it
-// is, and Flight Control has told its own users. Where roll and device agree, nothing is done. Nor is anything for what
-// another hand did to annotations where our gateway answers the agents: a row is no report, and no decision. What may
-// not act any more is a Refusal.
+// Sync has the roll follow a device that was deleted or decommissioned (T5) and, beside Flight Control, what that did
+// to it: it has taken its annotation away (T2, or T4 of one that was paused), or has paused it (T3). The device stays
+// as it is, and Flight Control has told its own users. Where roll and device agree, nothing is done. Nor is anything
+// for what another hand did to annotations where our gateway answers the agents: a row is no report, and no decision.
+// What may not act any more is a Refusal.
 func (s *Store) Sync(ctx context.Context, in SyncInput) (Transitioned, error) {
 	t := target{in.RestoreID, in.OrgID, in.Name}
 	return s.decideLocked(ctx, "look at", runbook.SignalLook, t, in.RequestID,

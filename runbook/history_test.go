@@ -26,7 +26,7 @@ func TestCheckStepAcceptsTheTable(t *testing.T) {
 		"T3":               {awaiting, runbook.Step{Transition: runbook.T3, To: paused, Restored: "9", Reported: "10"}},
 		"T3 by unreadable": {awaiting, runbook.Step{Transition: runbook.T3, To: paused, Restored: "x", Reported: "1"}},
 		"T3 by Flight Control": {
-			awaiting, runbook.Step{Transition: runbook.T3, To: paused, Restored: "5", Reported: "", Followed: true, Beside: true},
+			awaiting, runbook.Step{Transition: runbook.T3, To: paused, Restored: "5", Followed: true, Beside: true},
 		},
 		"reported": {paused, runbook.Step{Transition: runbook.Reported, To: paused}},
 		"T4": {

@@ -23,9 +23,9 @@ var States = []State{StateAwaitingReconnect, StateConflictPaused, StateNormal, S
 func (s State) Open() bool { return s == StateAwaitingReconnect || s == StateConflictPaused }
 
 // OnRoll returns where a device stands that is in state s on the roll of a running restore, and in annotated by its
-// annotations. A paused one whose annotation says that it waits again does so, as that is what Flight Control goes by. In
-// all else the roll counts: another hand's annotation is no report, and beside Flight Control the roll has not followed
-// the comparison yet.
+// annotations. A paused one whose annotation says that it waits again does so, as that is what Flight Control goes by.
+// In all else the roll counts: another hand's annotation is no report, and beside Flight Control the roll has not
+// followed the comparison yet.
 func (s State) OnRoll(annotated State) State {
 	if s == StateConflictPaused && annotated.Open() {
 		return annotated

@@ -103,8 +103,8 @@ func TestAReportByAPersonIsRefusedBesideFlightControl(t *testing.T) {
 	b.ok("withdraw", "device", "web-1", "--force", "--reason", "it never comes back", "--timeout", "2m") // as they say
 }
 
-// A device that is back since flightctl-restore stays off the roll, and the command says so: where the backup holds that
-// event, no one has compared the device.
+// A device that is back since flightctl-restore stays off the roll, and the command says so: where the backup holds
+// that event, no one has compared the device.
 func TestARestoreSaysWhatItLeavesOff(t *testing.T) {
 	t.Parallel()
 	b := newTemporalBench(t)

@@ -60,7 +60,8 @@ func noDevice(name string) *problem {
 }
 
 // besideFlightControl is the answer of a gateway that must not write: the newest restore is one beside a live Flight
-// Control, whose own API server answers the agents. It is no 404, and no answer that tells an agent anything of its device.
+// Control, whose own API server answers the agents. It is no 404, and no answer that tells an agent anything of its
+// device.
 func besideFlightControl() *problem {
 	return problemf(http.StatusServiceUnavailable,
 		"the newest restore of this organisation is one beside Flight Control, whose API server answers the agents; point "+
