@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/url"
 
+	"github.com/lib/pq"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
 
@@ -32,12 +33,13 @@ type MigrateResult struct {
 }
 
 // Migrate brings the database of url to the schema that this program needs. It creates Flight Control's tables where
-// they are missing and alters nothing of those that exist; our own are in the schema rollcall. Several at the same
-// time wait for each other, and on an up-to-date database it changes nothing.
+// they are missing and alters nothing of those that exist; our own are in the schema rollcall, which the role of Flight
+// Control's backup may read. Several at the same time wait for each other, and on an up-to-date database it changes
+// nothing.
 func Migrate(ctx context.Context, url string) (result MigrateResult, err error) {
 	err = alone(ctx, url, func(db *sql.DB) error {
 		result, err = migrate(ctx, db)
-		return err
+		return orAs(err, "the owner of Flight Control's tables, such as flightctl_migrator, or a superuser")
 	})
 	return result, err
 }
@@ -60,10 +62,18 @@ func RoleURL(database, role string) (string, error) {
 func CreateRoles(ctx context.Context, url string) error {
 	return alone(ctx, url, func(db *sql.DB) error {
 		if err := roles.Create(ctx, db); err != nil {
-			return fmt.Errorf("create the roles: %w", err)
+			return fmt.Errorf("create the roles: %w", orAs(err, "a superuser, once; the grants may be repeated by the owner"))
 		}
 		return nil
 	})
+}
+
+// orAs says who may do what PostgreSQL has refused for want of a right.
+func orAs(err error, who string) error {
+	if refused := new(pq.Error); errors.As(err, &refused) && refused.Code == "42501" {
+		return fmt.Errorf("%w; do it as %s", err, who)
+	}
+	return err
 }
 
 // alone runs do while no other migration of the database does.
@@ -98,6 +108,9 @@ func migrate(ctx context.Context, db *sql.DB) (MigrateResult, error) {
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return MigrateResult{}, fmt.Errorf("migrate the schema: %w", err)
+	}
+	if err := roles.LetBackupRead(ctx, db); err != nil {
+		return MigrateResult{}, err
 	}
 	to, err := provider.GetDBVersion(ctx)
 	if err != nil {

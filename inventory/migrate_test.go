@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"rollcall/internal/devenv/devtest"
@@ -78,7 +79,8 @@ func TestMigrateMakesOnlyTheTablesThatAreMissing(t *testing.T) {
 	store := openStore(t, url)
 	store.DB().MustExec(flightctl)
 	store.DB().MustExec(`drop trigger device_timestamps_insert on devices; drop table device_timestamps; drop table events
-		cascade; drop trigger device_labels_sync on devices; drop table device_labels`)
+		cascade; drop trigger device_labels_sync on devices; drop trigger device_labels_insert on devices;
+		drop table device_labels`)
 	d := full()
 	d.create(t, store)
 	store.DB().MustExec(`update devices set labels = '{"site": "a"}'`)
@@ -147,4 +149,25 @@ func TestOpenTellsThatTheDatabaseCannotBeReached(t *testing.T) {
 	t.Parallel()
 	_, err := inventory.Open(t.Context(), "postgres://unknown@127.0.0.1:1/none?sslmode=disable")
 	require.ErrorContains(t, err, "reach the database")
+}
+
+// Flight Control's shipped databases have an event trigger that grants on its tables whenever someone makes a table.
+func TestMigrateAsOneWhoMayNot(t *testing.T) {
+	t.Parallel()
+	url := devtest.EmptyDatabase(t)
+	owner := openStore(t, url)
+	owner.DB().MustExec(flightctl)
+	owner.DB().MustExec(`create function grant_all() returns event_trigger language plpgsql as $$ begin
+		grant select on all tables in schema public to public; end $$;
+		create event trigger granting on ddl_command_end when tag in ('CREATE TABLE') execute function grant_all()`)
+	name := "other_" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	owner.DB().MustExec(`create role ` + name + ` nologin; do $$ begin
+		execute format('grant create on database %I to ` + name + `', current_database()); end $$`)
+	t.Cleanup(func() { owner.DB().MustExec(`drop owned by ` + name + ` cascade; drop role ` + name) })
+	_, err := inventory.Migrate(t.Context(), devtest.As(t, url, name))
+	require.ErrorContains(t, err, "permission denied")
+	require.ErrorContains(t, err, "do it as the owner of Flight Control's tables, such as flightctl_migrator")
+	_, err = inventory.Migrate(t.Context(), url)
+	require.NoError(t, err)
+	require.ErrorContains(t, inventory.CreateRoles(t.Context(), devtest.As(t, url, name)), "do it as a superuser")
 }

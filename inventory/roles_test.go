@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"rollcall/internal/devenv/devtest"
@@ -125,4 +126,61 @@ func TestRolesAreCreatedAgain(t *testing.T) {
 	require.NoError(t, inventory.CreateRoles(t.Context(), url))
 	require.Equal(t, 0, count(t, owner, `select count(*) from pg_class where oid = 'rollcall.transitions'::regclass
 		and has_table_privilege('rollcall_worker', oid, 'delete')`), "rights that are not a role's are taken back")
+}
+
+// Flight Control's triggers write its other tables with the rights of whoever writes a device.
+func TestRolesSatisfyFlightControlsTriggers(t *testing.T) {
+	t.Parallel()
+	url := flightctlDatabase(t)
+	require.NoError(t, inventory.CreateRoles(t.Context(), url))
+	owner := openStore(t, url)
+	// a trigger of the miniature that is not Flight Control's
+	owner.DB().MustExec(`grant select, insert, update on event_counts to rollcall_worker, rollcall_operator`)
+	restoredWithRequest(t, owner)
+	worker := openStore(t, devtest.As(t, url, roles.Worker))
+	approved, err := worker.Approve(t.Context(), approveOf("new", "alice"))
+	require.NoError(t, err)
+	require.Nil(t, approved.Refusal)
+	operator := openStore(t, devtest.As(t, url, roles.Operator))
+	_, err = operator.Import(t.Context(), strings.NewReader(`{"kind": "Device", "apiVersion": "v1beta1",
+		"metadata": {"name": "web-8", "labels": {"site": "berlin"}}}`), inventory.ImportOptions{})
+	require.NoError(t, err)
+	require.Equal(t, 2, count(t, owner,
+		`select count(*) from device_labels where label_key = 'site' and label_value = 'berlin'`))
+}
+
+// Flight Control's backup dumps the whole database as its application's role, and ends at what it may not read.
+func TestFlightControlsBackupReadsTheSchema(t *testing.T) {
+	t.Parallel()
+	url := devtest.EmptyDatabase(t)
+	owner := openStore(t, url)
+	owner.DB().MustExec(`do $$ begin create role flightctl_app nologin;
+		exception when duplicate_object or unique_violation then null; end $$`)
+	_, err := inventory.Migrate(t.Context(), url)
+	require.NoError(t, err)
+	require.NoError(t, inventory.CreateRoles(t.Context(), url))
+	require.Nil(t, readString(t, owner, `select string_agg(c.oid::regclass::text, ', ') from pg_class c
+		where c.relnamespace = 'rollcall'::regnamespace
+		and (c.relkind in ('r', 'p') and not has_table_privilege('flightctl_app', c.oid, 'select')
+			or c.relkind = 'S' and not has_sequence_privilege('flightctl_app', c.oid, 'select'))`))
+	require.Equal(t, 1, count(t, owner, `select count(*) from pg_namespace where nspname = 'rollcall'
+		and has_schema_privilege('flightctl_app', oid, 'usage')`))
+}
+
+// Who owns the tables need not be one who makes roles: these are there already when the grants are repeated.
+func TestGrantsAreRepeatedWithoutTheRightToMakeRoles(t *testing.T) {
+	t.Parallel()
+	url := devtest.Database(t)
+	owner := openStore(t, url)
+	name := "owner_" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	owner.DB().MustExec(`create role ` + name + ` nologin`)
+	owner.DB().MustExec(`do $$ declare t record; begin
+		for t in select oid::regclass as name, relkind from pg_class
+			where relnamespace in ('public'::regnamespace, 'rollcall'::regnamespace) and relkind = 'r'
+		loop execute format('alter table %s owner to ` + name + `', t.name); end loop;
+		execute 'alter schema rollcall owner to ` + name + `'; end $$`)
+	t.Cleanup(func() {
+		owner.DB().MustExec(`reassign owned by ` + name + ` to current_user; drop owned by ` + name + `; drop role ` + name)
+	})
+	require.NoError(t, inventory.CreateRoles(t.Context(), devtest.As(t, url, name)))
 }

@@ -17,7 +17,7 @@ func database(ctx context.Context, o Options) []flightctl.Finding {
 			failed(SubjectDatabase, o.StoreError.Error(), "set ROLLCALL_DATABASE_URL, and see whether the server runs"),
 		}
 	}
-	d, err := inspect.Look(ctx, o.Store.DB())
+	d, err := inspect.Look(ctx, o.Store.DB(), o.FlightctlRoles)
 	if err != nil {
 		return []flightctl.Finding{failed(SubjectDatabase, err.Error(), "see whether the server runs")}
 	}
@@ -27,15 +27,31 @@ func database(ctx context.Context, o Options) []flightctl.Finding {
 	if err := o.Store.CheckSchema(ctx); err != nil {
 		found = append(found, failed(SubjectDatabase, err.Error(), "run starter migrate"))
 	}
-	if len(d.Missing) > 0 {
-		found = append(found,
-			failed(SubjectDatabase, d.User+" lacks "+strings.Join(d.Missing, ", "), "grant it, as the owner of the tables"))
-	}
+	found = append(found, rights(d)...)
 	if d.ReadOnly {
 		found = append(found,
 			failed(SubjectDatabase, "it takes no writes: it is a standby, or set to be read only", "connect to the primary"))
 	}
 	return append(found, others(ctx, o, d)...)
+}
+
+// rights finds what may not be done in the database that a roll call or Flight Control's backup does. A login that only
+// shows or decides needs no more than it has: the worker's role acts.
+func rights(d inspect.Database) (found []flightctl.Finding) {
+	switch {
+	case len(d.Missing) > 0 && d.Acts != d.User:
+		found = append(found, failed(SubjectDatabase, "the worker's role "+d.Acts+" lacks "+strings.Join(d.Missing, ", "),
+			"run starter migrate --roles, as the owner of the tables"))
+	case len(d.Missing) > 0:
+		found = append(found,
+			failed(SubjectDatabase, d.User+" lacks "+strings.Join(d.Missing, ", "), "grant it, as the owner of the tables"))
+	}
+	for _, role := range d.Unread {
+		found = append(found, warning(SubjectDatabase,
+			role+" cannot read all of the schema rollcall: a backup by Flight Control as this role fails",
+			"run starter migrate; or grant "+role+" usage on the schema, and select on its tables and sequences"))
+	}
+	return found
 }
 
 // others finds clients of the database that are neither ours nor the restored Flight Control.

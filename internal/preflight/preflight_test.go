@@ -135,6 +135,31 @@ func TestWhatIsWrongWithADatabase(t *testing.T) {
 		b.finds(flightctl.Failed, preflight.SubjectDatabase,
 			name+" lacks UPDATE on device_timestamps, INSERT on devices, UPDATE on devices", "grant")
 	})
+	t.Run("rights of a login that decides", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		name, address := b.role()
+		b.exec("grant rollcall_operator to " + name)
+		b.o.Store = b.open(address)
+		for _, f := range preflight.Run(t.Context(), b.o).Findings {
+			require.NotContains(t, f.Text, "lacks")
+		}
+		b.exec("revoke update on devices from rollcall_worker")
+		b.finds(flightctl.Failed, preflight.SubjectDatabase, "the worker's role rollcall_worker lacks UPDATE on devices",
+			"starter migrate --roles")
+	})
+	t.Run("a role that backs up", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		name, _ := b.role("usage on schema rollcall", "select on all tables in schema rollcall")
+		b.o.FlightctlRoles = []string{name}
+		b.finds(flightctl.Warning, preflight.SubjectDatabase, name+" cannot read all of the schema rollcall",
+			"starter migrate")
+		b.exec("grant select on all sequences in schema rollcall to " + name)
+		for _, f := range preflight.Run(t.Context(), b.o).Findings {
+			require.NotContains(t, f.Text, "cannot read all")
+		}
+	})
 	t.Run("read only", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)

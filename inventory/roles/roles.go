@@ -33,11 +33,12 @@ const tables = "organizations, devices, device_timestamps, device_labels, enroll
 type grant struct{ role, rights, table string }
 
 // grants are as few as each program works with; the audit, rollcall.transitions, is appended to and never changed. The
-// triggers on devices write device_timestamps and device_labels with the rights of whoever writes the device.
+// triggers on devices write device_timestamps and device_labels with the rights of whoever writes the device; Flight
+// Control's own insert a label or, where it is there, update it, which needs both rights even for a new one.
 var grants = []grant{
 	{Worker, "insert, update", "devices"},
 	{Worker, "insert, update", "device_timestamps"},
-	{Worker, "insert, delete", "device_labels"},
+	{Worker, "insert, update, delete", "device_labels"},
 	{Worker, "update", "enrollment_requests"},
 	{Worker, "insert", "events"},
 	{Worker, "insert, update", "rollcall.restores"},
@@ -52,7 +53,7 @@ var grants = []grant{
 
 	{Gateway, "update", "devices"},
 	{Gateway, "insert, update", "device_timestamps"},
-	{Gateway, "insert, delete", "device_labels"},
+	{Gateway, "insert, update, delete", "device_labels"},
 	{Gateway, "insert, update", "enrollment_requests"},
 	{Gateway, "insert", "events"},
 	{Gateway, "update", "rollcall.roll"},
@@ -68,7 +69,7 @@ var grants = []grant{
 	{Operator, "insert", "organizations"},
 	{Operator, "insert", "devices"},
 	{Operator, "insert, update", "device_timestamps"},
-	{Operator, "insert, delete", "device_labels"},
+	{Operator, "insert, update, delete", "device_labels"},
 	{Operator, "insert", "enrollment_requests"},
 	{Operator, "insert", "fleets"},
 }
@@ -92,9 +93,10 @@ func Create(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// create makes a role; another database of the same server may do so in the same moment.
-const create = `do $$ begin create role %s nologin;
-	exception when duplicate_object or unique_violation then null; end $$`
+// create makes a role where it is missing, so that who may not make any can repeat the grants; another database of the
+// same server may make it in the same moment.
+const create = `do $$ begin if not exists (select from pg_roles where rolname = '%[1]s') then create role %[1]s nologin;
+	end if; exception when duplicate_object or unique_violation then null; end $$`
 
 func statements() []string {
 	var all []string
@@ -114,4 +116,25 @@ func statements() []string {
 		all = append(all, fmt.Sprintf("grant %s on %s to %s", g.rights, g.table, g.role))
 	}
 	return all
+}
+
+// backups are the roles as which Flight Control's backup dumps the whole database.
+var backups = []string{"flightctl_app"}
+
+// letRead lets a role that is there read all of the schema rollcall. Default privileges would only count for one owner.
+const letRead = `do $$ begin if exists (select from pg_roles where rolname = '%[1]s') then
+	grant usage on schema rollcall to %[1]s;
+	grant select on all tables in schema rollcall to %[1]s;
+	grant select on all sequences in schema rollcall to %[1]s;
+	end if; end $$`
+
+// LetBackupRead lets Flight Control's backup read the schema rollcall. Its dump of the database fails at the first table
+// that it may not read, so that there would be no backup any more. It is repeated after each migration.
+func LetBackupRead(ctx context.Context, db *sql.DB) error {
+	for _, role := range backups {
+		if _, err := db.ExecContext(ctx, fmt.Sprintf(letRead, role)); err != nil {
+			return fmt.Errorf("let %s read the schema rollcall: %w", role, err)
+		}
+	}
+	return nil
 }

@@ -95,11 +95,14 @@ create trigger device_timestamps_insert after insert on devices for each row exe
 
 create function sync_device_labels() returns trigger language plpgsql as $$
 begin
-    delete from device_labels where org_id = new.org_id and device_name = new.name;
-    insert into device_labels select new.org_id, new.name, key, value from jsonb_each_text(coalesce(new.labels, '{}'));
+    delete from device_labels l where l.org_id = new.org_id and l.device_name = new.name and not new.labels ? l.label_key;
+    insert into device_labels select new.org_id, new.name, key, value from jsonb_each_text(coalesce(new.labels, '{}'))
+    on conflict (org_id, device_name, label_key) do update set label_value = excluded.label_value;
     return new;
 end $$;
-create trigger device_labels_sync after insert or update on devices for each row execute function sync_device_labels();
+create trigger device_labels_insert after insert on devices for each row execute function sync_device_labels();
+create trigger device_labels_sync after update of labels on devices for each row
+    when (old.labels is distinct from new.labels) execute function sync_device_labels();
 
 create function bump_change_number() returns trigger language plpgsql as $$
 begin
