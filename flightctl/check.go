@@ -98,6 +98,8 @@ func (c *Client) apiFailure(err error) Finding {
 		f.Advice = "see whether the server runs, and whether " + EnvServer + " and " + EnvCAFile + " are right"
 	case errors.Is(err, ErrUnauthorized):
 		f.Advice = "run `flightctl login` again, or set " + EnvTokenFile + " to a file with a token that is valid"
+	case errors.Is(err, ErrRejected) && !c.cfg.Token.IsSet():
+		f.Advice = "there is no token: set " + EnvTokenFile + ", or " + EnvConfig + " to the file of `flightctl login`"
 	case errors.Is(err, ErrRejected):
 		f.Advice = "if the token's user has several organisations, set " + EnvOrganization + " to the one that is restored"
 	case errors.Is(err, ErrTooManyRequests):

@@ -86,9 +86,13 @@ func TestCheckReportsEachFailureOfTheAPI(t *testing.T) {
 		},
 		"no member":          {teapot(403), nil, Failed, "not allowed (403)", EnvOrganization},
 		"many organisations": {teapot(400), nil, Failed, "rejected (400)", EnvOrganization},
-		"limited":            {teapot(429), nil, Warning, "too many requests", "wait a minute"},
-		"no authentication":  {teapot(418), nil, Warning, "switched off", "configure"},
-		"no such call":       {teapot(404), nil, Warning, "does not say", "flightctl-admin"},
+		"no token": {
+			teapot(400), func(b *bundle) { b.cfg.Token = Secret{} },
+			Failed, "rejected (400)", "there is no token: set " + EnvTokenFile,
+		},
+		"limited":           {teapot(429), nil, Warning, "too many requests", "wait a minute"},
+		"no authentication": {teapot(418), nil, Warning, "switched off", "configure"},
+		"no such call":      {teapot(404), nil, Warning, "does not say", "flightctl-admin"},
 		"operator": {
 			api(operator), nil, Failed, "may not resume devices (update of devices/resume), nor withdraw", "flightctl-admin",
 		},
