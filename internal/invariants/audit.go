@@ -25,13 +25,15 @@ type auditRow struct {
 	Beside bool `db:"beside"`
 }
 
-// Refused entries move nothing. An approval or denial of a request is no transition of a device.
+// Refused entries move nothing. An approval or denial of a request is no transition of a device, nor is that Flight
+// Control was to be asked for one, which is Decided as a resume is.
 const selectAudit = `
 select t.id, t.restore_id, t.org_id, t.name, t.transition, t.to_state, t.restored_version, t.reported_version,
 t.next_version,
     t.actor, coalesce(s.mode = 'flightctl', false) as beside
 from rollcall.transitions t left join rollcall.restores s on s.id = t.restore_id
 where t.transition not in ('Refused', 'Approved', 'Denied', 'Deleted', 'Acted')
+    and not (t.transition = 'Decided' and t.signal = 'approve')
 order by t.org_id, t.name, t.id`
 
 // checkAudit walks through the audit of each device in the order in which it was written.

@@ -238,6 +238,28 @@ func TestPlantedFaultsInTheDatabaseAreFound(t *testing.T) {
 	}
 }
 
+// What Rollcall does beside Flight Control on the way is no fault.
+func TestWhatIsUnderWayBesideFlightControl(t *testing.T) {
+	t.Parallel()
+	n := newNight(t)
+	for name, statement := range map[string]string{
+		"Flight Control is asked for an approval": `insert into rollcall.transitions
+			(restore_id, org_id, name, transition, signal, actor)
+			values ('', $1, 'late', 'Decided', 'approve', 'ann'), ('night', $1, 'later', 'Decided', 'approve', 'ann')`,
+		"a released device is resumed to be rendered": `with beside as (update rollcall.restores set mode = 'flightctl'),
+			released as (update devices set annotations = annotations - 'device-controller/awaitingReconnect'
+				where name = 'away')
+			insert into rollcall.transitions (restore_id, org_id, name, transition, from_state, to_state, restored_version,
+				actor)
+			values ('night', $1, 'away', 'Repaired', 'AwaitingReconnect', 'AwaitingReconnect', '5', 'service:rollcall')`,
+	} {
+		n.exec(statement, runbook.DefaultOrgID)
+		found, err := invariants.Database(t.Context(), n.store.DB())
+		require.NoError(t, err)
+		require.Empty(t, found, name)
+	}
+}
+
 func TestAnEntryOfAnOlderRestoreIsFound(t *testing.T) {
 	t.Parallel()
 	n := newNight(t)

@@ -66,6 +66,7 @@ from rollcall.roll r left join lateral (
     select t.id, t.to_state from rollcall.transitions t
     where t.restore_id = r.restore_id and t.org_id = r.org_id and t.name = r.name
       and t.transition not in ('Refused', 'Approved', 'Denied', 'Deleted')
+      and not (t.transition = 'Decided' and t.signal = 'approve')
     order by t.id desc limit 1) last on true
 where r.state is distinct from last.to_state
 order by r.restore_id, r.org_id, r.name`
@@ -147,7 +148,8 @@ func checkWaves(ctx context.Context, tx *sqlx.Tx) ([]Violation, error) {
 }
 
 // A device that was deleted is off every roll at its next word, and has nothing to be compared with. A device on its
-// way to T2, T3 or T4 beside Flight Control is seen here until the roll has followed, so Check asks twice.
+// way to T2, T3 or T4 beside Flight Control is seen here until the roll has followed, so Check asks twice. One that
+// was released and is paused and resumed only so that Flight Control renders it has a minute for that.
 const selectDisagreeing = `
 select r.restore_id, r.org_id, r.name, r.state, rollcall.device_state(d.annotations) as device_state,
 r.restored_version,
@@ -157,6 +159,9 @@ join rollcall.restores s on s.id = r.restore_id and s.state = 'Running'
 join devices d on d.org_id = r.org_id and d.name = r.name and d.deleted_at is null
 where not r.superseded and r.state <> 'Withdrawn'
   and r.decided_version is null -- Flight Control carries out a resume, and the roll has yet to follow
+  and not (r.state = 'AwaitingReconnect' and s.mode = 'flightctl' and exists (
+    select from rollcall.transitions x where x.restore_id = r.restore_id and x.org_id = r.org_id and x.name = r.name
+      and x.transition = 'Repaired' and x.at > now() - interval '90 seconds'))
   and (rollcall.device_state(d.annotations) <> r.state
     or (r.state in ('AwaitingReconnect', 'ConflictPaused')
         and coalesce(d.annotations ->> '` + runbook.AnnotationRenderedVersion + `', '') <> r.restored_version))

@@ -128,8 +128,8 @@ const letRead = `do $$ begin if exists (select from pg_roles where rolname = '%[
 	grant select on all sequences in schema rollcall to %[1]s;
 	end if; end $$`
 
-// LetBackupRead lets Flight Control's backup read the schema rollcall. Its dump of the database fails at the first table
-// that it may not read, so that there would be no backup any more. It is repeated after each migration.
+// LetBackupRead lets Flight Control's backup read the schema rollcall. Its dump of the database fails at the first
+// table that it may not read, so that there would be no backup any more. It is repeated after each migration.
 func LetBackupRead(ctx context.Context, db *sql.DB) error {
 	for _, role := range backups {
 		if _, err := db.ExecContext(ctx, fmt.Sprintf(letRead, role)); err != nil {
