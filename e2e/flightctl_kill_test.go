@@ -273,6 +273,37 @@ func TestAWorkerThatDiesAroundTheResume(t *testing.T) {
 	}
 }
 
+// A worker that stops while Flight Control resumes devices has it finish: it breaks off for a caller that has gone.
+func TestAWorkerThatStopsDuringTheResume(t *testing.T) {
+	t.Parallel()
+	c := newControlled(t)
+	stop := c.work("", "")
+	c.fleet(map[string]string{"web-1": "5"})
+	c.begin()
+	c.isPaused("web-1")
+	resuming, goOn := make(chan struct{}), make(chan struct{})
+	c.fake.Do(fake.ResumeAfterStatement, func(ctx context.Context) {
+		close(resuming)
+		select {
+		case <-ctx.Done():
+		case <-goOn:
+		}
+	})
+	_, err := c.resume("web-1", "u1", runbook.ResumeRequest{By: "alice", ExpectVersion: "7"})
+	require.NoError(t, err)
+	<-resuming
+	stop()
+	_, err = c.beside.User(t.Context(), runbook.DefaultOrgID) // by now the API server would know that the caller has gone
+	require.NoError(t, err)
+	close(goOn)
+	c.rendered("web-1", "8")
+	c.works()
+	c.fcReports("web-1", "8")
+	require.Equal(t, "alice", c.outcome("web-1").By)
+	require.NotContains(t, c.audited("web-1"), "Repaired  service:rollcall")
+	c.completes()
+}
+
 func TestAResumeOfFlightControlThatDiesIsRepaired(t *testing.T) {
 	t.Parallel()
 	for _, point := range []fake.Point{fake.ResumeAfterStatement, fake.ResumeAfterEvent} {

@@ -27,6 +27,7 @@ type Client struct {
 	requests *pace
 	wakes    *pace
 	user     user
+	writes   writes
 }
 
 // user is whose the token is that was used last.
@@ -97,8 +98,9 @@ func newTransport(cfg Config) (*http.Transport, error) {
 	return transport, nil
 }
 
-// Close closes the connections.
+// Close waits a few seconds for the writes that were sent, and closes the connections.
 func (c *Client) Close() error {
+	c.writes.wait(closeGrace)
 	c.http.CloseIdleConnections()
 	return c.store.Close()
 }
@@ -114,7 +116,7 @@ type call struct {
 	answer    any    // where the answer's JSON goes; nil to ignore it
 }
 
-// do sends the call. Its error is an *Error.
+// do sends the call. Its error is an *Error. When ctx ends a write goes on, and its outcome is unknown.
 func (c *Client) do(ctx context.Context, do call) error {
 	req, err := c.request(ctx, do)
 	if err != nil {
@@ -129,6 +131,14 @@ func (c *Client) do(ctx context.Context, do call) error {
 	if err := c.requests.wait(ctx, 1); err != nil {
 		return c.noTurn(do.op, err)
 	}
+	if do.method == http.MethodGet {
+		return c.exchange(req, do)
+	}
+	return c.write(ctx, req, do)
+}
+
+// exchange sends a request and reads the answer.
+func (c *Client) exchange(req *http.Request, do call) error {
 	res, err := c.http.Do(req)
 	if err != nil {
 		return notAnswered(do.op, err)

@@ -89,6 +89,9 @@ func (o *options) work(ctx context.Context, p program.Common) error {
 	if err != nil {
 		return err
 	}
+	if beside != nil {
+		defer beside.Close() // after the worker has stopped, for the writes that it has sent
+	}
 	go o.check(ctx, p.Logger, connections, namespace, beside)
 	h, err := host.New(ctx, host.Config{
 		Client: connections.Temporal, Store: connections.Store, Namespace: namespace, TaskQueue: o.taskQueue,

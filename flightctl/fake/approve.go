@@ -47,7 +47,7 @@ func (f *FlightControl) approve(c call) {
 			fmt.Sprintf("error creating device from enrollment request: %v", err))
 		return
 	}
-	f.at(ApproveAfterDevice)
+	f.at(ctx, ApproveAfterDevice)
 	_, err = f.db.ExecContext(ctx,
 		`update enrollment_requests set status = $3, resource_version = coalesce(resource_version, 0) + 1, updated_at = now()
 		where org_id = $1 and name = $2`, c.org, r.Name, encoded(r.Status))
@@ -58,7 +58,7 @@ func (f *FlightControl) approve(c call) {
 	f.note(ctx, c,
 		event{reason: "EnrollmentRequestApproved", kind: "EnrollmentRequest", name: r.Name, message: "Enrollment request " +
 			"was approved successfully"})
-	f.at(ApproveAfterAll)
+	f.at(ctx, ApproveAfterAll)
 	reply(c.w, http.StatusOK, r.Status["approval"])
 }
 
@@ -123,7 +123,7 @@ func (f *FlightControl) makeDevice(c call, r *request) error {
 	}
 	e := event{reason: "ResourceCreated", kind: "Device", name: r.Name, message: "Device was created successfully."}
 	f.note(ctx, c, e)
-	f.enqueue(c.org, e)
+	f.enqueue(ctx, c.org, e)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/alicebob/miniredis/v2"
@@ -34,14 +35,26 @@ func (f *FlightControl) Kill(at Point, n int) {
 	f.kills[at] = n
 }
 
-// at dies where it was told to.
-func (f *FlightControl) at(point Point) {
+// Do makes the next request that comes to a point run do there, with its context, before it goes on.
+func (f *FlightControl) Do(at Point, do func(ctx context.Context)) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.does[at] = do
+}
+
+// at runs what it was told to, and dies where it was told to.
+func (f *FlightControl) at(ctx context.Context, point Point) {
+	f.mu.Lock()
+	do := f.does[point]
+	delete(f.does, point)
 	dies := f.kills[point] > 0
 	if dies {
 		f.kills[point]--
 	}
 	f.mu.Unlock()
+	if do != nil {
+		do(ctx)
+	}
 	if dies {
 		f.log.Info("dies", "point", string(point))
 		panic(http.ErrAbortHandler) // net/http closes the connection without an answer

@@ -52,20 +52,22 @@ type task struct {
 	Reason string `json:"reason"`
 }
 
-// enqueue gives the worker an event. While the store is away it waits, whether or not someone waits for it: whoever
-// called hangs, and the event is in the queue as soon as the store is back.
-func (f *FlightControl) enqueue(org string, e event) {
+// queueRetries is how often an event is tried again that the queue did not take. The number and the pauses, which grow
+// from Config.QueueBackoff, are those of RetryConfig in the real one's pkg/queues: 5 to 36 s in all.
+const queueRetries = 5
+
+// enqueue gives the worker an event, and while the store is away it tries that again. Whoever called hangs meanwhile.
+// So a call that meets a store which comes back soon is rendered then, which was seen of the real one. After the last
+// attempt, or when the caller has gone, the event is given up and only logged: EmitEvent in internal/worker_client is
+// called with the request's context and returns no error.
+func (f *FlightControl) enqueue(ctx context.Context, org string, e event) {
 	body, err := json.Marshal(task{Org: org, Kind: e.kind, Name: e.name, Reason: e.reason})
 	if err != nil {
 		panic(err) // strings only
 	}
-	for f.ctx.Err() == nil {
-		err := f.store.XAdd(f.ctx, &redis.XAddArgs{Stream: taskQueue, Values: map[string]any{"body": body}}).Err()
-		if err == nil {
-			return
-		}
-		f.log.Error("enqueue", "error", err)
-		pause(f.ctx, 100*time.Millisecond)
+	err = f.queue.XAdd(ctx, &redis.XAddArgs{Stream: taskQueue, Values: map[string]any{"body": body}}).Err()
+	if err != nil {
+		f.log.Error("enqueue", "name", e.name, "error", err)
 	}
 }
 

@@ -40,6 +40,8 @@ type Config struct {
 	HoldFor time.Duration
 	// SaveEvery is how often last_seen is written: every 15 seconds.
 	SaveEvery time.Duration
+	// QueueBackoff is the shortest pause between two attempts to put an event into the work queue: a second.
+	QueueBackoff time.Duration
 	// Now is the time of the limits, which tests control.
 	Now func() time.Time
 	// Logger gets what it does. Nil is no one.
@@ -60,6 +62,8 @@ type FlightControl struct {
 	db    *sqlx.DB
 	kv    *miniredis.Miniredis
 	store *redis.Client
+	// queue is the client of the work queue, which has retries of its own.
+	queue *redis.Client
 
 	user, agents           *http.Server
 	userAddr, agentsAddr   string
@@ -74,6 +78,7 @@ type FlightControl struct {
 	name   string
 	role   string
 	kills  map[Point]int
+	does   map[Point]func(context.Context)
 	polls  map[string]chan notice
 	seen   map[deviceID]struct{}
 	paused bool
@@ -104,6 +109,7 @@ func newFake(cfg Config) *FlightControl {
 	cfg.AgentRequestsPerMinute = cmp.Or(cfg.AgentRequestsPerMinute, 300)
 	cfg.HoldFor = cmp.Or(cfg.HoldFor, 2*time.Minute)
 	cfg.SaveEvery = cmp.Or(cfg.SaveEvery, 15*time.Second)
+	cfg.QueueBackoff = cmp.Or(cfg.QueueBackoff, time.Second)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -112,7 +118,8 @@ func newFake(cfg Config) *FlightControl {
 	}
 	f := &FlightControl{
 		cfg: cfg, log: cfg.Logger, token: "token-of-admin", name: "admin", role: RoleAdmin,
-		kills: map[Point]int{}, polls: map[string]chan notice{}, seen: map[deviceID]struct{}{}, calls: map[string]int{},
+		kills: map[Point]int{}, does: map[Point]func(context.Context){}, polls: map[string]chan notice{},
+		seen: map[deviceID]struct{}{}, calls: map[string]int{},
 		userLimit: newLimit(cfg.RequestsPerMinute, cfg.Now), agentsLimit: newLimit(cfg.AgentRequestsPerMinute, cfg.Now),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
@@ -132,6 +139,10 @@ func (f *FlightControl) start() (err error) {
 	}
 	f.store = redis.NewClient(&redis.Options{
 		Addr: f.kv.Addr(), Password: storePassword, Protocol: 2, DisableIdentity: true, DialerRetries: 1,
+	})
+	f.queue = redis.NewClient(&redis.Options{
+		Addr: f.kv.Addr(), Password: storePassword, Protocol: 2, DisableIdentity: true, DialerRetries: 1,
+		MaxRetries: queueRetries, MinRetryBackoff: f.cfg.QueueBackoff, MaxRetryBackoff: time.Hour,
 	})
 	if f.user, f.userAddr, err = f.serve(f.cfg.Listen, f.userAPI(), tls.NoClientCert); err != nil {
 		return err
@@ -186,8 +197,10 @@ func (f *FlightControl) Close() error {
 	}
 	f.wg.Wait()
 	var errs []error
-	if f.store != nil {
-		errs = append(errs, f.store.Close())
+	for _, client := range []*redis.Client{f.store, f.queue} {
+		if client != nil {
+			errs = append(errs, client.Close())
+		}
 	}
 	if f.kv != nil {
 		f.kv.Close()

@@ -95,7 +95,7 @@ func (f *FlightControl) compare(ctx context.Context, org, name, reported string)
 		f.log.Error("reconnect", "device", name, "error", err)
 		return false
 	}
-	f.at(PollAfterStatement)
+	f.at(ctx, PollAfterStatement)
 	if err := f.store.Del(ctx, awaitingKey(org, name)).Err(); err != nil {
 		f.log.Error("remove the awaiting key", "device", name, "error", err)
 	}

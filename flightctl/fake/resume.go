@@ -34,25 +34,28 @@ func (f *FlightControl) resume(c call) {
 		f.broken(c.w, err)
 		return
 	}
-	f.at(ResumeAfterStatement)
+	f.at(c.r.Context(), ResumeAfterStatement)
 	f.tellResumed(c, resumed)
-	f.at(ResumeAfterAll)
+	f.at(c.r.Context(), ResumeAfterAll)
 	reply(c.w, http.StatusOK, map[string]int{"resumedDevices": len(resumed)})
 }
 
-// tellResumed goes on when the caller has gone: what is queued late is rendered late.
+// tellResumed says and queues an event for each device. When the caller has gone, what is left is neither written nor
+// queued: ResumeDevices in the real one's internal/service/device calls CreateEvent of internal/service/events with the
+// request's context, which logs what fails and returns.
 func (f *FlightControl) tellResumed(c call, resumed []string) {
-	id := c.requestID()
+	ctx, id := c.r.Context(), c.requestID()
 	for _, name := range resumed {
 		e := event{
 			reason: "DeviceConflictResolved", kind: "Device", name: name, actor: "user:none", requestID: id,
 			message: "Device conflict has been resolved and it is no longer paused",
 		}
-		if err := f.say(f.ctx, c.org, e); err != nil {
+		if err := f.say(ctx, c.org, e); err != nil {
 			f.log.Error("write event", "device", name, "error", err)
+			continue
 		}
-		f.at(ResumeAfterEvent)
-		f.enqueue(c.org, e)
+		f.at(ctx, ResumeAfterEvent)
+		f.enqueue(ctx, c.org, e)
 	}
 }
 

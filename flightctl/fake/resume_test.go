@@ -2,8 +2,11 @@ package fake_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,18 +98,84 @@ func TestAnEventWithoutTheQueueRendersNothing(t *testing.T) {
 	require.Equal(t, "5", b.row("web-1").Version)
 }
 
-func TestAResumeWhileTheStoreIsAwayHangsAndIsDone(t *testing.T) {
+func TestAResumeWhileTheStoreIsAwayForAMomentHangsAndIsDone(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.paused("web-1", "5", "7")
 	b.fake.StopStore()
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-	defer cancel()
-	_, err := b.client.Resume(ctx, org, []string{"web-1"}, "id")
-	require.ErrorIs(t, err, flightctl.ErrOutcomeUnknown)
-	require.Empty(t, b.row("web-1").Paused, "no answer, and the row has changed")
+	answered := make(chan error, 1)
+	go func() { _, err := b.client.Resume(t.Context(), org, []string{"web-1"}, "id"); answered <- err }()
+	b.eventually("web-1", func(r row) bool { return r.Paused == "" })
+	select {
+	case err := <-answered:
+		require.Fail(t, "it has not hung", "%v", err)
+	default:
+	}
 	require.NoError(t, b.fake.StartStore())
+	require.NoError(t, <-answered)
 	b.eventually("web-1", func(r row) bool { return r.Version == "8" })
+}
+
+func TestAnEventThatTheQueueNeverTakesIsGivenUp(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(cfg *fake.Config) { cfg.QueueBackoff = time.Millisecond })
+	b.paused("web-1", "5", "7")
+	b.fake.StopStore()
+	n, err := b.client.Resume(t.Context(), org, []string{"web-1"}, "id")
+	require.NoError(t, err)
+	require.Equal(t, 1, n, "the answer does not say that nothing will be rendered")
+	require.Equal(t, 1, b.events("DeviceConflictResolved"))
+	require.NoError(t, b.fake.StartStore())
+	b.rendersOthers()
+	require.Equal(t, "5", b.row("web-1").Version)
+}
+
+func TestAResumeWhoseCallerGoesLosesItsEvents(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for i := range 3 {
+		b.paused(fmt.Sprintf("web-%d", i), "5", "7")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	b.fake.Do(fake.ResumeAfterStatement, func(ctx context.Context) {
+		cancel()
+		<-ctx.Done()
+	})
+	ended := make(chan struct{})
+	b.fake.Do(fake.ResumeAfterAll, func(context.Context) { close(ended) })
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, b.fake.URL()+"/api/v1/deviceactions/resume",
+		strings.NewReader(`{"labelSelector": ""}`))
+	require.NoError(t, err)
+	r.Header.Set("Authorization", "Bearer token-of-admin")
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: b.ca.Pool()}, DisableKeepAlives: true}
+	_, err = (&http.Client{Transport: transport}).Do(r)
+	require.ErrorIs(t, err, context.Canceled)
+	<-ended
+	b.rendersOthers()
+	require.Zero(t, b.events("DeviceConflictResolved"))
+	for i := range 3 {
+		r := b.row(fmt.Sprintf("web-%d", i))
+		require.Empty(t, r.Paused)
+		require.Equal(t, "5", r.Version)
+	}
+}
+
+// events is how many events have this reason and are not of a device that rendersOthers has made.
+func (b *bundle) events(reason string) (n int) {
+	b.t.Helper()
+	require.NoError(b.t, b.db.Get(&n,
+		`select count(*) from events where reason = $1 and involved_object_name <> 'other'`, reason))
+	return n
+}
+
+// rendersOthers waits until the worker has rendered a device that was resumed now, so that it has passed over those
+// which it has not rendered yet.
+func (b *bundle) rendersOthers() {
+	b.t.Helper()
+	b.paused("other", "5", "7")
+	_, err := b.client.Resume(b.t.Context(), org, []string{"other"}, "id")
+	require.NoError(b.t, err)
+	b.eventually("other", func(r row) bool { return r.Version == "8" })
 }
 
 func TestWhatIsRenderedFromAStaleRowIsBelowTheDevice(t *testing.T) {
