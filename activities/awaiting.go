@@ -65,30 +65,28 @@ func byOrg(devices []inventory.Awaited) []orgNames {
 	return parts
 }
 
-// maintainMarks keeps the devices that wait marked for as long as the watch runs. The polls of all are woken once, and
-// later those of devices that had lost their mark: a poll that is held does not notice a new one.
-func (w *watch) maintainMarks(ctx context.Context, a *Activities, every time.Duration) error {
-	for {
-		lost, woken := 0, w.woken.Load()
-		err := a.markAwaited(ctx, w.restoreID, func(orgID string, names, missing []string) error {
-			if woken {
-				lost += len(missing)
-				names = missing
-			}
-			return a.Flightctl.Wake(ctx, orgID, names)
-		})
-		if err != nil {
-			return err
+// maintainMarks keeps the devices that wait marked for as long as the watch runs.
+func (w *watch) maintainMarks(ctx context.Context, a *Activities, every time.Duration) {
+	w.repeat(ctx, "keys of waiting devices", min(marksEvery, 3*every), func() error { return w.checkMarks(ctx, a) })
+}
+
+// checkMarks marks those that are not marked. The polls of all are woken once, and later those of devices that had lost
+// their mark: a poll that is held does not notice a new one.
+func (w *watch) checkMarks(ctx context.Context, a *Activities) error {
+	lost, woken := 0, w.woken.Load()
+	err := a.markAwaited(ctx, w.restoreID, func(orgID string, names, missing []string) error {
+		if woken {
+			lost += len(missing)
+			names = missing
 		}
-		if lost > 0 {
-			activity.GetLogger(ctx).Warn("Devices that wait had lost their key in Flight Control's store; it was put back",
-				"restore", w.restoreID, "devices", lost)
-		}
-		w.woken.Store(true)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(min(marksEvery, 3*every)):
-		}
+		return a.Flightctl.Wake(ctx, orgID, names)
+	})
+	if lost > 0 {
+		activity.GetLogger(ctx).Warn("Devices that wait had lost their key in Flight Control's store; it was put back",
+			"restore", w.restoreID, "devices", lost)
 	}
+	if err == nil {
+		w.woken.Store(true)
+	}
+	return err
 }

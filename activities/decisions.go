@@ -3,53 +3,47 @@ package activities
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"go.temporal.io/sdk/activity"
 
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
-// resumesTogether is how many devices one call of Flight Control resumes.
-const resumesTogether = 500
-
 // carryOutDecisions has Flight Control carry out humans' decisions for as long as the watch runs. It blocks no device:
 // a report, a withdrawal or a newer restore is seen before the next attempt.
-func (w *watch) carryOutDecisions(ctx context.Context, a *Activities, every time.Duration) error {
-	told := map[inventory.DecidedDevice]int{}
-	for look := 0; ; look++ {
+func (w *watch) carryOutDecisions(ctx context.Context, a *Activities, every time.Duration) {
+	told, look := map[inventory.DecidedDevice]int{}, 0
+	asks := newAsking(w, a, every)
+	w.repeat(ctx, "decisions of humans", every, func() error {
+		at := time.Now()
 		decided, err := a.Inventory.Decisions(ctx, w.restoreID)
-		if err == nil {
-			err = w.takeSteps(ctx, a, decided, told, look)
-		}
-		if err == nil {
-			err = w.renderReleased(ctx, a, told, look)
-		}
 		if err != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(every):
-		}
-	}
+		due := map[string]*resumes{}
+		err = errors.Join(w.takeSteps(ctx, a, decided, told, look, due), w.renderReleased(ctx, a, told, look, due))
+		asks.start(ctx, due, at)
+		look++
+		return err
+	})
 }
 
-// takeSteps does what comes next for each decision. A device whose workflow has to follow is signalled again after
-// fullPollEvery polls. What fails for one device is tried again in the next round; all that fails is an error.
+// takeSteps does what comes next for each decision, and adds to due what Flight Control is to be asked for. A device
+// whose workflow has to follow is signalled again after fullPollEvery polls. What fails for one device is tried again
+// in the next round; all that fails is an error.
 func (w *watch) takeSteps(
 	ctx context.Context, a *Activities, decided []inventory.DecidedDevice, told map[inventory.DecidedDevice]int, look int,
+	due map[string]*resumes,
 ) error {
-	ask, tried := map[string][]string{}, attempts{of: "decisions"}
+	tried := attempts{of: "decisions"}
 	for _, d := range decided {
 		var err error
 		switch d.Next {
 		case runbook.StepAsk:
-			ask[d.OrgID] = append(ask[d.OrgID], d.Name)
+			of := resumesOf(due, d.OrgID)
+			of.decided = append(of.decided, d.Name)
 			continue
 		case runbook.StepRepair:
 			activity.GetLogger(ctx).Warn("Flight Control has resumed a device and not rendered it; it is resumed again",
@@ -65,11 +59,7 @@ func (w *watch) takeSteps(
 		}
 		tried.add(ctx, w, d.Name, err)
 	}
-	var errs []error
-	for orgID, names := range ask {
-		errs = append(errs, w.ask(ctx, a, orgID, names))
-	}
-	return errors.Join(append(errs, tried.end(w))...)
+	return tried.end(w)
 }
 
 // sendLook has a device's workflow look where Flight Control has brought it.
@@ -86,13 +76,13 @@ func (w *watch) sendLook(
 // renderReleased has Flight Control render the devices that it has released and never rendered: each is paused and
 // resumed, and its workflow follows when it is rendered.
 func (w *watch) renderReleased(
-	ctx context.Context, a *Activities, told map[inventory.DecidedDevice]int, look int,
+	ctx context.Context, a *Activities, told map[inventory.DecidedDevice]int, look int, due map[string]*resumes,
 ) error {
 	released, err := a.Inventory.Releases(ctx, w.restoreID)
 	if err != nil {
 		return err
 	}
-	ask, tried := map[string][]string{}, attempts{of: "releases"}
+	tried := attempts{of: "releases"}
 	for _, d := range released {
 		var err error
 		switch d.Next {
@@ -102,10 +92,12 @@ func (w *watch) renderReleased(
 			repair := inventory.RepairInput{RestoreID: w.restoreID, OrgID: d.OrgID, Name: d.Name}
 			err = a.Inventory.PauseReleased(ctx, repair, releasedID)
 			if err == nil {
-				ask[d.OrgID] = append(ask[d.OrgID], d.Name)
+				of := resumesOf(due, d.OrgID)
+				of.released = append(of.released, d.Name)
 			}
 		case runbook.StepAsk:
-			ask[d.OrgID] = append(ask[d.OrgID], d.Name)
+			of := resumesOf(due, d.OrgID)
+			of.released = append(of.released, d.Name)
 			continue
 		case runbook.StepDone:
 			if at, ok := told[d]; ok && look-at < fullPollEvery {
@@ -117,41 +109,5 @@ func (w *watch) renderReleased(
 		}
 		tried.add(ctx, w, d.Name, err)
 	}
-	for orgID, names := range ask {
-		for part := range slices.Chunk(names, resumesTogether) {
-			_, err := a.Flightctl.Resume(ctx, orgID, part, releasedID)
-			tried.add(ctx, w, part[0], err)
-		}
-	}
 	return tried.end(w)
-}
-
-// releasedID is the request id of resumes that only have a device rendered.
-var releasedID = inventory.ResumeID("released")
-
-// ask asks Flight Control to resume devices, many in one call. What came of it is read from their rows: an answer may
-// be lost, and a count says nothing of a single device.
-func (w *watch) ask(ctx context.Context, a *Activities, orgID string, names []string) error {
-	var errs []error
-	for part := range slices.Chunk(names, resumesTogether) {
-		errs = append(errs, w.askPart(ctx, a, orgID, part))
-	}
-	return errors.Join(errs...)
-}
-
-func (w *watch) askPart(ctx context.Context, a *Activities, orgID string, names []string) error {
-	id := inventory.ResumeID(uuid.NewString())
-	asked, err := a.Inventory.Asking(ctx, w.restoreID, orgID, names, id)
-	if err != nil || len(asked) == 0 {
-		return err
-	}
-	n, err := a.Flightctl.Resume(ctx, orgID, asked, id)
-	if err != nil {
-		return err
-	}
-	if n < len(asked) {
-		activity.GetLogger(ctx).Info("Flight Control has resumed fewer devices than asked",
-			"restore", w.restoreID, "asked", len(asked), "resumed", n)
-	}
-	return nil
 }

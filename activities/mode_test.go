@@ -2,7 +2,6 @@ package activities_test
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -21,6 +20,8 @@ type fakeStore struct {
 	woken       []string
 	fails       error
 	resumeFails error
+	// resume is what a resume does; nil is to succeed, or to fail with resumeFails.
+	resume func(ctx context.Context, names []string) error
 }
 
 func (f *fakeStore) MarkAwaiting(_ context.Context, _ string, names []string) error {
@@ -53,10 +54,14 @@ func (f *fakeStore) Wake(_ context.Context, _ string, names []string) error {
 	return f.fails
 }
 
-func (f *fakeStore) Resume(_ context.Context, _ string, names []string, _ string) (int, error) {
+func (f *fakeStore) Resume(ctx context.Context, _ string, names []string, _ string) (int, error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(names), f.resumeFails
+	resume, fails := f.resume, f.resumeFails
+	f.mu.Unlock()
+	if resume != nil {
+		fails = resume(ctx, names)
+	}
+	return len(names), fails
 }
 
 func (f *fakeStore) Decommission(context.Context, string, string, string) error { return f.resumeFails }
@@ -171,13 +176,6 @@ func TestTheWatchKeepsDevicesMarked(t *testing.T) {
 	require.Equal(t, "a", store.wakes()[2], "only the poll of the device that had lost its mark")
 	require.Equal(t, []string{"a", "b"}, store.marked())
 	require.Error(t, v.end())
-}
-
-func TestTheWatchFailsWhereTheStoreIsAway(t *testing.T) {
-	t.Parallel()
-	v := newVigil(t, "a")
-	v.besideFlightControl().fails = errors.New("key-value store at kv:6379: connection refused")
-	require.ErrorContains(t, v.start(seldom, time.Time{}).outcome(), "connection refused")
 }
 
 // A row that cannot be written keeps no other device waiting.

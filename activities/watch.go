@@ -20,8 +20,8 @@ type WatchProgress struct {
 	Until time.Time `json:"until"`
 	// Woken reports whether the held polls of all devices that wait were ended, which is done once.
 	Woken bool `json:"woken,omitempty"`
-	// Failing is what failed last for a single device, for each thing that the watch does; empty where nothing fails. It
-	// is shown to people.
+	// Failing is what failed last of each thing that the watch does beside its polls, or for a single device; empty where
+	// nothing fails. It is shown to people.
 	Failing string `json:"failing,omitempty"`
 }
 
@@ -33,8 +33,9 @@ var errWorkerStops = errors.New("the worker stops; another one goes on watching"
 
 // WatchInventory sees in the database what a live Flight Control, whose own API server answers the agents, makes of
 // the devices that a restore waits for, and signals their workflows. It runs until it is cancelled or the restore no
-// longer is the current one. A failure ends the attempt, to be seen in the web UI; the next attempt goes on from the
-// heartbeat. What fails for a single device ends nothing: it is logged, shown with the heartbeat, and tried again.
+// longer is the current one. A failure of the database or of Temporal ends the attempt, to be seen in the web UI; the
+// next attempt goes on from the heartbeat. What fails for a single device, or at Flight Control, ends nothing: it is
+// logged, shown with the heartbeat, and tried again.
 func (a *Activities) WatchInventory(ctx context.Context, in WatchInput) error {
 	if err := a.checkMode(ctx, in.RestoreID); err != nil {
 		return err
@@ -47,11 +48,11 @@ func (a *Activities) WatchInventory(ctx context.Context, in WatchInput) error {
 		}
 	}
 	w.woken.Store(w.progress.Woken)
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	if a.Flightctl != nil {
-		go func() { stop(w.maintainMarks(ctx, a, in.Every)) }()
-		go func() { stop(w.carryOutDecisions(ctx, a, in.Every)) }()
+		go w.maintainMarks(ctx, a, in.Every)
+		go w.carryOutDecisions(ctx, a, in.Every)
 	}
 	go w.followEnrollments(ctx, a, in.Every)
 	mending := reconciler{watch: w, workflows: a.Workflows, every: min(reconcileEvery, 5*in.Every)}
@@ -63,7 +64,6 @@ func (a *Activities) WatchInventory(ctx context.Context, in WatchInput) error {
 			err = w.pause(ctx, in.Every)
 		}
 		if ctx.Err() != nil {
-			// what Flight Control could not be asked says more than the end that it made
 			return asActivityError(context.Cause(ctx))
 		}
 		if err != nil || !running {

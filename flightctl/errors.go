@@ -98,6 +98,17 @@ func (e *Error) Refused() bool {
 	return false
 }
 
+// FailsAlways reports whether any other call would have failed as well, whatever it was about. Nothing was done, and
+// the call may be repeated as it is.
+func (e *Error) FailsAlways() bool {
+	for _, kind := range []error{ErrUnauthorized, ErrForbidden, ErrTooManyRequests, ErrUnreachable} {
+		if errors.Is(e, kind) {
+			return true
+		}
+	}
+	return false
+}
+
 // Unwrap returns what went wrong below, such as a context's error.
 func (e *Error) Unwrap() error { return e.cause }
 

@@ -305,6 +305,19 @@ returning r.name`,
 	return asked, nil
 }
 
+// NotAsked takes back what Asking has noted with this request id, because Flight Control could not be asked: the
+// devices are asked for again as soon as it can be. That they were asked for before stays known.
+func (s *Store) NotAsked(ctx context.Context, restoreID, orgID string, names []string, requestID string) error {
+	_, err := s.db.ExecContext(ctx, `
+update rollcall.roll set sent_at = sent_at - make_interval(secs => $5)
+where restore_id = $1 and org_id = $2 and name = any ($3) and sent_id = $4`,
+		restoreID, orgID, pq.StringArray(names), requestID, runbook.AskAgainAfter.Seconds())
+	if err != nil {
+		return fmt.Errorf("note that Flight Control could not be asked to resume %d devices: %w", len(names), err)
+	}
+	return nil
+}
+
 // RepairInput names a device that Flight Control has resumed and not rendered.
 type RepairInput struct {
 	RestoreID, OrgID, Name string

@@ -102,6 +102,19 @@ func TestADecisionIsRecordedBeforeFlightControlIsAsked(t *testing.T) {
 	}
 }
 
+func TestADeviceThatCouldNotBeAskedForIsDueAtOnce(t *testing.T) {
+	t.Parallel()
+	store := conflict(t, newStore(t))
+	decides(t, store, "alice")
+	id, names := inventory.ResumeID("1"), []string{"d"}
+	require.Equal(t, names, asks(t, store, id))
+	require.NoError(t, store.NotAsked(t.Context(), "r1", runbook.DefaultOrgID, names, inventory.ResumeID("0")))
+	require.Equal(t, runbook.StepWait, next(t, store), "another call is not this one")
+	require.NoError(t, store.NotAsked(t.Context(), "r1", runbook.DefaultOrgID, names, id))
+	require.Equal(t, runbook.StepAsk, next(t, store))
+	require.Equal(t, names, asks(t, store, inventory.ResumeID("2")))
+}
+
 func TestADecisionThatDoesNotCountAnyMoreIsDropped(t *testing.T) {
 	t.Parallel()
 	store := conflict(t, newStore(t))

@@ -3,8 +3,8 @@ package runbook
 import "time"
 
 const (
-	// askAgainAfter is how long a resume that Flight Control was asked for is left alone before it is asked again.
-	askAgainAfter = 20 * time.Second
+	// AskAgainAfter is how long a resume that Flight Control was asked for is left alone before it is asked again.
+	AskAgainAfter = 20 * time.Second
 	// renderedWithin is how long Flight Control has to render a device that it has resumed: it does so within a second,
 	// and never where it died between the resume and its events.
 	renderedWithin = time.Minute
@@ -58,7 +58,7 @@ func (d Decision) Next() DecisionStep {
 		switch {
 		case d.Reported != d.About:
 			return StepVoid
-		case d.Asked == nil || *d.Asked >= askAgainAfter:
+		case d.Asked == nil || *d.Asked >= AskAgainAfter:
 			return StepAsk
 		}
 		return StepWait

@@ -117,7 +117,7 @@ func (o *describeOptions) restore(ctx context.Context, store *inventory.Store, i
 	if err != nil {
 		return err
 	}
-	view := printer.RestoreView{RestoreStatus: status, Warning: s.whyItStands(ctx, status)}
+	view := printer.RestoreView{RestoreStatus: status, Warning: s.warning(ctx, status)}
 	r, err := review.ReadRestore(ctx, store, view)
 	if err != nil {
 		return err

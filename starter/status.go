@@ -109,7 +109,7 @@ func (o *statusOptions) run(ctx context.Context, id string) error {
 	case o.wait:
 		return o.await(ctx, store, status.RestoreID, orgID)
 	}
-	view := printer.RestoreView{RestoreStatus: status, Warning: o.whyItStands(ctx, status)}
+	view := printer.RestoreView{RestoreStatus: status, Warning: o.warning(ctx, status)}
 	return o.output.Print(o.io.Stdout, view, func(w io.Writer) error {
 		waiting, err := o.waiting(ctx, store, status, orgID)
 		if err != nil {
@@ -198,6 +198,20 @@ func (g *globals) whyItStands(ctx context.Context, status runbook.RestoreStatus)
 	}
 	defer c.Close()
 	return ask.WhyRestoreStands(ctx, c, g.queue(), status.RestoreID)
+}
+
+// warning says why nothing goes on with a restore, or else what the watch of a restore that runs cannot do at present.
+func (g *globals) warning(ctx context.Context, status runbook.RestoreStatus) string {
+	stands := g.whyItStands(ctx, status)
+	if stands != "" || status.State != runbook.RestoreRunning {
+		return stands
+	}
+	c, err := g.dial(ctx)
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	return ask.WhatFails(ctx, c, status.RestoreID)
 }
 
 func (o *statusOptions) printLink(w io.Writer, status runbook.RestoreStatus) error {

@@ -14,7 +14,7 @@ import (
 // RestoreView is what `status -o json` prints, and what its text is made of.
 type RestoreView struct {
 	runbook.RestoreStatus
-	// Warning says why nothing goes on with a restore that is open, and what helps.
+	// Warning says why nothing goes on with a restore that is open, and what helps, or what cannot be done at present.
 	Warning string `json:"warning,omitempty"`
 }
 
