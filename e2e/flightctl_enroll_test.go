@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -37,7 +38,7 @@ func (c *controlled) enrolls(version string) string {
 		"knownRenderedVersion": version,
 	}})
 	require.NoError(c.t, err)
-	res, err := c.agent("client-enrollment").Post(
+	res, err := c.with(c.ca.Enrollment("", time.Hour)).Post(
 		c.fake.AgentURL()+"/api/v1/enrollmentrequests", "application/json", strings.NewReader(string(body)))
 	require.NoError(c.t, err)
 	require.NoError(c.t, res.Body.Close())

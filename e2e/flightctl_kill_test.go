@@ -149,10 +149,15 @@ func newAwaited(t *testing.T) *controlled {
 	return c
 }
 
-// agent makes requests with a client certificate of this common name.
-func (c *controlled) agent(commonName string) *http.Client {
+// agent makes requests as a device.
+func (c *controlled) agent(name string) *http.Client {
 	c.t.Helper()
-	pair, err := c.ca.Client(commonName, time.Hour)
+	return c.with(c.ca.Device(name, time.Hour))
+}
+
+// with makes requests with a client certificate.
+func (c *controlled) with(pair authority.Pair, err error) *http.Client {
+	c.t.Helper()
 	require.NoError(c.t, err)
 	certificate, err := pair.TLS()
 	require.NoError(c.t, err)
@@ -166,7 +171,7 @@ func (c *controlled) agent(commonName string) *http.Client {
 // polls has a device poll until its row is in this state. An agent that is not paused takes what it is served.
 func (c *controlled) polls(name, version string, state runbook.State) {
 	c.t.Helper()
-	agent := c.agent("device:" + name)
+	agent := c.agent(name)
 	c.eventually(fmt.Sprintf("%s polls with %s until it is %s", name, version, state), func() bool {
 		res, err := agent.Get(c.fake.AgentURL() + "/api/v1/devices/" + name + "/rendered?knownRenderedVersion=" + version)
 		if err != nil {
@@ -339,7 +344,7 @@ func TestAKeyThatIsLostWhileItsDeviceWaits(t *testing.T) {
 	c.fake.Store().Del(awaiting)
 	require.NoError(t, c.fake.Store().Set("v1/"+runbook.DefaultOrgID+"/device/web-1/rendered", "5"))
 	held := make(chan error, 1)
-	agent := c.agent("device:web-1")
+	agent := c.agent("web-1")
 	go func() {
 		res, err := agent.Get(c.fake.AgentURL() + "/api/v1/devices/web-1/rendered?knownRenderedVersion=5")
 		if err == nil {

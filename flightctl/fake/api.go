@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -9,8 +10,6 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
-
-	"rollcall/runbook"
 )
 
 const apiVersion = "flightctl.io/v1beta1"
@@ -57,11 +56,13 @@ func (f *FlightControl) recovered(next http.Handler) http.Handler {
 	})
 }
 
-// call is a request of the user API whose token and organisation are right.
+// call is a request whose token, or certificate, and organisation are right.
 type call struct {
 	w   http.ResponseWriter
 	r   *http.Request
 	org string
+	// device is the agent's that calls, at the agents' API.
+	device string
 }
 
 func (c call) name() string { return c.r.PathValue("name") }
@@ -78,7 +79,8 @@ func (f *FlightControl) userAPI() http.Handler {
 	mux := http.NewServeMux()
 	f.route(mux, "GET /api/v1/version", "version", "get", f.version)
 	f.route(mux, "GET /api/v1/auth/permissions", "", "", f.permissions)
-	f.route(mux, "GET /api/v1/auth/userinfo", "", "", f.userInfo)
+	f.route(mux, getUserInfo, "", "", f.userInfo)
+	f.route(mux, listOrganizations, "", "", f.getOrganizations)
 	f.route(mux, "GET /api/v1/devices/{name}", "devices", "get", f.getDevice)
 	f.route(mux, "DELETE /api/v1/devices/{name}", "devices", "delete", f.deleteDevice)
 	f.route(mux, "PUT /api/v1/devices/{name}/decommission", "devices/decommission", "update", f.decommission)
@@ -92,6 +94,12 @@ func (f *FlightControl) userAPI() http.Handler {
 	outer.Handle("/api/v1/", f.limited(f.userLimit, mux))
 	return f.recovered(outer)
 }
+
+// The calls that are of no organisation.
+const (
+	getUserInfo       = "GET /api/v1/auth/userinfo"
+	listOrganizations = "GET /api/v1/organizations"
+)
 
 // route serves a call to a user who has the right to it.
 func (f *FlightControl) route(mux *http.ServeMux, pattern, resource, operation string, do func(call)) {
@@ -109,10 +117,13 @@ func (f *FlightControl) route(mux *http.ServeMux, pattern, resource, operation s
 			fail(w, http.StatusUnauthorized, "Unauthorized", "failed to validate token")
 			return
 		}
-		org, err := f.organization(r)
-		if err != nil {
-			fail(w, err.code, http.StatusText(err.code), err.message)
-			return
+		org := ""
+		if pattern != getUserInfo && pattern != listOrganizations {
+			var err *orgError
+			if org, err = f.organization(r); err != nil {
+				fail(w, err.code, http.StatusText(err.code), err.message)
+				return
+			}
 		}
 		if resource != "" && !allowed(role, resource, operation) {
 			fail(w, http.StatusForbidden, "Forbidden", "Forbidden")
@@ -127,25 +138,67 @@ type orgError struct {
 	message string
 }
 
-// organization is the one that the query names, or else the default one. The user is a member of all that there are.
+// What resolveOrgID in the real one's internal/api_server/middleware answers.
+const (
+	errNotMember = "access denied to organization"
+	errNoOrg     = "user belongs to no organizations"
+	errAmbiguous = "user belongs to multiple organizations but no organization specified"
+)
+
+// organization is the one that the query names, or else the user's only one.
 func (f *FlightControl) organization(r *http.Request) (string, *orgError) {
+	all, err := f.organizations(r.Context())
+	if err != nil {
+		return "", &orgError{http.StatusInternalServerError, err.Error()}
+	}
+	f.mu.Lock()
+	if f.memberOf != nil {
+		all = slices.DeleteFunc(all, func(id string) bool { return !slices.Contains(f.memberOf, id) })
+	}
+	f.mu.Unlock()
 	named := r.URL.Query().Get("org_id")
 	if named == "" {
-		return runbook.DefaultOrgID, nil
+		switch len(all) {
+		case 0:
+			return "", &orgError{http.StatusForbidden, errNoOrg}
+		case 1:
+			return all[0], nil
+		}
+		return "", &orgError{http.StatusBadRequest, errAmbiguous}
 	}
 	id, err := uuid.Parse(named)
 	if err != nil {
 		return "", &orgError{http.StatusBadRequest, "invalid organization ID"}
 	}
-	var member bool
-	if err := f.db.GetContext(r.Context(), &member, `select exists (select from organizations where id = $1)`,
-		id); err != nil {
-		return "", &orgError{http.StatusInternalServerError, err.Error()}
-	}
-	if !member {
-		return "", &orgError{http.StatusForbidden, "user is not a member of this organization"}
+	if !slices.Contains(all, id.String()) {
+		return "", &orgError{http.StatusForbidden, errNotMember}
 	}
 	return id.String(), nil
+}
+
+// organizations are the ids of all that there are.
+func (f *FlightControl) organizations(ctx context.Context) (ids []string, err error) {
+	err = f.db.SelectContext(ctx, &ids, `select cast(id as text) from organizations order by id`)
+	return ids, err
+}
+
+func (f *FlightControl) getOrganizations(c call) {
+	all, err := f.organizations(c.r.Context())
+	if err != nil {
+		f.broken(c.w, err)
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	items := []any{}
+	for _, id := range all {
+		if f.memberOf == nil || slices.Contains(f.memberOf, id) {
+			items = append(items, map[string]any{
+				"apiVersion": apiVersion, "kind": "Organization", "metadata": map[string]any{"name": id},
+			})
+		}
+	}
+	reply(c.w, http.StatusOK, map[string]any{"apiVersion": apiVersion, "kind": "OrganizationList", "items": items})
 }
 
 // grants are what the shipped roles may do, as far as it is asked for here. An entry for a resource counts before "*".

@@ -4,8 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"rollcall/internal/authority"
 )
@@ -21,6 +26,12 @@ func (f *FlightControl) approve(c call) {
 	if err := json.NewDecoder(c.r.Body).Decode(&body); err != nil {
 		fail(c.w, http.StatusBadRequest, "BadRequest", err.Error())
 		return
+	}
+	if body.Labels != nil {
+		if wrong := wrongLabels(*body.Labels); len(wrong) > 0 {
+			fail(c.w, http.StatusBadRequest, "BadRequest", strings.Join(wrong, "\n"))
+			return
+		}
 	}
 	ctx := c.r.Context()
 	r, err := f.request(ctx, c.org, c.name())
@@ -62,6 +73,19 @@ func (f *FlightControl) approve(c call) {
 	reply(c.w, http.StatusOK, r.Status["approval"])
 }
 
+// wrongLabels lists what no label of Kubernetes may be.
+func wrongLabels(of texts) (wrong []string) {
+	for _, key := range slices.Sorted(maps.Keys(of)) {
+		for _, why := range validation.IsQualifiedName(key) {
+			wrong = append(wrong, fmt.Sprintf("labels: Invalid value: %q: %s", key, why))
+		}
+		for _, why := range validation.IsValidLabelValue(of[key]) {
+			wrong = append(wrong, fmt.Sprintf("labels: Invalid value: %q: %s", of[key], why))
+		}
+	}
+	return wrong
+}
+
 // sign puts certificate, approval and condition into the status, in memory.
 func (f *FlightControl) sign(r *request, labels texts, replace bool) error {
 	text, _ := r.Spec["csr"].(string)
@@ -69,7 +93,7 @@ func (f *FlightControl) sign(r *request, labels texts, replace bool) error {
 	if err != nil {
 		return err
 	}
-	certificate, err := f.cfg.CA.SignRequest(csr, r.Name, certificateLifetime)
+	certificate, err := f.cfg.CA.Sign(csr, authority.Subject{Device: r.Name, Organisation: r.Org}, certificateLifetime)
 	if err != nil {
 		return err
 	}

@@ -68,6 +68,13 @@ func (f *FlightControl) SetUser(token, name, role string) {
 	f.token, f.name, f.role = token, name, role
 }
 
+// SetOrganizations says of which organisations the user is a member: by default of all that there are.
+func (f *FlightControl) SetOrganizations(ids ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.memberOf = append([]string{}, ids...)
+}
+
 // LoseStore forgets all that the key-value store holds, as a restart without a disk does.
 func (f *FlightControl) LoseStore() { f.kv.FlushAll() }
 

@@ -3,6 +3,6 @@
 // the real one's source, and it is no kinder: a key that is lost strands a device, an event that is not in the queue
 // renders nothing, and what dies halfway stays halfway.
 //
-// It leaves out what a roll call does not meet: fleets' rollouts, TPM, certificate renewal, and the periodic service
-// that queues old events again after a loss of the store.
+// It leaves out what a roll call does not meet: fleets' rollouts, TPM, and the periodic service that queues old events
+// again after a loss of the store.
 package fake

@@ -30,7 +30,7 @@ func (b *bundle) newcomer(version string) string {
 		"csr":    string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr})),
 		"labels": map[string]any{"alias": "till-1", "site": "a"}, "knownRenderedVersion": version, "osMode": "image",
 	}}
-	post := b.agent("client-enrollment")
+	post := b.enrolling()
 	require.Equal(b.t, 201, post("POST", "/enrollmentrequests", body).code)
 	require.Equal(b.t, 409, post("POST", "/enrollmentrequests", body).code)
 	require.NotContains(b.t, post("GET", "/enrollmentrequests/"+name, nil).body, "certificate")
@@ -42,7 +42,7 @@ func TestAnApprovalMakesTheDevice(t *testing.T) {
 	b := setup(t)
 	name := b.newcomer("0")
 	require.NoError(t, b.client.Approve(t.Context(), org, name, map[string]string{"site": "b"}, false))
-	require.Contains(t, b.agent("client-enrollment")("GET", "/enrollmentrequests/"+name, nil).body, "BEGIN CERTIFICATE")
+	require.Contains(t, b.enrolling()("GET", "/enrollmentrequests/"+name, nil).body, "BEGIN CERTIFICATE")
 	var got string
 	require.NoError(t, b.db.Get(&got,
 		`select alias || ' ' || (labels->>'site') || ' ' || (status->'capabilities'->>'osMode') from devices where name = $1`,
@@ -85,7 +85,7 @@ func TestAnApprovalThatDiesInTheMiddle(t *testing.T) {
 	b.fake.Kill(fake.ApproveAfterDevice, 1)
 	require.ErrorIs(t, b.client.Approve(t.Context(), org, name, nil, false), flightctl.ErrOutcomeUnknown)
 	b.row(name) // the device is there
-	require.NotContains(t, b.agent("client-enrollment")("GET", "/enrollmentrequests/"+name, nil).body, "certificate")
+	require.NotContains(t, b.enrolling()("GET", "/enrollmentrequests/"+name, nil).body, "certificate")
 	err := b.client.Approve(t.Context(), org, name, nil, false)
 	require.ErrorIs(t, err, flightctl.ErrOutcomeUnknown)
 	require.ErrorContains(t, err, "already exists and cannot be overwritten")
@@ -100,7 +100,7 @@ func TestAnApprovalWhoseAnswerIsLost(t *testing.T) {
 	name := b.newcomer("0")
 	b.fake.Kill(fake.ApproveAfterAll, 1)
 	require.ErrorIs(t, b.client.Approve(t.Context(), org, name, nil, false), flightctl.ErrOutcomeUnknown)
-	require.Contains(t, b.agent("client-enrollment")("GET", "/enrollmentrequests/"+name, nil).body, "BEGIN CERTIFICATE")
+	require.Contains(t, b.enrolling()("GET", "/enrollmentrequests/"+name, nil).body, "BEGIN CERTIFICATE")
 }
 
 func TestNotApprovedDoesNothingAndLabelsMustBeThere(t *testing.T) {
@@ -130,5 +130,5 @@ func TestDecommissionAndDelete(t *testing.T) {
 	require.ErrorIs(t, b.client.Decommission(t.Context(), org, "web-2", flightctl.Unenroll), flightctl.ErrNotFound)
 	name := b.newcomer("0")
 	require.NoError(t, b.client.DeleteEnrollmentRequest(t.Context(), org, name))
-	require.Equal(t, 404, b.agent("client-enrollment")("GET", "/enrollmentrequests/"+name, nil).code)
+	require.Equal(t, 404, b.enrolling()("GET", "/enrollmentrequests/"+name, nil).code)
 }

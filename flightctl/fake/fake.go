@@ -73,10 +73,14 @@ type FlightControl struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
-	mu     sync.Mutex
-	token  string
-	name   string
-	role   string
+	mu    sync.Mutex
+	token string
+	name  string
+	role  string
+	// memberOf are the user's organisations; nil is all.
+	memberOf []string
+	renewals map[renewalID]*renewal
+
 	kills  map[Point]int
 	does   map[Point]func(context.Context)
 	polls  map[string]chan notice
@@ -119,7 +123,7 @@ func newFake(cfg Config) *FlightControl {
 	f := &FlightControl{
 		cfg: cfg, log: cfg.Logger, token: "token-of-admin", name: "admin", role: RoleAdmin,
 		kills: map[Point]int{}, does: map[Point]func(context.Context){}, polls: map[string]chan notice{},
-		seen: map[deviceID]struct{}{}, calls: map[string]int{},
+		seen: map[deviceID]struct{}{}, calls: map[string]int{}, renewals: map[renewalID]*renewal{},
 		userLimit: newLimit(cfg.RequestsPerMinute, cfg.Now), agentsLimit: newLimit(cfg.AgentRequestsPerMinute, cfg.Now),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())

@@ -109,10 +109,21 @@ type answer struct {
 	body string
 }
 
-// agent makes requests with a client certificate of this common name.
-func (b *bundle) agent(commonName string) func(method, path string, body any) answer {
+// agent makes requests as a device.
+func (b *bundle) agent(name string) func(method, path string, body any) answer {
 	b.t.Helper()
-	pair, err := b.ca.Client(commonName, time.Hour)
+	return b.with(b.ca.Device(name, time.Hour))
+}
+
+// enrolling makes requests with the certificate to enroll with.
+func (b *bundle) enrolling() func(method, path string, body any) answer {
+	b.t.Helper()
+	return b.with(b.ca.Enrollment("", time.Hour))
+}
+
+// with makes requests with a client certificate.
+func (b *bundle) with(pair authority.Pair, err error) func(method, path string, body any) answer {
+	b.t.Helper()
 	require.NoError(b.t, err)
 	certificate, err := pair.TLS()
 	require.NoError(b.t, err)
@@ -131,6 +142,9 @@ func (b *bundle) agent(commonName string) func(method, path string, body any) an
 		if err != nil {
 			return answer{body: err.Error()}
 		}
+		if method == http.MethodPatch {
+			r.Header.Set("Content-Type", "application/json-patch+json")
+		}
 		res, err := client.Do(r)
 		if err != nil {
 			return answer{body: err.Error()}
@@ -142,7 +156,7 @@ func (b *bundle) agent(commonName string) func(method, path string, body any) an
 }
 
 func (b *bundle) poll(name, known string) answer {
-	return b.agent("device:"+name)("GET", fmt.Sprintf("/devices/%s/rendered?knownRenderedVersion=%s", name, known), nil)
+	return b.agent(name)("GET", fmt.Sprintf("/devices/%s/rendered?knownRenderedVersion=%s", name, known), nil)
 }
 
 // eventually waits until a device's row is as it should be.

@@ -154,7 +154,7 @@ func TestLastSeenIsWrittenLaterAndAlone(t *testing.T) {
 func TestWhatADeviceIsTold(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	require.Equal(t, 401, b.agent("device:web-2")("GET", "/devices/web-1/rendered", nil).code)
+	require.Equal(t, 401, b.agent("web-2")("GET", "/devices/web-1/rendered", nil).code)
 	got := b.poll("web-1", "5")
 	require.Equal(t, 404, got.code)
 	require.Contains(t, got.body, `Device of name \"web-1\" not found`)
@@ -165,7 +165,7 @@ func TestWhatADeviceIsTold(t *testing.T) {
 			"config": map[string]any{"renderedVersion": "7"}, "summary": map[string]any{"status": "Online"},
 		},
 	}
-	require.Equal(t, 200, b.agent("device:web-1")("PUT", "/devices/web-1/status", status).code)
+	require.Equal(t, 200, b.agent("web-1")("PUT", "/devices/web-1/status", status).code)
 	r := b.row("web-1")
 	require.Equal(t, "AwaitingReconnect 7", r.Summary+" "+r.Reported, "a status is no reconnect")
 	b.exec(`update devices set annotations = annotations - 'device-controller/renderedVersion'`)

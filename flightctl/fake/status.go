@@ -2,14 +2,20 @@ package fake
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
 	"net/http"
+	"reflect"
 
+	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/jmoiron/sqlx"
 )
 
 // putStatus replaces a device's status by its agent's, under what the service itself says.
 func (f *FlightControl) putStatus(c call) {
-	ctx, name := c.r.Context(), c.name()
+	name := c.name()
 	var sent struct {
 		Metadata struct{ Name string }
 		Status   object
@@ -23,13 +29,69 @@ func (f *FlightControl) putStatus(c call) {
 			"resource name specified in metadata does not match name in path, or there is no status")
 		return
 	}
+	f.storeStatus(c, func(*device) (object, error) { return sent.Status, nil })
+}
+
+// patchStatus applies a JSON patch to the device, of which nothing but the status may change.
+func (f *FlightControl) patchStatus(c call) {
+	const patchType = "application/json-patch+json"
+	raw, err := io.ReadAll(c.r.Body)
+	if kind, _, _ := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err == nil && kind != patchType {
+		err = fmt.Errorf("unexpected content type %q", kind)
+	}
+	var patch jsonpatch.Patch
+	if err == nil {
+		patch, err = jsonpatch.DecodePatch(raw)
+	}
+	if err != nil {
+		fail(c.w, http.StatusBadRequest, "BadRequest", err.Error())
+		return
+	}
+	f.storeStatus(c, func(d *device) (object, error) { return d.patched(patch) })
+}
+
+// patched is the status that a patch makes of a device's.
+func (d *device) patched(patch jsonpatch.Patch) (object, error) {
+	if d.Spec["decommissioning"] != nil {
+		return nil, errors.New("decommissioned device cannot be updated")
+	}
+	before, err := json.Marshal(d.resource())
+	if err != nil {
+		return nil, err
+	}
+	after, err := patch.Apply(before)
+	if err != nil {
+		return nil, err
+	}
+	var was, is object
+	if err := errors.Join(json.Unmarshal(before, &was), json.Unmarshal(after, &is)); err != nil {
+		return nil, err
+	}
+	status, ok := is["status"].(map[string]any)
+	if !ok {
+		return nil, errors.New("there is no status")
+	}
+	for _, part := range []string{"apiVersion", "kind", "metadata", "spec"} {
+		if !reflect.DeepEqual(was[part], is[part]) {
+			return nil, errors.New(part + " is immutable")
+		}
+	}
+	return status, nil
+}
+
+// storeStatus stores a status that an agent has sent.
+func (f *FlightControl) storeStatus(c call, of func(*device) (object, error)) {
+	ctx, name := c.r.Context(), c.name()
 	var d *device
+	var wrong error
 	err := f.within(ctx, func(tx *sqlx.Tx) (err error) {
 		if d, err = f.device(ctx, tx, c.org, name, "for update"); err != nil || d == nil {
 			return err
 		}
 		before := d.Status
-		d.Status = sent.Status
+		if d.Status, wrong = of(d); wrong != nil {
+			return nil
+		}
 		for _, part := range []string{"summary", "updated", "lifecycle", "applicationsSummary"} {
 			if said := d.Status.text(part, "status"); said == "" || said == "Unknown" {
 				d.Status.part(part)["status"] = before.text(part, "status")
@@ -47,6 +109,9 @@ func (f *FlightControl) putStatus(c call) {
 		return
 	case d == nil:
 		notFound(c.w, "Device", name)
+		return
+	case wrong != nil:
+		fail(c.w, http.StatusBadRequest, "BadRequest", wrong.Error())
 		return
 	}
 	if err := f.touch(ctx, c.org, name); err != nil {

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rollcall/internal/authority"
 	"rollcall/runbook"
 )
 
@@ -34,7 +35,7 @@ func (b *beside) newAgent(n int, version int64) (*agent, error) {
 		random: rand.New(rand.NewPCG(b.options.Seed, uint64(n)+2000)), //nolint:gosec // n counts devices
 	}
 	g.version.Store(version)
-	pair, err := b.ca.Client("device:"+g.name, time.Hour)
+	pair, err := b.ca.DeviceOf(authority.Subject{Device: g.name, Organisation: b.orgs[0].id}, time.Hour)
 	if err != nil {
 		return nil, err
 	}
