@@ -90,7 +90,7 @@ func (c *Client) Approve(ctx context.Context, orgID, name string, labels map[str
 func (c *Client) User(ctx context.Context, orgID string) (string, error) {
 	token, err := c.cfg.Token.Read()
 	if err != nil {
-		return "", fmt.Errorf("ask who we are: token: %w", err)
+		return "", c.notMade("ask who we are", &tokenError{err})
 	}
 	c.user.mu.Lock()
 	defer c.user.mu.Unlock()

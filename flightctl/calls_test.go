@@ -241,6 +241,10 @@ func TestACallThatHasNoTimeForItsTurnIsNotSent(t *testing.T) {
 	}
 	require.ErrorIs(t, client.Approve(ctx, org, "web-1", nil, false), ErrTooManyRequests)
 	require.Len(t, b.requests(), requestBurst)
+
+	b.cfg.RequestsPerMinute = 0
+	require.ErrorContains(t, b.open(t).noTurn("resume web-1", context.Canceled), "; try again in a moment",
+		"and not in 0s")
 }
 
 func TestATokenFileIsReadAgain(t *testing.T) {

@@ -1,6 +1,7 @@
 package flightctl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,17 +54,18 @@ var rights = []right{
 }
 
 // Check looks whether Flight Control can be reached, what its version is and what we may do there, at its API and at
-// its key-value store.
-func (c *Client) Check(ctx context.Context) []Finding {
-	return append(c.checkAPI(ctx), c.checkStore(ctx)...)
+// its key-value store. orgs are the organisations that a roll call is about; without any it is the configured one, or
+// else all that the token's user has.
+func (c *Client) Check(ctx context.Context, orgs ...string) []Finding {
+	return append(c.checkAPI(ctx, orgs...), c.checkStore(ctx)...)
 }
 
-func (c *Client) checkAPI(ctx context.Context) []Finding {
+func (c *Client) checkAPI(ctx context.Context, orgs ...string) []Finding {
 	found := c.checkVersion(ctx)
 	if found[0].Level == Failed {
 		return found
 	}
-	found = append(found, c.checkRights(ctx)...)
+	found = append(found, c.checkRights(ctx, orgs)...)
 	found = append(found, c.checkToken()...)
 	if c.cfg.InsecureSkipVerify {
 		found = append(found, Finding{
@@ -96,18 +98,29 @@ func (c *Client) apiFailure(err error) Finding {
 	switch {
 	case errors.Is(err, ErrUnreachable):
 		f.Advice = "see whether the server runs, and whether " + EnvServer + " and " + EnvCAFile + " are right"
-	case errors.Is(err, ErrUnauthorized):
-		f.Advice = "run `flightctl login` again, or set " + EnvTokenFile + " to a file with a token that is valid"
-	case errors.Is(err, ErrRejected) && !c.cfg.Token.IsSet():
-		f.Advice = "there is no token: set " + EnvTokenFile + ", or " + EnvConfig + " to the file of `flightctl login`"
-	case errors.Is(err, ErrRejected):
-		f.Advice = "if the token's user has several organisations, set " + EnvOrganization + " to the one that is restored"
+	case errors.Is(err, ErrNoToken), errors.Is(err, ErrUnauthorized):
+		f.Advice = c.tokenAdvice(err)
 	case errors.Is(err, ErrTooManyRequests):
 		f.Level, f.Advice = Warning, "wait a minute; if it stays, other clients behind this address use up the limit"
 	case errors.Is(err, ErrOutcomeUnknown):
 		f.Advice = "look at the log of flightctl-api"
 	}
 	return f
+}
+
+// tokenAdvice says what to do about a token that is missing or not accepted, and where it comes from.
+func (c *Client) tokenAdvice(err error) string {
+	switch from := c.cfg.Token.from(); {
+	case from == "":
+		return "set " + EnvTokenFile + " to a file with a token, or " + EnvConfig +
+			" to the file that `flightctl login` wrote"
+	case errors.Is(err, ErrNoToken):
+		return "see that the token can be read: " + from
+	case c.cfg.Token.variable == EnvConfig:
+		return "run `flightctl login` again; the token is that of " + from
+	default:
+		return "renew the token of " + from + ", or run `flightctl login` and set " + EnvConfig + " to the file that it wrote"
+	}
 }
 
 // permissions is what Flight Control says the token's user may do.
@@ -133,29 +146,104 @@ func (p permissions) allow(r right) bool {
 	return all
 }
 
-func (c *Client) checkRights(ctx context.Context) []Finding {
+// mostOrganizations is in how many organisations our rights are asked for, as requests are paced.
+const mostOrganizations = 20
+
+// checkRights asks for our rights in each organisation: each call of a roll call names one.
+func (c *Client) checkRights(ctx context.Context, orgs []string) []Finding {
+	if len(orgs) == 0 {
+		found, about := c.checkRightsIn(ctx, "")
+		if about != aboutNone {
+			return []Finding{found}
+		}
+		var err error
+		if orgs, err = c.organizations(ctx); err != nil {
+			return []Finding{c.apiFailure(err)}
+		}
+	}
+	var found []Finding
+	for _, org := range orgs[:min(len(orgs), mostOrganizations)] {
+		f, about := c.checkRightsIn(ctx, org)
+		switch {
+		case about != aboutOne:
+			return []Finding{f}
+		case f.Level != OK:
+			f.Text = "organisation " + org + ": " + f.Text
+			found = append(found, f)
+		}
+	}
+	if len(found) > 0 {
+		return found
+	}
+	f := rightsFinding(nil)
+	switch {
+	case len(orgs) > mostOrganizations:
+		f.Text += fmt.Sprintf(" in the %d organisations that were looked at, of %d", mostOrganizations, len(orgs))
+	case len(orgs) > 1:
+		f.Text += fmt.Sprintf(" in each of %d organisations", len(orgs))
+	}
+	return []Finding{f}
+}
+
+// organizations are those of the token's user.
+func (c *Client) organizations(ctx context.Context) ([]string, error) {
+	var answer struct {
+		Items []struct {
+			Metadata struct {
+				Name string `json:"name"`
+			} `json:"metadata"`
+		} `json:"items"`
+	}
+	err := c.do(ctx, call{
+		op: "ask for our organisations", method: http.MethodGet, path: "/api/v1/organizations", answer: &answer,
+	})
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(answer.Items))
+	for i, item := range answer.Items {
+		ids[i] = item.Metadata.Name
+	}
+	return ids, nil
+}
+
+// about is what a finding of our rights is about.
+type about int
+
+const (
+	aboutAll  about = iota // every organisation
+	aboutOne               // the one that was asked for; another could be found otherwise
+	aboutNone              // an organisation has to be named
+)
+
+// checkRightsIn asks for our rights in one organisation.
+func (c *Client) checkRightsIn(ctx context.Context, org string) (Finding, about) {
 	var answer permissions
-	err := c.do(ctx,
-		call{op: "ask for our rights", method: http.MethodGet, path: "/api/v1/auth/permissions", answer: &answer})
+	err := c.do(ctx, call{
+		op: "ask for our rights", method: http.MethodGet, path: "/api/v1/auth/permissions", org: org, answer: &answer,
+	})
 	var refused *Error
 	switch {
 	case errors.As(err, &refused) && refused.Code == http.StatusTeapot:
-		return []Finding{{
+		return Finding{
 			Subject: SubjectAPI, Level: Warning, Text: "authentication is switched off: everybody may do everything",
 			Advice: "configure authentication in Flight Control before agents are let back",
-		}}
+		}, aboutAll
 	case errors.Is(err, ErrNotFound):
-		return []Finding{{
+		return Finding{
 			Subject: SubjectAPI, Level: Warning, Text: "this release does not say what we may do",
 			Advice: "see that the token's user has the role flightctl-admin",
-		}}
+		}, aboutAll
 	case errors.Is(err, ErrForbidden):
-		return []Finding{{
+		return Finding{
 			Subject: SubjectAPI, Level: Failed, Text: err.Error(),
-			Advice: "set " + EnvOrganization + " to an organisation that the token's user is a member of",
-		}}
+			Advice: "make the token's user a member of the organisation that is restored, or, where none of its devices is " +
+				"there yet, set " + EnvOrganization + " to it",
+		}, aboutOne
+	case errors.Is(err, ErrRejected) && org == "":
+		return c.apiFailure(err), aboutNone
 	case err != nil:
-		return []Finding{c.apiFailure(err)}
+		return c.apiFailure(err), aboutAll
 	}
 	var missing []string
 	for _, r := range rights {
@@ -163,12 +251,14 @@ func (c *Client) checkRights(ctx context.Context) []Finding {
 			missing = append(missing, fmt.Sprintf("%s (%s of %s)", r.purpose, r.operation, r.resource))
 		}
 	}
-	return []Finding{rightsFinding(missing)}
+	return rightsFinding(missing), aboutOne
 }
 
 func rightsFinding(missing []string) Finding {
 	if len(missing) == 0 {
-		return Finding{Subject: SubjectAPI, Level: OK, Text: "the token's user may do all that a roll call needs"}
+		return Finding{
+			Subject: SubjectAPI, Level: OK, Text: "the token's user may do all that a roll call needs",
+		}
 	}
 	return Finding{
 		Subject: SubjectAPI, Level: Failed, Text: "the token's user may not " + strings.Join(missing, ", nor "),
@@ -182,7 +272,7 @@ func (c *Client) checkToken() []Finding {
 	if err != nil {
 		return nil // the calls before have failed with it
 	}
-	end, known := tokenEnd(token)
+	end, known := c.tokenEnd(token)
 	left := end.Sub(c.cfg.Clock.Now())
 	if !known || left <= 0 || left > expiresSoon {
 		return nil
@@ -190,6 +280,6 @@ func (c *Client) checkToken() []Finding {
 	return []Finding{{
 		Subject: SubjectAPI, Level: Warning,
 		Text:   fmt.Sprintf("the token ends in %s, at %s", left.Round(time.Second), end.UTC().Format(time.RFC3339)),
-		Advice: "renew its file before; no restart is needed",
+		Advice: "renew it before: it comes from " + cmp.Or(c.cfg.Token.from(), "the configuration"),
 	}}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -49,14 +50,17 @@ func (b *bundle) listen(t *testing.T) {
 
 func TestCheckReportsEachFailureOfTheAPI(t *testing.T) {
 	t.Parallel()
-	teapot := func(code int) func(http.ResponseWriter, *http.Request, map[string]any) {
+	teapotSays := func(code int, text string) func(http.ResponseWriter, *http.Request, map[string]any) {
 		return func(w http.ResponseWriter, r *http.Request, body map[string]any) {
 			if r.URL.Path == "/api/version" {
 				api("")(w, r, body)
 				return
 			}
-			status(w, code, "because")
+			status(w, code, text)
 		}
+	}
+	teapot := func(code int) func(http.ResponseWriter, *http.Request, map[string]any) {
+		return teapotSays(code, "because")
 	}
 	operator := `{"permissions":[{"resource":"devices","operations":["get","delete"]},{"resource":"*","operations":["get","list"]}]}`
 	for name, c := range map[string]struct {
@@ -82,14 +86,17 @@ func TestCheckReportsEachFailureOfTheAPI(t *testing.T) {
 		},
 		"token file is gone": {
 			api(allRights), func(b *bundle) { b.cfg.Token = SecretFile("/nowhere/token") },
-			Failed, "open /nowhere/token", "",
+			Failed, "no token: token: read secret: open /nowhere/token", "see that the token can be read: /nowhere/token",
 		},
-		"no member":          {teapot(403), nil, Failed, "not allowed (403)", EnvOrganization},
-		"many organisations": {teapot(400), nil, Failed, "rejected (400)", EnvOrganization},
+		"token variable": {
+			teapot(401), func(b *bundle) { b.cfg.Token = Secret{value: "x", variable: EnvToken} },
+			Failed, "token not accepted", "renew the token of " + EnvToken,
+		},
 		"no token": {
-			teapot(400), func(b *bundle) { b.cfg.Token = Secret{} },
-			Failed, "rejected (400)", "there is no token: set " + EnvTokenFile,
+			teapotSays(400, noTokenText), func(b *bundle) { b.cfg.Token = Secret{} },
+			Failed, "no token (400): " + noTokenText, EnvTokenFile,
 		},
+		"no member":         {teapot(403), nil, Failed, "not allowed (403)", EnvOrganization},
 		"limited":           {teapot(429), nil, Warning, "too many requests", "wait a minute"},
 		"no authentication": {teapot(418), nil, Warning, "switched off", "configure"},
 		"no such call":      {teapot(404), nil, Warning, "does not say", "flightctl-admin"},
@@ -115,6 +122,79 @@ func TestCheckReportsEachFailureOfTheAPI(t *testing.T) {
 			require.NotContains(t, texts(found), "sesame")
 		})
 	}
+}
+
+// An opaque token does not say when it ends. The file of `flightctl login` does.
+func TestTheEndOfATokenIsThatOfItsLogin(t *testing.T) {
+	t.Parallel()
+	refuses := false
+	b := setup(t, func(w http.ResponseWriter, r *http.Request, body map[string]any) {
+		if refuses && r.URL.Path != "/api/version" {
+			status(w, 401, "failed to validate token")
+			return
+		}
+		api(allRights)(w, r, body)
+	})
+	file := write(t, "client.yaml", fmt.Sprintf(loginFile, "access", "")) // until 04:00
+	var login Config
+	require.NoError(t, readLogin(file, &login))
+	b.cfg.Token = login.Token
+	require.Len(t, b.open(t).checkAPI(t.Context()), 3, "at 03:00 there is an hour left")
+	found := b.open(t).checkAPI(t.Context())
+	require.True(t, has(found, Warning, "the token ends in 1h0m0s, at 2026-09-01T04:00:00Z", EnvConfig), "%+v", found)
+
+	refuses = true
+	require.NoError(t, b.clock.Sleep(t.Context(), time.Hour))
+	found = b.open(t).checkAPI(t.Context())
+	require.True(t, has(found, Failed, "token expired (401): it ended at 2026-09-01T04:00:00Z",
+		"run `flightctl login` again; the token is that of "+file), "%+v", found)
+
+	require.NoError(t, os.WriteFile(file, []byte(fmt.Sprintf(loginFile, "id", "")), 0o600))
+	found = b.open(t).checkAPI(t.Context())
+	require.True(t, has(found, Failed, "token not accepted (401)", ""), "the end is the access token's: %+v", found)
+}
+
+// members answers as an API server with an organisation in which the user may do everything, and one in which it may do
+// nothing.
+func members(w http.ResponseWriter, r *http.Request, body map[string]any) {
+	switch asked := r.URL.Query().Get("org_id"); {
+	case r.URL.Path == "/api/v1/organizations":
+		_, _ = fmt.Fprintf(w, `{"items": [{"metadata": {"name": %q}}, {"metadata": {"name": %q}}]}`, org, otherOrg)
+	case r.URL.Path != "/api/v1/auth/permissions":
+		api("")(w, r, body)
+	case asked == org:
+		_, _ = fmt.Fprint(w, allRights)
+	case asked == otherOrg:
+		_, _ = fmt.Fprint(w, `{"permissions": []}`)
+	case asked == "":
+		status(w, 400, "user belongs to multiple organizations but no organization specified")
+	default:
+		status(w, 403, "access denied to organization")
+	}
+}
+
+// Each call of a roll call names its organisation, so that a user of several needs no configuration.
+func TestCheckOfAUserOfSeveralOrganisations(t *testing.T) {
+	t.Parallel()
+	b := setup(t, members)
+	const may, notMay = "the token's user may do all that a roll call needs", "the token's user may not resume devices"
+	found := b.client.checkAPI(t.Context(), org)
+	require.True(t, has(found, OK, may, ""), "%+v", found)
+	require.Len(t, found, 2, "%+v", found)
+	found = b.client.checkAPI(t.Context(), org, otherOrg)
+	require.True(t, has(found, Failed, "organisation "+otherOrg+": "+notMay, "flightctl-admin"), "%+v", found)
+	require.False(t, has(found, OK, may, ""), "%+v", found)
+	found = b.client.checkAPI(t.Context())
+	require.True(t, has(found, Failed, "organisation "+otherOrg+": "+notMay, ""), "those that the user has: %+v", found)
+	const third = "33333333-2222-3333-4444-555555555555"
+	found = b.client.checkAPI(t.Context(), org, third)
+	require.True(t, has(found, Failed, "organisation "+third+": ", "a member of the organisation"), "%+v", found)
+	found = b.client.checkAPI(t.Context(), org, org)
+	require.True(t, has(found, OK, may+" in each of 2 organisations", ""), "%+v", found)
+
+	b.cfg.Organization = org
+	found = b.open(t).checkAPI(t.Context())
+	require.True(t, has(found, OK, may, ""), "the configured one: %+v", found)
 }
 
 func TestCheckReportsEachFailureOfTheStore(t *testing.T) {

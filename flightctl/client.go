@@ -120,7 +120,7 @@ type call struct {
 func (c *Client) do(ctx context.Context, do call) error {
 	req, err := c.request(ctx, do)
 	if err != nil {
-		return &Error{Op: do.op, Kind: ErrRejected, Message: err.Error(), cause: err}
+		return c.notMade(do.op, err)
 	}
 	if pause := c.requests.paused(); pause > 0 {
 		return &Error{
@@ -172,6 +172,25 @@ func (c *Client) noTurn(op string, err error) *Error {
 	}
 }
 
+// notMade is the error of a call that cannot be made as we are configured.
+func (c *Client) notMade(op string, err error) *Error {
+	e := &Error{Op: op, Kind: ErrRejected, Message: err.Error(), cause: err}
+	var token *tokenError
+	if errors.As(err, &token) {
+		e.Kind, e.token = ErrNoToken, c.cfg.Token.from()
+	}
+	return e
+}
+
+// tokenError is that the token cannot be read.
+type tokenError struct{ err error }
+
+// Error says why.
+func (e *tokenError) Error() string { return "token: " + e.err.Error() }
+
+// Unwrap is the cause.
+func (e *tokenError) Unwrap() error { return e.err }
+
 func (c *Client) request(ctx context.Context, do call) (*http.Request, error) {
 	target := c.cfg.Server + do.path
 	org, err := c.org(do.org)
@@ -199,7 +218,7 @@ func (c *Client) request(ctx context.Context, do call) (*http.Request, error) {
 func (c *Client) head(req *http.Request, do call) error {
 	token, err := c.cfg.Token.Read()
 	if err != nil {
-		return fmt.Errorf("token: %w", err)
+		return &tokenError{err}
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
@@ -223,6 +242,9 @@ func (c *Client) org(id string) (string, error) {
 	return organization(id)
 }
 
+// noTokenText is what Flight Control answers with 400 to a call without a token.
+const noTokenText = "failed to get auth token"
+
 // refused is the error of an answer that is no success.
 func (c *Client) refused(op string, req *http.Request, res *http.Response, body []byte) *Error {
 	e := &Error{Op: op, Code: res.StatusCode, Kind: kindOf(res.StatusCode), Message: message(body)}
@@ -230,9 +252,13 @@ func (c *Client) refused(op string, req *http.Request, res *http.Response, body 
 	case errors.Is(e.Kind, ErrTooManyRequests):
 		e.RetryAfter = c.retryAfter(res.Header.Get("Retry-After"))
 		c.requests.stop(e.RetryAfter)
+	case res.StatusCode == http.StatusBadRequest && req.Header.Get("Authorization") == "" &&
+		strings.Contains(e.Message, noTokenText):
+		e.Kind = ErrNoToken
 	case errors.Is(e.Kind, ErrUnauthorized):
+		e.token = c.cfg.Token.from()
 		token := strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")
-		if end, ok := tokenEnd(token); ok && !end.After(c.cfg.Clock.Now()) {
+		if end, ok := c.tokenEnd(token); ok && !end.After(c.cfg.Clock.Now()) {
 			e.Kind, e.Message = ErrTokenExpired, "it ended at "+end.UTC().Format(time.RFC3339)
 		}
 	}

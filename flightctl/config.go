@@ -137,12 +137,15 @@ func (l *loader) secret(valueName, fileName string) Secret {
 		l.fail("%s and %s are both set; keep one", valueName, fileName)
 	case file != "":
 		s := SecretFile(file)
+		s.variable = fileName
 		if _, err := s.Read(); err != nil {
 			l.fail("%s: %w", fileName, err)
 		}
 		return s
 	}
-	return SecretValue(value)
+	s := SecretValue(value)
+	s.variable = valueName
+	return s
 }
 
 func (l *loader) number(name string, least, most int) int {

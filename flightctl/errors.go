@@ -16,6 +16,8 @@ var (
 	ErrUnauthorized = errors.New("token not accepted")
 	// ErrTokenExpired is a 401 for a token whose end has passed.
 	ErrTokenExpired = errors.New("token expired")
+	// ErrNoToken means that there is no token, or that its file cannot be read. It is an ErrUnauthorized, too.
+	ErrNoToken = errors.New("no token")
 	// ErrForbidden is a 403: the token's user may not do this, or is no member of the organisation.
 	ErrForbidden = errors.New("not allowed")
 	// ErrNotFound is a 404.
@@ -47,6 +49,8 @@ type Error struct {
 	// RetryAfter is how long to wait, with ErrTooManyRequests.
 	RetryAfter time.Duration
 
+	// token is where the token comes from, where that is known and matters.
+	token string
 	cause error
 }
 
@@ -67,12 +71,18 @@ func (e *Error) Error() string {
 
 func (e *Error) advice() string {
 	switch {
+	case e.Kind == ErrNoToken && e.token != "":
+		return "see what is wrong with " + e.token
+	case e.Kind == ErrNoToken:
+		return "set " + EnvTokenFile + " to a file with a token, or " + EnvConfig + " to the file of `flightctl login`"
+	case errors.Is(e, ErrUnauthorized) && e.token != "":
+		return "run `flightctl login` again or renew the token of " + e.token + "; no restart is needed"
 	case errors.Is(e, ErrUnauthorized):
 		return "run `flightctl login` again or renew the token's file; no restart is needed"
 	case errors.Is(e, ErrForbidden):
 		return "the token's user needs the role flightctl-admin, or to be an admin of the organisation"
 	case errors.Is(e, ErrTooManyRequests):
-		return fmt.Sprintf("try again in %s", e.RetryAfter.Round(time.Second))
+		return "try again " + soon(e.RetryAfter)
 	case errors.Is(e, ErrOutcomeUnknown):
 		return "it may have been done all the same, so look before you repeat it"
 	case errors.Is(e, ErrUnreachable):
@@ -81,9 +91,17 @@ func (e *Error) advice() string {
 	return ""
 }
 
-// Is reports whether target is the error's kind. An expired token is an unauthorized one.
+// soon is when it is after so long.
+func soon(d time.Duration) string {
+	if d < time.Second {
+		return "in a moment"
+	}
+	return "in " + d.Round(time.Second).String()
+}
+
+// Is reports whether target is the error's kind. An expired token is an unauthorized one, and so is none.
 func (e *Error) Is(target error) bool {
-	return target == e.Kind || (target == ErrUnauthorized && e.Kind == ErrTokenExpired)
+	return target == e.Kind || (target == ErrUnauthorized && (e.Kind == ErrTokenExpired || e.Kind == ErrNoToken))
 }
 
 // Refused reports whether Flight Control has answered that it does not do this, so that a repetition gets the same

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"sigs.k8s.io/yaml"
 )
@@ -43,9 +44,21 @@ func (l login) token() string {
 	return l.Authentication.AccessToken
 }
 
-func tokenOfLogin(content []byte) (string, error) {
+// end is when the token ends, where the file says it: it does of the access token.
+func (l login) end() time.Time {
+	if l.Authentication.TokenToUse == "id" {
+		return time.Time{}
+	}
+	end, err := time.Parse(time.RFC3339Nano, l.Authentication.AccessTokenExpiry)
+	if err != nil {
+		return time.Time{}
+	}
+	return end
+}
+
+func tokenOfLogin(content []byte) (kept, error) {
 	l, err := parseLogin(content)
-	return l.token(), err
+	return kept{secret: l.token(), end: l.end()}, err
 }
 
 // readLogin fills cfg from the file. The token stays in the file, so that a new login counts without a restart.
@@ -69,7 +82,7 @@ func readLogin(path string, cfg *Config) error {
 		}
 	}
 	if l.token() != "" {
-		cfg.Token = Secret{file: path, parse: tokenOfLogin}
+		cfg.Token = Secret{file: path, parse: tokenOfLogin, variable: EnvConfig}
 	}
 	return nil
 }

@@ -7,8 +7,20 @@ import (
 	"time"
 )
 
-// tokenEnd is when a token ends, where it is a JWT that says so. Its signature is Flight Control's to check.
-func tokenEnd(token string) (time.Time, bool) {
+// tokenEnd is when a token ends that was read: it says so itself, or else the file of `flightctl login` does.
+func (c *Client) tokenEnd(token string) (time.Time, bool) {
+	if end, ok := jwtEnd(token); ok {
+		return end, true
+	}
+	now, err := c.cfg.Token.read()
+	if err != nil || now.secret != token {
+		return time.Time{}, false // it was renewed meanwhile
+	}
+	return now.end, !now.end.IsZero()
+}
+
+// jwtEnd is when a token ends, where it is a JWT that says so. Its signature is Flight Control's to check.
+func jwtEnd(token string) (time.Time, bool) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		return time.Time{}, false

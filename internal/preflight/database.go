@@ -54,6 +54,19 @@ func rights(d inspect.Database) (found []flightctl.Finding) {
 	return found
 }
 
+// organizations are those whose devices a roll call is about; none where that cannot be read, which is reported with
+// the database.
+func (o Options) organizations(ctx context.Context) []string {
+	if o.Store == nil {
+		return nil
+	}
+	orgs, err := inspect.Organizations(ctx, o.Store.DB())
+	if err != nil {
+		return nil
+	}
+	return orgs
+}
+
 // others finds clients of the database that are neither ours nor the restored Flight Control.
 func others(ctx context.Context, o Options, d inspect.Database) []flightctl.Finding {
 	clients, err := inspect.Clients(ctx, o.Store.DB())

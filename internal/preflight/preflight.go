@@ -125,5 +125,5 @@ func flightControl(ctx context.Context, o Options) []flightctl.Finding {
 	case o.Flightctl == nil:
 		return nil
 	}
-	return o.Flightctl.Check(ctx)
+	return o.Flightctl.Check(ctx, o.organizations(ctx)...)
 }

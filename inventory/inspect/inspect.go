@@ -59,6 +59,18 @@ from acting`, pq.StringArray(readers))
 	return d, nil
 }
 
+// Organizations lists those that have devices, by id.
+func Organizations(ctx context.Context, db *sqlx.DB) (ids []string, err error) {
+	err = db.SelectContext(ctx, &ids, `
+select cast(o.id as text) from organizations o
+where exists (select from devices d where d.org_id = o.id and d.deleted_at is null)
+order by o.id`)
+	if err != nil {
+		return nil, fmt.Errorf("list the organisations that have devices: %w", err)
+	}
+	return ids, nil
+}
+
 // Client is a kind of client that is connected to the database. Address is empty where it may not be seen, or is a
 // socket of the machine.
 type Client struct {
