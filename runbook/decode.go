@@ -9,20 +9,20 @@ import (
 	"unicode/utf8"
 )
 
-// DecodeMessage reads a signal's JSON payload into out. What cannot be read is a *Refusal with CodeInvalidRequest that
-// says what was expected, so that no message vanishes because someone mistyped it. That includes a field that the
-// message does not have: {"version":"7"} must not be taken for a device that reports none, and neither must null. Only
-// a message that needs no content may come without a payload.
+// DecodeMessage reads the JSON payload of a signal or update into out. What cannot be read is a *Refusal with
+// CodeInvalidRequest that says what was expected, so that no message vanishes because someone mistyped it. That
+// includes a field that the message does not have: {"version":"7"} must not be taken for a device that reports none,
+// and neither must null. Only a message that needs no content may come without a payload.
 func DecodeMessage(name string, payload []byte, out any) error {
 	if len(payload) > MaxMessage {
-		return Refuse(CodeInvalidRequest, "signal %q has %d bytes, and no more than %d are read; shorten it", Storable(name),
+		return Refuse(CodeInvalidRequest, "message %q has %d bytes, and no more than %d are read; shorten it", Storable(name),
 			len(payload), MaxMessage)
 	}
 	if len(payload) == 0 && !slices.Contains(decisive, name) {
 		return nil
 	}
 	if err := decodeObject(payload, out); err != nil {
-		return Refuse(CodeInvalidRequest, "signal %q cannot be read (%s); send a JSON object such as %s", name,
+		return Refuse(CodeInvalidRequest, "message %q cannot be read (%s); send a JSON object such as %s", name,
 			Storable(err.Error()), examples[name])
 	}
 	return nil
@@ -61,6 +61,10 @@ var examples = map[string]string{
 	SignalCancel:    `{"by":"alice","reason":"wrong backup"}`,
 	SignalApprove:   `{"by":"alice","reason":"known device","labels":{"site":"berlin"}}`,
 	SignalDeny:      `{"by":"alice","reason":"unknown device"}`,
+
+	UpdateContinue:    `{"by":"alice","reason":"looked at web-7"}`,
+	UpdateAbort:       `{"by":"alice","reason":"wrong image"}`,
+	UpdateRetryFailed: `{"by":"alice","reason":"the link is back"}`,
 }
 
 // MaxMessage is how many bytes a message may have. Temporal takes signals of 2 MB, and a workflow that kept a few of

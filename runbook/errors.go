@@ -57,7 +57,13 @@ const maxRefusal = 1000
 
 // Refuse makes a Refusal; format and args are those of fmt.Sprintf. The sentence can always be stored.
 func Refuse(code Code, format string, args ...any) *Refusal {
-	return &Refusal{Code: code, Message: storable(fmt.Sprintf(format, args...), maxRefusal)}
+	return (&Refusal{Code: code, Message: fmt.Sprintf(format, args...)}).Storable()
+}
+
+// Storable is the refusal with its code and sentence as they can be kept. What Refuse made is so already; what another
+// program or release has sent need not be.
+func (r *Refusal) Storable() *Refusal {
+	return &Refusal{Code: Code(Storable(string(r.Code))), Message: storable(r.Message, maxRefusal)}
 }
 
 // AsRefusal finds the Refusal in err's chain, or returns nil.

@@ -157,8 +157,11 @@ type DecisionRecord struct {
 
 // Decider returns who decides. caller is who the Temporal server has recorded, or empty; as is who they say that
 // they are, and by who is recorded where neither is known. It is a *Refusal with CodeNotYou where as is not the
-// caller.
+// caller, and with CodeInvalidRequest where a name cannot be kept.
 func Decider(caller, as, by string) (who string, identity Identity, err error) {
+	if err := checkTexts(as, by); err != nil {
+		return "", "", err
+	}
 	switch {
 	case caller != "" && as != "" && as != caller:
 		return caller, Authenticated, Refuse(CodeNotYou,

@@ -207,7 +207,7 @@ func (r ResumeRequest) Check() error {
 	if err := r.Origin.check(); err != nil {
 		return err
 	}
-	if err := checkTexts(r.By, r.Reason); err != nil {
+	if err := checkTexts(r.By, r.Reason, r.Plan); err != nil {
 		return err
 	}
 	_, err := ParseVersion(r.ExpectVersion)

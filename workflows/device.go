@@ -92,29 +92,13 @@ func setUpDevice(ctx workflow.Context, in runbook.DeviceInput) (*device, error) 
 // listen registers the updates. Their validators turn away what cannot be read at all, which leaves nothing in the
 // history. What may not count is accepted as a message, and answered with a refusal that timeline and audit have.
 func (d *device) listen(ctx workflow.Context) error {
-	for _, u := range []struct {
-		name, description string
-		handler, check    any
-	}{
-		{
-			runbook.UpdateResume, "Resume the device: a human's decision about its conflict", d.decide,
-			func(r runbook.ResumeRequest) error { return unreadable(r.Check()) },
-		},
-		{
-			runbook.UpdateReconnect, "Report which version the device runs, on its behalf", d.answerReconnect,
-			func(r runbook.ReconnectRequest) error { return unreadable(r.Check()) },
-		},
-		{
-			runbook.UpdateWithdraw, "Take the device off the roll: it was deleted or decommissioned", d.answerWithdraw,
-			func(r runbook.WithdrawRequest) error { return unreadable(r.Check()) },
-		},
-	} {
-		options := workflow.UpdateHandlerOptions{Validator: u.check, Description: u.description}
-		if err := workflow.SetUpdateHandlerWithOptions(ctx, u.name, u.handler, options); err != nil {
-			return fmt.Errorf("register update %s: %w", u.name, err)
-		}
-	}
-	return nil
+	return cmp.Or(
+		answerUpdates(ctx, runbook.UpdateResume, "Resume the device: a human's decision about its conflict", nil, d.decide),
+		answerUpdates(ctx, runbook.UpdateReconnect, "Report which version the device runs, on its behalf", nil,
+			d.answerReconnect),
+		answerUpdates(ctx, runbook.UpdateWithdraw, "Take the device off the roll: it was deleted or decommissioned", nil,
+			d.answerWithdraw),
+	)
 }
 
 // beginning is what a device that awaits its reconnect begins with: the report that came before its workflow started,

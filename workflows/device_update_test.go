@@ -2,13 +2,19 @@ package workflows_test
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
 
+	"rollcall/activities"
 	"rollcall/runbook"
 )
 
@@ -136,4 +142,65 @@ func TestTheAgentsReportIsReadBeforeAPersons(t *testing.T) {
 	n.step(n.resumeSignal("alice", "5")).ends(runbook.OutcomeResumed)
 	require.True(t, a.Accepted)
 	require.Equal(t, runbook.StateConflictPaused, a.State)
+}
+
+// A message is bounded whichever way it comes, and however it is written.
+func TestALargeUpdateLeavesNothing(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 1<<20)
+	n := newNight(t, "5")
+	n.step(n.reports("7"))
+	for i, attack := range []struct {
+		update  string
+		request any
+	}{
+		{runbook.UpdateResume, runbook.ResumeRequest{By: "mallory", Plan: long}},
+		{runbook.UpdateResume, runbook.ResumeRequest{By: "mallory", Plan: long[:runbook.MaxText+1]}},
+		{runbook.UpdateResume, asJSON(`{"by":"mallory"` + strings.Repeat(" ", 1<<20) + `}`)},
+		{runbook.UpdateResume, map[string]string{"by": "mallory", long: ""}},
+		{runbook.UpdateReconnect, asJSON(`{"by":"mallory","renderedVersion":"7"` + strings.Repeat(" ", 1<<20) + `}`)},
+		{runbook.UpdateWithdraw, map[string]any{"by": "mallory", "force": true, "reason": long}},
+		{runbook.UpdateWithdraw, asJSON(`null`)},
+		{runbook.UpdateWithdraw, nil},
+	} {
+		var a toldAnswer
+		n.step(n.update(&a, attack.update, fmt.Sprint("u", i), attack.request))
+		n.step(func() {
+			require.True(t, a.done, "attack %d", i)
+			var app *temporal.ApplicationError
+			require.ErrorAs(t, a.rejected, &app, "attack %d", i)
+			require.Equal(t, string(runbook.CodeInvalidRequest), app.Type())
+		})
+	}
+	n.step(n.resumeSignal("alice", "7")).ends(runbook.OutcomeResumed)
+	require.Equal(t, []string{"reconnect T3", "resume T4"}, n.story())
+	require.Empty(t, n.world.refusals)
+}
+
+// The name of a plan is bounded in a signal, too.
+func TestAResumeWithALongPlanIsRefused(t *testing.T) {
+	t.Parallel()
+	for release, considered := range map[workflow.Version]int{1: 0, workflow.DefaultVersion: 1} {
+		n := newNight(t, "5")
+		n.env.OnGetVersion("bound-plan", workflow.DefaultVersion, workflow.Version(1)).Return(release)
+		attack := runbook.ResumeRequest{By: "mallory", Plan: strings.Repeat("x", 60_000)}
+		n.step(n.reports("7")).step(n.signal(runbook.SignalResume, attack)).step(n.withdrawUpdate(&toldAnswer{}, "u", true))
+		require.NoError(t, n.run())
+		require.Equal(t, considered, n.world.calls["Resume"], "a worker of an earlier release has considered it")
+		require.Len(t, n.world.refusals, 1-considered)
+	}
+}
+
+// A refusal is cut before it is kept, whoever has made it.
+func TestTheReasonOfARefusalIsCut(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, "5")
+	n.env.OnActivity("Resume", mock.Anything, mock.Anything).Return(activities.TransitionResult{
+		State: runbook.StateConflictPaused, Restored: "5", Reported: "7",
+		Refusal: &runbook.Refusal{Code: runbook.CodeNotInPlan, Message: strings.Repeat("x", 1<<20)},
+	}, nil)
+	n.step(n.reports("7")).step(n.resumeSignal("alice", "7")).step(func() {
+		require.Len(t, n.state().Timeline, 2)
+		require.Less(t, len(n.state().Timeline[1].Why), 1500)
+	}).step(n.withdrawUpdate(&toldAnswer{}, "u", true)).ends(runbook.OutcomeWithdrawn)
 }

@@ -66,19 +66,12 @@ func setUpEnrollment(ctx workflow.Context, in runbook.EnrollmentInput) (*enrollm
 	}); err != nil {
 		return nil, fmt.Errorf("register query %s: %w", runbook.QueryState, err)
 	}
-	if err := workflow.SetUpdateHandlerWithOptions(ctx, runbook.UpdateApprove, e.decideApprove,
-		workflow.UpdateHandlerOptions{
-			Validator: checkApprove, Description: "Approve the request: a human's decision to let the device in",
-		}); err != nil {
-		return nil, fmt.Errorf("register update %s: %w", runbook.UpdateApprove, err)
-	}
-	if err := workflow.SetUpdateHandlerWithOptions(ctx, runbook.UpdateDeny, e.decideDeny,
-		workflow.UpdateHandlerOptions{
-			Validator: checkDeny, Description: "Deny the request: a human's decision to keep the device out",
-		}); err != nil {
-		return nil, fmt.Errorf("register update %s: %w", runbook.UpdateDeny, err)
-	}
-	return e, nil
+	return e, cmp.Or(
+		answerUpdates(ctx, runbook.UpdateApprove, "Approve the request: a human's decision to let the device in", nil,
+			e.decideApprove),
+		answerUpdates(ctx, runbook.UpdateDeny, "Deny the request: a human's decision to keep the device out", nil,
+			e.decideDeny),
+	)
 }
 
 // run is the story: a human decides, and the device that was let in is called like all the others.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"time"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"rollcall/activities"
@@ -85,19 +84,6 @@ func (e *enrollment) followElsewhere(ctx workflow.Context, requestID string) err
 	entry.By, entry.Reason = result.By, result.Reason
 	_, err = e.follow(ctx, entry, result, err)
 	return err
-}
-
-// checkApprove and checkDeny are the updates' validators. They turn away what cannot be read at all, which leaves
-// nothing in the history; what may not count is answered with a refusal that the timeline and the audit keep.
-func checkApprove(request runbook.ApproveRequest) error { return unreadable(request.Check()) }
-
-func checkDeny(request runbook.DenyRequest) error { return unreadable(request.Check()) }
-
-func unreadable(err error) error {
-	if refusal := runbook.AsRefusal(err); refusal != nil {
-		return temporal.NewNonRetryableApplicationError(refusal.Message, string(refusal.Code), nil)
-	}
-	return nil
 }
 
 // decideApprove and decideDeny answer the updates, whose ids name the requests.
@@ -277,7 +263,7 @@ func (e *enrollment) note(ctx workflow.Context, entry runbook.TimelineEntry, ref
 	entry = storable(entry)
 	entry.At, entry.Accepted = workflow.Now(ctx).Truncate(time.Millisecond), refusal == nil
 	if refusal != nil {
-		entry.Code, entry.Why = refusal.Code, refusal.Message
+		entry = refusedEntry(entry, refusal)
 		e.log.Warn("Message refused", "message", entry.Message, "code", refusal.Code, "by", entry.By)
 	}
 	e.status.Timeline = append(e.status.Timeline, entry)

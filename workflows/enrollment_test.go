@@ -3,6 +3,7 @@ package workflows_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -321,4 +322,39 @@ func TestADenialIsReadBeforeAnApproval(t *testing.T) {
 	result := n.ends()
 	require.Equal(t, runbook.EnrollmentDenied, result.Decision.State)
 	require.Equal(t, "bob", result.Decision.By)
+}
+
+// A guard whose name is mistyped would be gone without a word, and the message bounded by nothing.
+func TestADecisionThatCannotBeReadIsTurnedAway(t *testing.T) {
+	t.Parallel()
+	n := newEnrollmentNight(t, "0")
+	n.world.refuseWhatIsNotText = true
+	var rejected []error
+	turnedAway := &testsuite.TestUpdateCallback{
+		OnReject: func(err error) { rejected = append(rejected, err) }, OnAccept: func() {}, OnComplete: func(any, error) {},
+	}
+	attacks := []struct {
+		update  string
+		request any
+	}{
+		{runbook.UpdateApprove, map[string]string{"by": "ann", "expect_key": "ab12"}},
+		{runbook.UpdateApprove, map[string]string{"by": "ann", strings.Repeat("x", 1<<20): ""}},
+		{runbook.UpdateApprove, asJSON(`{"by":"ann"` + strings.Repeat(" ", 1<<20) + `}`)},
+		{runbook.UpdateApprove, asJSON(`{"by":"ann"} {"expectKey":"ab12"}`)},
+		{runbook.UpdateDeny, map[string]any{"by": "ann", "Reasn": "mistyped"}},
+		{runbook.UpdateDeny, "ann"},
+	}
+	for i, attack := range attacks {
+		n.step(func() { n.env.UpdateWorkflow(attack.update, fmt.Sprint("u", i), turnedAway, attack.request) })
+	}
+	n.step(func() { require.Empty(t, n.status().Timeline) })
+	n.step(n.signals(runbook.SignalApprove, alice))
+	require.Equal(t, "alice", n.ends().Decision.By)
+	require.Len(t, rejected, len(attacks))
+	for _, err := range rejected {
+		var app *temporal.ApplicationError
+		require.ErrorAs(t, err, &app)
+		require.Equal(t, string(runbook.CodeInvalidRequest), app.Type())
+		require.Less(t, len(err.Error()), 2000)
+	}
 }

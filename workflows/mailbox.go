@@ -3,6 +3,7 @@ package workflows
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -70,8 +71,8 @@ func next[T any](m *mailbox, name string) (l envelope[T], ok bool) {
 	if err := runbook.DecodeMessage(name, raw.Payload().GetData(), &l.message); err != nil {
 		return envelope[T]{refusal: runbook.AsRefusal(err), requestID: l.requestID}, true
 	}
-	if checked, can := any(l.message).(interface{ Check() error }); can {
-		l.refusal = runbook.AsRefusal(checked.Check())
+	if message, can := any(l.message).(checked); can {
+		l.refusal = runbook.AsRefusal(message.Check())
 	}
 	return l, true
 }
@@ -105,6 +106,47 @@ func (m *mailbox) number(name string) string {
 // chose for the update.
 func updateRequest(ctx workflow.Context) string {
 	return "update/" + workflow.GetCurrentUpdateInfo(ctx).ID
+}
+
+// checked is a message that reports, as a *runbook.Refusal, what keeps it from being read.
+type checked interface{ Check() error }
+
+// answerUpdates registers an update whose message is an M. It is received raw, as signals are, so that one place bounds
+// how large a message may be and which fields it may have. What cannot be read at all, or what more refuses, is turned
+// away before it is accepted, and leaves nothing in the history. more may be nil.
+//
+// A message that was accepted before is read without these checks: a worker of an earlier release may have accepted it.
+func answerUpdates[M checked, A any](
+	ctx workflow.Context, name, description string, more func() error,
+	handle func(workflow.Context, M) (A, error),
+) error {
+	check := func(raw converter.RawValue) error {
+		var message M
+		err := runbook.DecodeMessage(name, raw.Payload().GetData(), &message)
+		if err == nil {
+			err = message.Check()
+		}
+		if err == nil && more != nil {
+			err = more()
+		}
+		return asFailure(err)
+	}
+	answer := func(ctx workflow.Context, raw converter.RawValue) (A, error) {
+		var message M
+		if data := raw.Payload().GetData(); len(data) > 0 {
+			if err := json.Unmarshal(data, &message); err != nil {
+				var none A
+				return none, asFailure(runbook.Refuse(runbook.CodeInvalidRequest, "update %q cannot be read: %v", name, err))
+			}
+		}
+		return handle(ctx, message)
+	}
+	err := workflow.SetUpdateHandlerWithOptions(ctx, name, answer,
+		workflow.UpdateHandlerOptions{Validator: check, Description: description})
+	if err != nil {
+		return fmt.Errorf("register update %s: %w", name, err)
+	}
+	return nil
 }
 
 // each reads the messages of one name until there is none, and has each dealt with. The error is handle's.

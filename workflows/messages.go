@@ -60,11 +60,22 @@ func (d *device) readResumes(ctx workflow.Context) error {
 
 // resumeBySignal is a resume whose sender hears no answer: what it comes to is on the timeline.
 func (d *device) resumeBySignal(ctx workflow.Context, l envelope[runbook.ResumeRequest]) error {
-	if l.refusal != nil {
+	if l.refusal != nil && !wasRead(ctx, l.message) {
 		return d.refuse(ctx, resumeSent(l.message), l.refusal, l.requestID)
 	}
 	_, err := d.considerResume(ctx, l.message, l.requestID)
 	return err
+}
+
+// changeBoundPlan marks the device workflows that refuse a resume for the name of its plan alone.
+const changeBoundPlan = "bound-plan"
+
+// wasRead reports whether a worker of an earlier release has read a resume that is now refused: it did not look at the
+// name of the plan.
+func wasRead(ctx workflow.Context, request runbook.ResumeRequest) bool {
+	request.Plan = ""
+	return request.Check() == nil &&
+		workflow.GetVersion(ctx, changeBoundPlan, workflow.DefaultVersion, 1) == workflow.DefaultVersion
 }
 
 // reconnect deals with a report that came as a signal.

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/sdk/converter"
 
 	"rollcall/runbook"
 )
@@ -77,6 +79,13 @@ func TestUnreadableMessagesAreRefusedAndSeen(t *testing.T) {
 			require.Len(t, n.world.refusals, 1, "a repetition is counted, not written again")
 		})
 	}
+}
+
+// asJSON is a message as JSON that is sent as it is written.
+func asJSON(text string) converter.RawValue {
+	return converter.NewRawValue(&commonpb.Payload{
+		Metadata: map[string][]byte{converter.MetadataEncoding: []byte(converter.MetadataEncodingJSON)}, Data: []byte(text),
+	})
 }
 
 func TestWithdraw(t *testing.T) {

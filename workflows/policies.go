@@ -5,6 +5,8 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
+
+	"rollcall/runbook"
 )
 
 // transitionDeadline bounds one attempt at a transition. A write of a run that has ended is committed within this
@@ -27,7 +29,7 @@ func withFewRetries(ctx workflow.Context, summary string) workflow.Context {
 			BackoffCoefficient: 2,
 			MaximumAttempts:    3,
 		},
-		Summary: summary,
+		Summary: runbook.Storable(summary),
 	})
 }
 
@@ -41,7 +43,7 @@ func withEndlessRetries(ctx workflow.Context, summary string, deadline time.Dura
 			BackoffCoefficient: 2,
 			MaximumInterval:    time.Minute,
 		},
-		Summary: summary,
+		Summary: runbook.Storable(summary),
 	})
 }
 
@@ -63,7 +65,7 @@ func withWatchOptions(ctx workflow.Context, summary string) workflow.Context {
 			BackoffCoefficient: 2,
 			MaximumInterval:    10 * time.Second,
 		},
-		Summary: summary,
+		Summary: runbook.Storable(summary),
 	})
 }
 
@@ -122,6 +124,6 @@ func withAskOptions(ctx workflow.Context, summary string) workflow.Context {
 			BackoffCoefficient: 2,
 			MaximumInterval:    10 * time.Second,
 		},
-		Summary: summary,
+		Summary: runbook.Storable(summary),
 	})
 }

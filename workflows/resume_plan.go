@@ -86,21 +86,10 @@ func checkPlanWorkflowID(ctx workflow.Context, planID string) error {
 
 // listen registers an update. Its caller hears where the plan stands once the plan has acted on it.
 func (p *resumePlan) listen(ctx workflow.Context, name, description string) error {
-	handle := func(ctx workflow.Context, command runbook.PlanCommand) (runbook.PlanProgress, error) {
-		return p.command(ctx, name, command)
-	}
-	check := func(command runbook.PlanCommand) error {
-		if err := command.Check(); err != nil {
-			return asFailure(err)
-		}
-		return asFailure(p.checkCommand(name))
-	}
-	err := workflow.SetUpdateHandlerWithOptions(ctx, name, handle,
-		workflow.UpdateHandlerOptions{Validator: check, Description: description})
-	if err != nil {
-		return fmt.Errorf("register update %s: %w", name, err)
-	}
-	return nil
+	return answerUpdates(ctx, name, description, func() error { return p.checkCommand(name) },
+		func(ctx workflow.Context, command runbook.PlanCommand) (runbook.PlanProgress, error) {
+			return p.command(ctx, name, command)
+		})
 }
 
 // checkCommand refuses a command that does not fit the plan's state.

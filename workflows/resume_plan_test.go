@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -170,4 +171,30 @@ func TestAnAbortedPlanCountsWhoWasResumedMeanwhile(t *testing.T) {
 	p.atEnd = &runbook.PlanTally{Total: 2, Failed: 1, Pending: 1}
 	p.tells(t, time.Second, runbook.UpdateAbort)
 	require.Equal(t, *p.atEnd, p.ends(t).PlanTally)
+}
+
+func TestALargeCommandToAPlanIsTurnedAway(t *testing.T) {
+	t.Parallel()
+	p := newPlanned(t)
+	p.tally = failing
+	var rejected []error
+	p.env.RegisterDelayedCallback(func() {
+		for _, attack := range []any{
+			asJSON(`{"by":"mallory"` + strings.Repeat(" ", 1<<20) + `}`),
+			map[string]string{"by": "mallory", strings.Repeat("x", 1<<20): ""},
+			map[string]string{"by": "mallory", "reasn": "mistyped"},
+			runbook.PlanCommand{},
+		} {
+			p.env.UpdateWorkflow(runbook.UpdateAbort, uuid.NewString(), &testsuite.TestUpdateCallback{
+				OnReject: func(err error) { rejected = append(rejected, err) }, OnAccept: func() {},
+				OnComplete: func(any, error) {},
+			}, attack)
+		}
+	}, time.Second)
+	p.tells(t, time.Minute, runbook.UpdateContinue)
+	require.Equal(t, runbook.PlanCompleted, p.ends(t).State)
+	require.Len(t, rejected, 4)
+	for _, err := range rejected {
+		require.Less(t, len(err.Error()), 2000)
+	}
 }

@@ -84,6 +84,13 @@ func storable(entry runbook.TimelineEntry) runbook.TimelineEntry {
 	return entry
 }
 
+// refusedEntry makes an entry that of a refused message.
+func refusedEntry(entry runbook.TimelineEntry, refusal *runbook.Refusal) runbook.TimelineEntry {
+	refusal = refusal.Storable()
+	entry.Code, entry.Why = refusal.Code, refusal.Message
+	return entry
+}
+
 func (d *device) complete(
 	ctx workflow.Context, entry runbook.TimelineEntry, refusal *runbook.Refusal,
 ) runbook.TimelineEntry {
@@ -94,7 +101,7 @@ func (d *device) complete(
 		entry.From, entry.To = d.status.State, d.status.State
 	}
 	if refusal != nil {
-		entry.Code, entry.Why = refusal.Code, refusal.Message
+		entry = refusedEntry(entry, refusal)
 	}
 	return entry
 }
