@@ -208,10 +208,12 @@ func (a *Activities) RecordRefusal(ctx context.Context, in RefusalInput) error {
 // RestoreStateResult is where a restore stands.
 type RestoreStateResult struct {
 	State runbook.RestoreState `json:"state"`
+	// SupersededBy is the restore that has taken over. An activity of an earlier release does not say so.
+	SupersededBy string `json:"supersededBy,omitempty"`
 }
 
 // RestoreState reads whether a restore is still the current one.
 func (a *Activities) RestoreState(ctx context.Context, in RestoreRef) (RestoreStateResult, error) {
-	state, err := a.Inventory.RestoreStateOf(ctx, in.RestoreID)
-	return RestoreStateResult{State: state}, asActivityError(err)
+	standing, err := a.Inventory.RestoreStanding(ctx, in.RestoreID)
+	return RestoreStateResult(standing), asActivityError(err)
 }

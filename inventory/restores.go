@@ -173,17 +173,29 @@ func lockRunning(ctx context.Context, tx *sqlx.Tx, id string) (*restore, error) 
 	return r, nil
 }
 
-// RestoreStateOf tells where a restore stands; an unknown one is a *Refusal with CodeNotFound.
-func (s *Store) RestoreStateOf(ctx context.Context, restoreID string) (runbook.RestoreState, error) {
-	var state runbook.RestoreState
-	err := s.db.GetContext(ctx, &state, `select state from rollcall.restores where id = $1`, restoreID)
+// RestoreStanding is where a restore stands, and which restore has taken over from it, if any.
+type RestoreStanding struct {
+	State        runbook.RestoreState `db:"state"`
+	SupersededBy string               `db:"superseded_by"`
+}
+
+// RestoreStanding reads where a restore stands; an unknown one is a *Refusal with CodeNotFound.
+func (s *Store) RestoreStanding(ctx context.Context, restoreID string) (standing RestoreStanding, err error) {
+	err = s.db.GetContext(ctx, &standing,
+		`select state, coalesce(superseded_by, '') as superseded_by from rollcall.restores where id = $1`, restoreID)
 	if errors.Is(err, sql.ErrNoRows) {
-		return "", runbook.Refuse(runbook.CodeNotFound, "there is no restore %s", restoreID)
+		return standing, runbook.Refuse(runbook.CodeNotFound, "there is no restore %s", restoreID)
 	}
 	if err != nil {
-		return "", fmt.Errorf("read restore %s: %w", restoreID, err)
+		return standing, fmt.Errorf("read restore %s: %w", restoreID, err)
 	}
-	return state, nil
+	return standing, nil
+}
+
+// RestoreStateOf is the state of RestoreStanding.
+func (s *Store) RestoreStateOf(ctx context.Context, restoreID string) (runbook.RestoreState, error) {
+	standing, err := s.RestoreStanding(ctx, restoreID)
+	return standing.State, err
 }
 
 // CloseRestoreInput ends a restore.

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"math"
+	"slices"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -31,10 +32,11 @@ func (r *restore) awaitLateJoiners(ctx workflow.Context) error {
 	return err
 }
 
-// countLateJoiner notes the end of a device that joined late.
+// countLateJoiner notes the end of a device that joined late. An outcome that there is not has the restore look again
+// whether devices wait, and is not counted.
 func (r *restore) countLateJoiner(ctx workflow.Context, message runbook.LateJoinerEndedSignal) {
 	r.inbox.lateEnded++
-	if message.Outcome != "" {
+	if slices.Contains(runbook.Outcomes, message.Outcome) {
 		r.progress.Ended[message.Outcome]++
 	}
 	r.showDetails(ctx)

@@ -55,10 +55,7 @@ func (r *restore) readSignals(ctx workflow.Context) {
 			r.stopRollCall()
 		}
 		if message, ok := readSignal[runbook.SupersededSignal](r, runbook.SignalSuperseded); ok {
-			if r.isSuperseded(ctx, message.ByRestoreID) {
-				r.inbox.successors = append(r.inbox.successors, message.ByRestoreID)
-				r.stopRollCall()
-			}
+			r.hearSuccessor(ctx, message.ByRestoreID)
 		}
 		if message, ok := readSignal[runbook.PredecessorEndedSignal](r, runbook.SignalPredecessorEnded); ok {
 			r.inbox.predecessors = append(r.inbox.predecessors, message.RestoreID)
@@ -114,21 +111,28 @@ func (r *restore) mayCancel(ctx workflow.Context, message runbook.CancelSignal, 
 // changeCheckSuccessor marks the restores that ask the database whether they were superseded.
 const changeCheckSuccessor = "check-successor"
 
-// isSuperseded reports whether the database knows that a newer restore has taken over. Anyone can send the signal.
-func (r *restore) isSuperseded(ctx workflow.Context, by string) bool {
-	if workflow.GetVersion(ctx, changeCheckSuccessor, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
-		return true
-	}
-	ctx, _ = workflow.NewDisconnectedContext(ctx)
+// hearSuccessor ends the roll call where the database knows that a newer restore has taken over. Anyone can send the
+// signal, with any name. The restore that the database names hears once all waits have ended. A worker of an earlier
+// release has not read that name; then the signal's counts.
+func (r *restore) hearSuccessor(ctx workflow.Context, by string) {
 	var found activities.RestoreStateResult
-	err := runTransition(ctx, "has a newer restore taken over", acts.RestoreState,
-		activities.RestoreRef{RestoreID: r.in.RestoreID}, &found)
-	if err == nil && found.State == runbook.RestoreSuperseded {
-		return true
+	if workflow.GetVersion(ctx, changeCheckSuccessor, workflow.DefaultVersion, 1) != workflow.DefaultVersion {
+		ctx, _ = workflow.NewDisconnectedContext(ctx)
+		err := runTransition(ctx, "has a newer restore taken over", acts.RestoreState,
+			activities.RestoreRef{RestoreID: r.in.RestoreID}, &found)
+		if err != nil || found.State != runbook.RestoreSuperseded {
+			r.log.Warn("Message refused: the database knows no restore that has taken over", "message",
+				runbook.SignalSuperseded, "successor", runbook.Storable(by), "state", found.State, "error", err)
+			return
+		}
 	}
-	r.log.Warn("Message refused: the database knows no restore that has taken over", "message", runbook.SignalSuperseded,
-		"successor", runbook.Storable(by), "state", found.State, "error", err)
-	return false
+	if found.SupersededBy == "" || found.SupersededBy == by {
+		r.inbox.successors = append(r.inbox.successors, by)
+	} else {
+		r.log.Warn("Message refused: another restore has taken over", "message", runbook.SignalSuperseded,
+			"successor", runbook.Storable(by), "supersededBy", found.SupersededBy)
+	}
+	r.stopRollCall()
 }
 
 // stopRollCall ends the roll call. It is not started again.
@@ -137,10 +141,16 @@ func (r *restore) stopRollCall() {
 	r.stop()
 }
 
+// longestWorkflowID is how long an id is that Temporal takes. A task that signals a longer one fails each time.
+const longestWorkflowID = 1000
+
 // tellSuccessors answers the restores that superseded this one: its waits have ended. One that has itself gone needs no
 // answer.
 func (r *restore) tellSuccessors(ctx workflow.Context) {
 	for _, id := range r.inbox.successors {
+		if len(runbook.RestoreWorkflowID(id)) > longestWorkflowID {
+			continue
+		}
 		err := workflow.SignalExternalWorkflow(ctx, runbook.RestoreWorkflowID(id), "", runbook.SignalPredecessorEnded,
 			runbook.PredecessorEndedSignal{RestoreID: r.in.RestoreID}).Get(ctx, nil)
 		if err != nil {

@@ -38,8 +38,10 @@ type world struct {
 	told []runbook.TimelineEntry
 	// superseded is what opening a restore reports.
 	superseded []string
-	refuseOpen *runbook.Refusal
-	chunk      int
+	// supersededBy is the restore that has taken over; empty is what an activity of an earlier release says.
+	supersededBy string
+	refuseOpen   *runbook.Refusal
+	chunk        int
 	// refuseAudit makes the audit refuse what it is given, for good.
 	refuseAudit bool
 	// refuseWhatIsNotText makes it refuse, as PostgreSQL does, a text with a NUL or that is no UTF-8.
@@ -292,7 +294,7 @@ func (w *world) restoreState(_ context.Context, in activities.RestoreRef) (activ
 		return activities.RestoreStateResult{}, err
 	}
 	defer leave()
-	return activities.RestoreStateResult{State: w.restores[in.RestoreID]}, nil
+	return activities.RestoreStateResult{State: w.restores[in.RestoreID], SupersededBy: w.supersededBy}, nil
 }
 
 func (w *world) openRestore(_ context.Context, in activities.OpenRestoreInput) (activities.OpenRestoreResult, error) {
