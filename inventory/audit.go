@@ -58,22 +58,60 @@ select restore_id, org_id, name, transition, from_state, to_state, restored_vers
     decision_id
 from rollcall.transitions where restore_id = $1 and org_id = $2 and name = $3 `
 
+// A request whose id another kind of message has is recorded under kindID.
+const insertRecordOfKind = `
+insert into rollcall.transitions (restore_id, org_id, name, transition, from_state, to_state, restored_version,
+reported_version,
+    next_version, signal, actor, reason, code, message, request_id, identity, via, decision_id)
+select :restore_id, cast(:org_id as uuid), :name, :transition, :from_state, :to_state, :restored_version,
+    :reported_version, :next_version, :signal, :actor, :reason, :code, :message, :kind_id, :identity, :via, :decision_id
+where exists (select from rollcall.transitions t where t.restore_id = :restore_id
+    and t.org_id = cast(:org_id as uuid) and t.name = :name and t.request_id = :request_id and t.signal <> :signal)
+on conflict (restore_id, org_id, name, request_id) where request_id is not null do nothing`
+
 // write adds r to the audit.
 func (r record) write(ctx context.Context, db sqlx.ExtContext) error {
-	if _, err := sqlx.NamedExecContext(ctx, db, insertRecord, r); err != nil {
+	written, err := sqlx.NamedExecContext(ctx, db, insertRecord, r)
+	if err != nil {
+		return fmt.Errorf("write to the audit: %w", err)
+	}
+	if n, err := written.RowsAffected(); err != nil || n > 0 || r.RequestID == "" {
+		return err
+	}
+	_, err = sqlx.NamedExecContext(ctx, db, insertRecordOfKind, struct {
+		record
+		KindID string `db:"kind_id"`
+	}{r, kindID(r.Signal, r.RequestID)})
+	if err != nil {
 		return fmt.Errorf("write to the audit: %w", err)
 	}
 	return nil
 }
 
+// kindID is the id of a request where a message of another kind has its id already: a person may choose the same id for
+// a resume and for a withdrawal. No request has such an id by itself.
+func kindID(signal, requestID string) string { return signal + " " + requestID }
+
 // readRequest finds what a request was answered with, if it was; an empty id is none. signal is the kind of message: an
-// answer that another kind got under the same id is not this one's.
-func readRequest(ctx context.Context, tx *sqlx.Tx, t target, signal, requestID string) (*record, error) {
+// answer that another kind got under the same id is not this one's. id is the one to record the request under.
+func readRequest(
+	ctx context.Context, tx *sqlx.Tx, t target, signal, requestID string,
+) (first *record, id string, err error) {
 	if requestID == "" {
-		return nil, nil
+		return nil, "", nil
 	}
-	return readRecord(ctx, tx, selectRecord+`and request_id in ($4, $5) and signal = $6 order by id limit 1`,
-		t, requestID, earlierID(requestID), signal)
+	found, err := readRecord(ctx, tx, selectRecord+`and request_id in ($4, $5, $7)
+		and (signal = $6 or request_id = $4) order by signal = $6 desc, id limit 1`,
+		t, requestID, earlierID(requestID), signal, kindID(signal, requestID))
+	switch {
+	case err != nil:
+		return nil, "", err
+	case found == nil:
+		return nil, requestID, nil
+	case found.Signal != signal:
+		return nil, kindID(signal, requestID), nil
+	}
+	return found, requestID, nil
 }
 
 // earlierID is the id under which a worker of an earlier release has written the request of an update.
@@ -350,6 +388,9 @@ func (s *Store) RecordAct(ctx context.Context, in ActInput) error {
 	}
 	if in.PlanID != "" && r.DecisionID == "" {
 		r.DecisionID = PlanDecision(in.PlanID)
+	}
+	if in.PlanID != "" && r.RequestID != "" { // two plans of a restore may be told something under the same id
+		r.RequestID = PlanDecision(in.PlanID) + " " + r.RequestID
 	}
 	if in.Refusal != nil {
 		r.Transition, r.Code, r.Message = runbook.Refused, in.Refusal.Code, in.Refusal.Message

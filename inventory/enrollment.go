@@ -259,8 +259,9 @@ func readDecision(ctx context.Context, tx *sqlx.Tx, asked record) (*record, erro
 	if asked.RequestID == "" {
 		return nil, nil
 	}
-	return oneDecision(ctx, tx, selectDecision+`and request_id in ($3, $5) and signal = $4 order by id limit 1`,
-		asked.OrgID, asked.Name, asked.RequestID, asked.Signal, earlierID(asked.RequestID))
+	return oneDecision(ctx, tx, selectDecision+`and request_id in ($3, $5, $6) and signal = $4 order by id limit 1`,
+		asked.OrgID, asked.Name, asked.RequestID, asked.Signal, earlierID(asked.RequestID),
+		kindID(asked.Signal, asked.RequestID))
 }
 
 func oneDecision(ctx context.Context, tx *sqlx.Tx, query string, args ...any) (*record, error) {

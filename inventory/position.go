@@ -15,6 +15,8 @@ import (
 // position is where a device stands, its rows locked: nothing moves it until the transaction ends.
 type position struct {
 	target
+	// RequestID is the id to record the request under.
+	RequestID string
 	// Exists, Deleted, Lifecycle, DeviceState, Annotated and Running are the device's; Annotated is the restored version
 	// as the device holds it, Running the version that its status says it runs, and DeviceState is by its annotations.
 	Exists      bool
@@ -164,10 +166,12 @@ func (s *Store) decideOnce(
 		if err != nil {
 			return err
 		}
-		first, err := readRequest(ctx, tx, t, signal, requestID) // after the locks, so that an attempt under way has ended
+		// After the locks, so that an attempt under way has ended.
+		first, id, err := readRequest(ctx, tx, t, signal, requestID)
 		if err != nil {
 			return err
 		}
+		p.RequestID = id
 		if first != nil {
 			result = p.answered(*first)
 			return nil

@@ -94,6 +94,7 @@ func (s *Store) Reconnect(ctx context.Context, in ReconnectInput) (Transitioned,
 	// Something is not as the caller thinks, or has been done already: look closely.
 	return s.decideLocked(ctx, "reconnect", runbook.SignalReconnect, in.target(), in.RequestID,
 		func(tx *sqlx.Tx, p position) (Transitioned, error) {
+			in.RequestID = p.RequestID
 			return s.reconnect(ctx, tx, in, p)
 		})
 }
@@ -195,6 +196,7 @@ func (s *Store) Resume(ctx context.Context, in ResumeInput) (Transitioned, error
 	t := target{in.RestoreID, in.OrgID, in.Name}
 	return s.decideLocked(ctx, "resume", runbook.SignalResume, t, in.RequestID,
 		func(tx *sqlx.Tx, p position) (Transitioned, error) {
+			in.RequestID = p.RequestID
 			return s.resume(ctx, tx, in, p)
 		})
 }
@@ -290,7 +292,7 @@ func (s *Store) Withdraw(ctx context.Context, in WithdrawInput) (Transitioned, e
 	t := target{in.RestoreID, in.OrgID, in.Name}
 	return s.decideLocked(ctx, "withdraw", runbook.SignalWithdraw, t, in.RequestID,
 		func(tx *sqlx.Tx, p position) (Transitioned, error) {
-			r := record{Signal: runbook.SignalWithdraw, Actor: in.By, Reason: in.Reason, RequestID: in.RequestID, Who: in.Who}
+			r := record{Signal: runbook.SignalWithdraw, Actor: in.By, Reason: in.Reason, RequestID: p.RequestID, Who: in.Who}
 			if refusal := p.fence(); refusal != nil {
 				return p.refuse(ctx, tx, refusal, r)
 			}

@@ -301,3 +301,21 @@ func unsignableRequest(name, csr string) string {
 	return "apiVersion: flightctl.io/v1beta1\nkind: EnrollmentRequest\nmetadata: {name: " + name + "}\nspec: {" + csr +
 		"}\n---\n"
 }
+
+// A workflow gives the same answer to every update of an id, whatever its name. A denial is not answered with the
+// approval of the same request id.
+func TestADenialUnderTheIDOfAnApproval(t *testing.T) {
+	t.Parallel()
+	b := enrollingBench(t)
+	_, code := b.enroll("approve", "er/er-2", "--request-id", "one")
+	require.Equal(t, 0, code)
+	denied, code := b.enroll("deny", "er/er-2", "--request-id", "one")
+	require.Equal(t, 4, code)
+	require.Empty(t, *denied.Denied)
+	require.Len(t, denied.Refused, 1)
+	require.Equal(t, runbook.CodeAlreadyApproved, denied.Refused[0].Code)
+	report := b.run("reconnect", "device", "er-2", "--rendered-version", "7", "--request-id", "one")
+	require.Equal(t, 0, report.code, report.stderr)
+	b.until("er-2", runbook.StateConflictPaused)
+	require.Contains(t, b.ok("resume", "device", "er-2", "--request-id", "one"), "version 8 is rendered next")
+}

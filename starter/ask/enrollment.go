@@ -69,11 +69,10 @@ func (a *Decider) update(
 	var request any = runbook.ApproveRequest{
 		By: by, Reason: reason, Labels: a.Labels, ReplaceLabels: a.ReplaceLabels, ExpectKey: e.Fingerprint, Origin: origin,
 	}
-	update := runbook.UpdateApprove
+	update, updateID := runbook.UpdateApprove, a.RequestID
 	if a.Deny {
-		request, update = runbook.DenyRequest{
-			By: by, Reason: reason, Delete: a.Delete, Origin: origin,
-		}, runbook.UpdateDeny
+		request = runbook.DenyRequest{By: by, Reason: reason, Delete: a.Delete, Origin: origin}
+		update, updateID = runbook.UpdateDeny, a.Journal.updateID(runbook.UpdateDeny, a.RequestID)
 	}
 	start := a.Client.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
 		ID: id, TaskQueue: a.Queue, WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
@@ -85,7 +84,7 @@ func (a *Decider) update(
 		UpdateOptions: client.UpdateWorkflowOptions{
 			WorkflowID: id, UpdateName: update,
 			// One id for the decision: asked again after a time-out, the answer is as it was the first time.
-			UpdateID: a.RequestID, Args: []any{request}, WaitForStage: client.WorkflowUpdateStageCompleted,
+			UpdateID: updateID, Args: []any{request}, WaitForStage: client.WorkflowUpdateStageCompleted,
 		},
 	})
 	if err == nil {

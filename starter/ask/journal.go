@@ -33,6 +33,8 @@ type Journal struct {
 	file     *os.File
 	asked    map[string]string
 	answered map[string]bool
+	// withVerbs reports whether the ids of updates name their verb; those of an earlier release do not.
+	withVerbs bool
 }
 
 // journalLine is a line of the file. The first line names the command. Each other line says that a name was asked, or
@@ -41,6 +43,7 @@ type journalLine struct {
 	RequestID string    `json:"requestId,omitempty"`
 	Begun     time.Time `json:"begun,omitzero"`
 	Command   []string  `json:"command,omitempty"`
+	WithVerbs bool      `json:"withVerbs,omitempty"`
 
 	Asked    string `json:"asked,omitempty"`
 	Version  string `json:"version,omitempty"`
@@ -72,8 +75,8 @@ func OpenJournal(folder, secret string, command []string, now time.Time) (*Journ
 		return nil, fmt.Errorf("keep how far the command has come: %w", err)
 	}
 	if j.RequestID == "" {
-		j.RequestID = uuid.NewString()
-		j.write(journalLine{RequestID: j.RequestID, Begun: now.UTC(), Command: command})
+		j.RequestID, j.withVerbs = uuid.NewString(), true
+		j.write(journalLine{RequestID: j.RequestID, Begun: now.UTC(), Command: command, WithVerbs: true})
 	}
 	return j, nil
 }
@@ -93,7 +96,7 @@ func (j *Journal) read(path string, now time.Time) error {
 		}
 		switch {
 		case line.RequestID != "" && now.Sub(line.Begun) < journalLife:
-			j.RequestID, j.Begun = line.RequestID, line.Begun
+			j.RequestID, j.Begun, j.withVerbs = line.RequestID, line.Begun, line.WithVerbs
 		case line.Asked != "":
 			j.asked[line.Asked] = line.Version
 		case line.Answered != "":
@@ -112,6 +115,16 @@ func (j *Journal) write(line journalLine) {
 	if err == nil {
 		_, _ = j.file.Write(append(text, '\n'))
 	}
+}
+
+// updateID is the id of the update by which a verb asks under a request id. It names the verb: a workflow gives the
+// same answer to every update of an id, whatever its name. A command that an earlier release has begun goes on under
+// the ids that it has asked under.
+func (j *Journal) updateID(verb, requestID string) string {
+	if j.GoesOn() && !j.withVerbs {
+		return requestID
+	}
+	return verb + "/" + requestID
 }
 
 // GoesOn reports whether the command goes on with one that was interrupted.

@@ -61,3 +61,27 @@ func TestAJournalGoesOnWhereItsCommandWasInterrupted(t *testing.T) {
 	require.Empty(t, none.Unanswered())
 	require.NoError(t, none.Close(true))
 }
+
+// A command that an earlier release has begun goes on under the ids that it has asked under.
+func TestTheIDsOfAJournal(t *testing.T) {
+	t.Parallel()
+	folder, now := t.TempDir(), time.Date(2026, 8, 1, 10, 0, 0, 0, time.UTC)
+	open := func() *Journal {
+		j, err := OpenJournal(folder, "db", []string{"deny", "--all"}, now)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = j.Close(false) })
+		return j
+	}
+	begun := open()
+	require.Equal(t, "deny/one", begun.updateID("deny", "one"))
+	again := open()
+	require.True(t, again.GoesOn())
+	require.Equal(t, "deny/one", again.updateID("deny", "one"))
+
+	line := `{"requestId":"one","begun":"2026-08-01T09:00:00Z","command":["deny","--all"]}` + "\n"
+	require.NoError(t, os.WriteFile(begun.file.Name(), []byte(line), 0o600))
+	earlier := open()
+	require.True(t, earlier.GoesOn())
+	require.Equal(t, "one", earlier.updateID("deny", "one"))
+	require.Equal(t, "deny/one", (*Journal)(nil).updateID("deny", "one"))
+}

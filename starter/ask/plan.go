@@ -138,15 +138,15 @@ func (p Plan) progress(ctx context.Context) (now runbook.PlanProgress, err error
 	return now, err
 }
 
-// Tell sends the plan a human's word, and returns where it stands after it. Sent again under the same id, it gets its
-// first answer; again is the command that does so.
+// Tell sends the plan a human's word, and returns where it stands after it. The same word sent again under the same id
+// gets its first answer; again is the command that does so.
 func (p Plan) Tell(
 	ctx context.Context, update, id, again string, timeout time.Duration, command runbook.PlanCommand,
 ) (now runbook.PlanProgress, err error) {
 	asking, cancel := askContext(ctx, timeout)
 	defer cancel()
 	handle, err := p.Client.UpdateWorkflow(asking, client.UpdateWorkflowOptions{
-		WorkflowID: p.workflowID(), UpdateName: update, UpdateID: id,
+		WorkflowID: p.workflowID(), UpdateName: update, UpdateID: update + "/" + id,
 		WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{command},
 	})
 	if err == nil {
