@@ -9,6 +9,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"rollcall/inventory/posts"
 	"rollcall/runbook"
 )
 
@@ -50,7 +51,9 @@ type PendingSignals struct {
 // What a device runs is never read from its row in devices. Others write that row, and the status in it is the backup's
 // until the agent has sent one, so that the backup's own version would release a device that is ahead of it. A version
 // that is reported here is one that the gateway has noted on the roll (Store.NoteReports). One that was noted before a
-// batch claimed the device needs no signal: the device's workflow begins with it.
+// batch claimed the device needs no signal: the device's workflow begins with it. One that cannot be read waits until
+// the last such refusal is posts.ReportEvery old, as it would at the gateway: a device that notes ever other ones fills
+// no audit, and its newest one is told in the end.
 //
 // Beside Flight Control its own comparison at the poll shows in the annotations, which are looked at each time. Only
 // after that the status says what a device runs, where it has a config.
@@ -115,7 +118,8 @@ with looked as (
     where f.moved or not exists (
         select from rollcall.transitions x
         where x.restore_id = $1 and x.org_id = f.org_id and x.name = f.name
-          and x.transition = 'Refused' and x.signal = $5 and x.code = $6 and x.reported_version = f.version)
+          and x.transition = 'Refused' and x.signal = $5 and x.code = $6 and (x.reported_version = f.version
+            or x.at > now() - make_interval(secs => $8) and f.version !~ '^(0|[1-9][0-9]{0,17})$'))
 )
 select looked.at, looked.running, coalesce(cast(due.org_id as text), '') as org_id, coalesce(due.name, '') as name,
     coalesce(due.signal, '') as signal, coalesce(due.version, '') as version, coalesce(due.uncalled, false) as uncalled
@@ -135,7 +139,7 @@ func (s *Store) PendingSignals(ctx context.Context, in PendingSignalsInput) (Pen
 		Running bool      `db:"running"`
 	}
 	err := s.db.SelectContext(ctx, &rows, pendingSignals, in.RestoreID, since, ineligible,
-		runbook.SignalLook, runbook.SignalReconnect, runbook.CodeInvalidVersion, in.Claimed)
+		runbook.SignalLook, runbook.SignalReconnect, runbook.CodeInvalidVersion, in.Claimed, posts.ReportEvery.Seconds())
 	if err != nil {
 		return PendingSignals{}, fmt.Errorf("look for who restore %s waits for: %w", in.RestoreID, err)
 	}

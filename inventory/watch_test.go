@@ -100,6 +100,38 @@ func TestSightings(t *testing.T) {
 	}
 }
 
+// A device may note ever other versions that cannot be read. The watch tells one of them now and then, as the gateway
+// does, and the newest one in the end; one that can be read it tells at once.
+func TestUnreadableNotesAreToldNowAndThen(t *testing.T) {
+	t.Parallel()
+	store := restored(t, newStore(t), versioned("a", "5"), versioned("b", "5"))
+	for i, version := range []string{"x1", "x2", "x3", "99999999999999999999"} {
+		note(t, store, "a", version)
+		told := []string{}
+		if i == 0 {
+			told = []string{"a reconnect x1"}
+		}
+		require.Equal(t, told, sighted(t, store, time.Time{}), version)
+		if i == 0 {
+			require.Equal(t, runbook.CodeInvalidVersion, code(send(t, store, reconnectOf("a", version))))
+		}
+	}
+	note(t, store, "b", "y1")
+	require.Equal(t, []string{"b reconnect y1"}, sighted(t, store, time.Time{}), "another device")
+	ago := func(seconds int) {
+		store.DB().MustExec(`alter table rollcall.transitions disable trigger user`)
+		store.DB().MustExec(`update rollcall.transitions set at = now() - make_interval(secs => $1) where name = 'a'`, seconds)
+		store.DB().MustExec(`alter table rollcall.transitions enable trigger user`)
+	}
+	ago(25)
+	require.Equal(t, []string{"b reconnect y1"}, sighted(t, store, time.Time{}))
+	ago(31)
+	require.Equal(t, []string{"a reconnect 99999999999999999999", "b reconnect y1"}, sighted(t, store, time.Time{}))
+	ago(0)
+	note(t, store, "a", "5")
+	require.Equal(t, []string{"a reconnect 5", "b reconnect y1"}, sighted(t, store, time.Time{}), "it moves the device")
+}
+
 // reporting is a device whose status in the backup says which version it runs.
 func reporting(name, version string) device {
 	d := versioned(name, version)
