@@ -115,7 +115,7 @@ func (s *Store) Ping(ctx context.Context) error {
 // CheckWritable reports whether the database takes writes: a server that was demoted answers, and refuses them. It
 // changes nothing.
 func (s *Store) CheckWritable(ctx context.Context) error {
-	if _, err := s.db.ExecContext(ctx, `update rollcall.roll set restore_id = restore_id where false`); err != nil {
+	if _, err := s.db.ExecContext(ctx, `update rollcall.roll set noted_version = noted_version where false`); err != nil {
 		return fmt.Errorf("write to the database: %w", err)
 	}
 	return nil

@@ -32,34 +32,41 @@ const tables = "organizations, devices, device_timestamps, device_labels, enroll
 // grant is what a role may do with a table beside reading.
 type grant struct{ role, rights, table string }
 
-// grants are as few as each program works with; the audit, rollcall.transitions, is appended to and never changed. The
-// triggers on devices write device_timestamps and device_labels with the rights of whoever writes the device; Flight
-// Control's own insert a label or, where it is there, update it, which needs both rights even for a new one.
+// grants are as few as each program works with. An update is of the columns that the program writes, so that no role
+// can give a place on a roll, a restore or a plan another name. The audit, rollcall.transitions, is appended to and
+// never changed. The triggers on devices write device_timestamps and device_labels with the rights of whoever writes
+// the device; Flight Control's own insert a label or, where it is there, update it, which needs both rights even for a
+// new one. The gateway changes no label.
 var grants = []grant{
+	// A device that is approved takes the place of a deleted one whole, whichever columns Flight Control's table has.
 	{Worker, "insert, update", "devices"},
-	{Worker, "insert, update", "device_timestamps"},
-	{Worker, "insert, update, delete", "device_labels"},
-	{Worker, "update", "enrollment_requests"},
+	{Worker, "insert, update (last_seen)", "device_timestamps"},
+	{Worker, "insert, update (label_value), delete", "device_labels"},
+	{Worker, "update (annotations, status, resource_version, updated_at)", "enrollment_requests"},
 	{Worker, "insert", "events"},
-	{Worker, "insert, update", "rollcall.restores"},
-	{Worker, "insert, update", "rollcall.roll"},
+	{Worker, "insert, update (state, by_wave, claim_from, rolled_at, total, finished_at, closed_by, reason, " +
+		"superseded_by)", "rollcall.restores"},
+	{Worker, "insert, update (state, since, fleet, restored_version, reported_version, next_version, superseded, " +
+		"resumed_by, resumed_reason, resumed_at, noted_version, batch, wave, carried_version, decided_version, " +
+		"rendered_before, sent_at, sent_id, seen_version)", "rollcall.roll"},
 	{Worker, "insert", "rollcall.transitions"},
 	{Worker, "insert", "rollcall.decisions"},
 	{Worker, "insert", "rollcall.decision_targets"},
-	{Worker, "insert, update, delete", "rollcall.request_keys"},
-	{Worker, "update", "rollcall.plans"},
-	{Worker, "update", "rollcall.plan_devices"},
+	{Worker, "insert, update (key, brought_at), delete", "rollcall.request_keys"},
+	{Worker, "update (state, decided_by, reason, waves, decided_identity, decided_at, ended_by, ended_reason, ended_at)",
+		"rollcall.plans"},
+	{Worker, "update (wave, answer, next_version, code, message, answered_at)", "rollcall.plan_devices"},
 	{Worker, "usage", "sequence rollcall.transitions_id_seq"},
 
-	{Gateway, "update", "devices"},
-	{Gateway, "insert, update", "device_timestamps"},
-	{Gateway, "insert, update, delete", "device_labels"},
-	{Gateway, "insert, update", "enrollment_requests"},
+	{Gateway, "update (annotations, status, render_timestamp, resource_version, updated_at)", "devices"},
+	{Gateway, "insert, update (last_seen)", "device_timestamps"},
+	{Gateway, "insert, update (owner, labels, annotations, spec, status, generation, resource_version, created_at, " +
+		"updated_at, deleted_at)", "enrollment_requests"},
 	{Gateway, "insert", "events"},
-	{Gateway, "update", "rollcall.roll"},
-	{Gateway, "insert, update, delete", "rollcall.request_keys"},
-	{Gateway, "insert, update, delete", "rollcall.renewals"},
-	{Gateway, "insert, update, delete", "rollcall.request_posts"},
+	{Gateway, "update (noted_version, report_credit, report_credit_at, held_back)", "rollcall.roll"},
+	{Gateway, "insert, update (key, brought_at), delete", "rollcall.request_keys"},
+	{Gateway, "insert, update (name, request, spec, certificate, created_at)", "rollcall.renewals"},
+	{Gateway, "insert, update (posted_at, expires, told_since, told, held_back), delete", "rollcall.request_posts"},
 
 	{Operator, "insert", "rollcall.revocations"},
 	{Operator, "usage", "sequence rollcall.revocations_id_seq"},
@@ -68,8 +75,8 @@ var grants = []grant{
 	{Operator, "insert (plan_id, org_id, name, seq, reported_version)", "rollcall.plan_devices"},
 	{Operator, "insert", "organizations"},
 	{Operator, "insert", "devices"},
-	{Operator, "insert, update", "device_timestamps"},
-	{Operator, "insert, update, delete", "device_labels"},
+	{Operator, "insert, update (last_seen)", "device_timestamps"},
+	{Operator, "insert, update (label_value)", "device_labels"},
 	{Operator, "insert", "enrollment_requests"},
 	{Operator, "insert", "fleets"},
 }

@@ -95,7 +95,9 @@ create trigger device_timestamps_insert after insert on devices for each row exe
 
 create function sync_device_labels() returns trigger language plpgsql as $$
 begin
-    delete from device_labels l where l.org_id = new.org_id and l.device_name = new.name and not new.labels ? l.label_key;
+    if tg_op = 'UPDATE' then
+        delete from device_labels l where l.org_id = new.org_id and l.device_name = new.name and not new.labels ? l.label_key;
+    end if;
     insert into device_labels select new.org_id, new.name, key, value from jsonb_each_text(coalesce(new.labels, '{}'))
     on conflict (org_id, device_name, label_key) do update set label_value = excluded.label_value;
     return new;
