@@ -185,6 +185,52 @@ func TestConnectionsOfACertificateAreBounded(t *testing.T) {
 	require.Eventually(t, func() bool { _, line := ask(); return line == "HTTP/1.1 404" }, waitLimit, 20*time.Millisecond)
 }
 
+// A device can have its certificate renewed. The renewed one has the same key, and shares its bound.
+func TestConnectionsOfRenewedCertificatesAreBoundedTogether(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, patient, func(c *agentapi.Config) { c.ConnectionsPerCertificate = 2 })
+	b.give(map[string]string{"web-1": "5"})
+	first, err := b.ca.Device("web-1", lifetime)
+	require.NoError(t, err)
+	pair, err := first.TLS()
+	require.NoError(t, err)
+	csr, err := authority.ReadRequest(csrOf(t, "web-1", pair.PrivateKey))
+	require.NoError(t, err)
+	renewed, err := b.ca.Sign(csr, authority.Subject{Device: "web-1", Signer: authority.SignerRenewal}, lifetime)
+	require.NoError(t, err)
+	second := authority.Pair{Cert: renewed, Key: first.Key}
+	statuses := map[string]int{}
+	for i := range 6 {
+		conn := b.dial([]authority.Pair{first, second}[i%2])
+		_, err := fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		require.NoError(t, err)
+		line := make([]byte, len("HTTP/1.1 404"))
+		_, err = io.ReadFull(conn, line)
+		require.NoError(t, err)
+		statuses[string(line)]++
+	}
+	require.Equal(t, map[string]int{"HTTP/1.1 404": 2, "HTTP/1.1 429": 4}, statuses)
+}
+
+// A device that has its certificate renewed without end is told to use the last one.
+func TestRenewalsOfAKeyAreBounded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	n, other := b.newcomer("web-1"), b.newcomer("web-2")
+	a, neighbour := n.enrolled(), other.enrolled()
+	renew := func(a *agent, n *newcomer, i int) answer {
+		name := fmt.Sprintf("%s-%d", n.name, i)
+		return a.do(http.MethodPost, renewalsPath, renewalBody(name, authority.SignerRenewal, n.csr()))
+	}
+	for i := range 10 {
+		require.Equal(t, http.StatusCreated, renew(a, n, i).code)
+	}
+	requireStatus(t, renew(a, n, 10), http.StatusTooManyRequests, "was renewed 10 times within an hour")
+	require.Equal(t, 1, b.refusals("renewals"))
+	require.Equal(t, http.StatusOK, a.do(http.MethodGet, renewalsPath+"/web-1-9", "").code, "the last one can be read")
+	require.Equal(t, http.StatusCreated, renew(neighbour, other, 0).code)
+}
+
 func TestConnectionsOfAnAddressAreBounded(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, func(c *agentapi.Config) { c.ConnectionsPerAddress = 5 })

@@ -63,15 +63,17 @@ func (g *Gateway) bootstrapMayAct(ctx context.Context, c runbook.Certificate) er
 	return g.refuse("revoked", revoked(c))
 }
 
-// withinConnections refuses a request on a connection that is one too many of its certificate, and has the connection
-// closed. All agents share a bootstrap certificate, which is bounded by address alone.
+// withinConnections refuses a request on a connection that is one too many of its certificate's key, and has the
+// connection closed: a device can have as many certificates of its key signed as it likes. All agents share a bootstrap
+// certificate, which is bounded by address alone.
 func (g *Gateway) withinConnections(next http.Handler) http.Handler {
 	tooMany := problemf(http.StatusTooManyRequests,
 		"the client certificate has %d connections open, as many as it may", g.cfg.ConnectionsPerCertificate)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 			cert := r.TLS.PeerCertificates[0]
-			if !authority.IsEnrollment(cert.Subject.CommonName) && !g.connections.Admit(r, string(cert.Signature)) {
+			key := string(cert.RawSubjectPublicKeyInfo)
+			if !authority.IsEnrollment(cert.Subject.CommonName) && !g.connections.Admit(r, key) {
 				w.Header().Set("Connection", "close")
 				g.refuse("certificate", tooMany).write(w)
 				return

@@ -29,7 +29,7 @@ type enrolls struct {
 }
 
 func newEnrolls(perMinute int) enrolls {
-	return enrolls{working: make(chan struct{}, enrollmentsAtOnce), posts: limits.NewRates(perMinute)}
+	return enrolls{working: make(chan struct{}, enrollmentsAtOnce), posts: limits.NewRates(perMinute, time.Minute)}
 }
 
 func (e *enrolls) sweep(now time.Time) {

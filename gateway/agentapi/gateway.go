@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -36,8 +37,9 @@ type Gateway struct {
 	uncalled uncalled
 	calls    *rate.Limiter
 	enrolls  enrolls
-	// connections counts those of each device's certificate.
+	// connections counts those of each device's key, and renewed the certificates that are signed for it.
 	connections *limits.Connections
+	renewed     *limits.Rates
 	metrics     metrics
 	// ending is closed when the gateway is to end: held polls are answered then.
 	ending chan struct{}
@@ -54,6 +56,7 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, ending: make(chan struct{}), metrics: newMetrics(cfg.Metrics), enrolls: newEnrolls(cfg.RequestsPerMinute),
 		connections: limits.NewConnections(cfg.ConnectionsPerCertificate),
+		renewed:     limits.NewRates(renewalsPerHour, time.Hour),
 		flow:        newFlow(cfg.ReportsAtOnce), reads: make(chan struct{}, readsAtOnce),
 		calls: rate.NewLimiter(callsPerSecond, max(1, int(callsPerSecond*cfg.WatchEvery.Seconds()))),
 	}

@@ -44,8 +44,8 @@ func newMetrics(registry *prometheus.Registry) metrics {
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rollcall_gateway_refusals_total",
 			Help: "Calls that were refused, by reason: the certificate was revoked, or its key was replaced; a renewal was " +
-				"for another key; an address has posted too many enrollment requests, too many are pending; or an address or a " +
-				"certificate has too many connections.",
+				"for another key, or one of too many; an address has posted too many enrollment requests, too many are pending; " +
+				"or an address or a certificate has too many connections.",
 		}, []string{"reason"}),
 		expired: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "rollcall_gateway_requests_expired_total", Help: "Pending enrollment requests that have expired.",

@@ -18,6 +18,10 @@ import (
 
 const kindSigningRequest = "CertificateSigningRequest"
 
+// renewalsPerHour is how many certificates are signed in an hour for the same key, and at once. An agent needs one in
+// most of a year, and a few more where its answers are lost.
+const renewalsPerHour = 10
+
 // signingRequest is a CertificateSigningRequest as an agent brings it.
 type signingRequest struct {
 	APIVersion string `json:"apiVersion"`
@@ -131,6 +135,12 @@ func (g *Gateway) renew(in signingRequest, c caller) ([]byte, error) {
 		return nil, g.refuse("otherkey", problemf(http.StatusForbidden,
 			"spec.request is of another key (SHA-256 %s) than the client certificate (%s); a renewal keeps the key, and a "+
 				"new key needs an enrollment request", key, c.certificate.Key))
+	}
+	if !g.renewed.Allow(c.certificate.Key, time.Now()) {
+		often := problemf(http.StatusTooManyRequests,
+			"the certificate of device %q was renewed %d times within an hour; use the last one", device, renewalsPerHour)
+		often.after = time.Minute
+		return nil, g.refuse("renewals", often)
 	}
 	lifetime := g.cfg.CertificateLifetime
 	if asked := in.spec.ExpirationSeconds; asked != nil && *asked < int64(lifetime/time.Second) {

@@ -28,6 +28,7 @@ func (g *Gateway) watch(ctx context.Context) {
 		if now := time.Now(); now.Sub(swept) > sweepEvery {
 			g.reportDedup.sweep(now)
 			g.enrolls.sweep(now)
+			g.renewed.Sweep(now)
 			swept = now
 		}
 		select {

@@ -11,17 +11,18 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Rates lets each key do something so many times a minute, and as many at once. A key is whatever is counted, such as
+// Rates lets each key do something so many times in a while, and as many at once. A key is whatever is counted, such as
 // an address.
 type Rates struct {
-	perMinute int
-	mu        sync.Mutex
-	byKey     map[string]*rate.Limiter
+	most  int
+	limit rate.Limit
+	mu    sync.Mutex
+	byKey map[string]*rate.Limiter
 }
 
-// NewRates returns the rates of keys that have done nothing yet.
-func NewRates(perMinute int) *Rates {
-	return &Rates{perMinute: perMinute, byKey: map[string]*rate.Limiter{}}
+// NewRates returns the rates of keys that have done nothing yet and may do something most times in each while.
+func NewRates(most int, while time.Duration) *Rates {
+	return &Rates{most: most, limit: rate.Limit(float64(most) / while.Seconds()), byKey: map[string]*rate.Limiter{}}
 }
 
 // Allow counts one more, and reports whether that is within the rate.
@@ -30,7 +31,7 @@ func (r *Rates) Allow(key string, now time.Time) bool {
 	defer r.mu.Unlock()
 	limiter := r.byKey[key]
 	if limiter == nil {
-		limiter = rate.NewLimiter(rate.Limit(float64(r.perMinute)/60), r.perMinute)
+		limiter = rate.NewLimiter(r.limit, r.most)
 		r.byKey[key] = limiter
 	}
 	return limiter.AllowN(now, 1)
@@ -41,7 +42,7 @@ func (r *Rates) Sweep(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for key, limiter := range r.byKey {
-		if limiter.TokensAt(now) >= float64(r.perMinute) {
+		if limiter.TokensAt(now) >= float64(r.most) {
 			delete(r.byKey, key)
 		}
 	}

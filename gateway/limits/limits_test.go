@@ -11,7 +11,7 @@ import (
 
 func TestRates(t *testing.T) {
 	t.Parallel()
-	rates, now := limits.NewRates(2), time.Now()
+	rates, now := limits.NewRates(2, time.Minute), time.Now()
 	require.True(t, rates.Allow("a", now))
 	require.True(t, rates.Allow("a", now))
 	require.False(t, rates.Allow("a", now))
