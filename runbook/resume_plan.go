@@ -263,6 +263,14 @@ type PlanProgress struct {
 	PlanTally
 	// Why says in a sentence what the plan waits for, or how it ended.
 	Why string `json:"why,omitempty"`
+	// RefusedSignal is nil where none was: a plan is told by updates.
+	RefusedSignal *RefusedSignal `json:"refusedSignal,omitempty"`
+}
+
+// PlanHearsNoSignal is the refusal of a signal to a plan's workflow.
+func PlanHearsNoSignal(planID, name string) *Refusal {
+	return Refuse(CodeInvalidRequest, "the signal %q did nothing, because a plan is told by updates: use `starter resume "+
+		"--abort %s`, --continue or --retry-failed", Storable(name), planID)
 }
 
 // PlanTally counts the devices of a plan. NotAsked, Unknown, Refused, Pending, Applied, Failed and Away add up to

@@ -356,6 +356,27 @@ type RestoreProgress struct {
 	// otherwise they are called in the order of the roll.
 	Called *int64 `json:"called,omitempty"`
 	Claims bool   `json:"claims,omitempty"`
+	// RefusedSignal is nil where none was.
+	RefusedSignal *RefusedSignal `json:"refusedSignal,omitempty"`
+}
+
+// RefusedSignal is the signal that a restore's or a plan's workflow has refused last. Temporal takes every signal, and
+// tells its sender nothing.
+type RefusedSignal struct {
+	Name string    `json:"name"`
+	At   time.Time `json:"at"`
+	Why  string    `json:"why"`
+	// Times is how many signals the workflow has refused in all.
+	Times int `json:"times"`
+}
+
+// Then is the signal that was refused after r, which may be nil.
+func (r *RefusedSignal) Then(name string, at time.Time, refusal *Refusal) *RefusedSignal {
+	next := &RefusedSignal{Name: Storable(name), At: at, Why: refusal.Storable().Message, Times: 1}
+	if r != nil {
+		next.Times += r.Times
+	}
+	return next
 }
 
 // HasCalled reports whether the workflow of a device has been asked for, as far as the restore knows: one is missing

@@ -101,3 +101,26 @@ func TestABatchThatNoRestoreStartedIsRefused(t *testing.T) {
 	require.ErrorContains(t, env.GetWorkflowError(), "batches are started by", "another parent is none")
 	require.Empty(t, w.calls)
 }
+
+// A signal that a restore does not know, or cannot read, is seen to have done nothing.
+func TestASignalToARestoreIsRefusedWhereItShows(t *testing.T) {
+	t.Parallel()
+	n := newFleetNight(t, 1)
+	refused := func(name string, payload any, times int, why string) {
+		n.step(func() { n.env.SignalWorkflow(name, payload) })
+		n.step(func() {
+			refused := n.progress().RefusedSignal
+			require.NotNil(t, refused, name)
+			require.Equal(t, name, refused.Name)
+			require.Equal(t, times, refused.Times)
+			require.Contains(t, refused.Why, why)
+			require.Equal(t, runbook.PhaseWaiting, n.progress().Phase)
+		})
+	}
+	n.step(func() { require.Nil(t, n.progress().RefusedSignal) })
+	refused("cancle", runbook.CancelSignal{By: "alice"}, 1, "the signals are cancel, superseded")
+	refused(runbook.SignalCancel, map[string]string{"buy": "alice"}, 2, "cannot be read")
+	refused(runbook.SignalSuperseded, runbook.SupersededSignal{ByRestoreID: "r9"}, 3, "is not superseded by r9")
+	n.step(n.reports(0, "5"))
+	require.Equal(t, runbook.RestoreCompleted, n.completes(runbook.RestoreInput{}).State)
+}

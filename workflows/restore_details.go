@@ -75,9 +75,22 @@ func restoreDetails(
 		writeCommands(&b, commands...)
 		b.WriteString("\n")
 	}
+	writeRefusedSignal(&b, p.RefusedSignal)
 	writeTally(&b, p, tally, namespace)
 	b.WriteString(outcomeTable(p.Ended))
 	return b.String()
+}
+
+// writeRefusedSignal says which signal was refused last, and why.
+func writeRefusedSignal(b *strings.Builder, r *runbook.RefusedSignal) {
+	if r == nil {
+		return
+	}
+	fmt.Fprintf(b, "\n**Refused**, at %s: %s", r.At.UTC().Format(time.RFC3339), cell(r.Why))
+	if r.Times > 1 {
+		fmt.Fprintf(b, " (%d signals in all)", r.Times)
+	}
+	b.WriteString("\n\n")
 }
 
 func writeTally(b *strings.Builder, p runbook.RestoreProgress, tally runbook.RestoreStatus, namespace string) {

@@ -32,6 +32,13 @@ func openRestoreInbox(ctx workflow.Context) restoreInbox {
 	}
 }
 
+// hearPredecessor keeps which restore has ended its waits. What is no id of a restore is waited for by none.
+func (i *restoreInbox) hearPredecessor(id string) {
+	if runbook.CheckRestoreID(id) == nil && !slices.Contains(i.predecessors, id) {
+		i.predecessors = append(i.predecessors, id)
+	}
+}
+
 func (i *restoreInbox) haveEnded(ids []string) bool {
 	return !slices.ContainsFunc(ids, func(id string) bool { return !slices.Contains(i.predecessors, id) })
 }
@@ -45,44 +52,51 @@ func (r *restore) listen(ctx workflow.Context) {
 	})
 }
 
-// readSignals reads all that is there. A cancellation or a successor ends the roll call; a signal that cannot be read
-// does nothing but say so in the log.
+// refuseSignal says in the details and in the query that a signal did nothing. Its sender has heard nothing else.
+func (r *restore) refuseSignal(ctx workflow.Context, name string, refusal *runbook.Refusal) {
+	r.progress.RefusedSignal = r.progress.RefusedSignal.Then(name, workflow.Now(ctx), refusal)
+	r.log.Warn("Message refused", "message", runbook.Storable(name), "error", refusal)
+	r.showDetails(ctx)
+}
+
+// readSignals reads all that is there. A cancellation or a successor ends the roll call. A signal that cannot be read
+// is refused.
 func (r *restore) readSignals(ctx workflow.Context) {
 	for !r.inbox.empty(ctx) {
-		if message, requestID, ok := readLetter[runbook.CancelSignal](r, runbook.SignalCancel); ok &&
+		if message, requestID, ok := readLetter[runbook.CancelSignal](ctx, r, runbook.SignalCancel); ok &&
 			r.mayCancel(ctx, message, requestID) {
 			r.inbox.cancelledBy, r.inbox.cancelRequest = message, requestID
 			r.stopRollCall()
 		}
-		if message, ok := readSignal[runbook.SupersededSignal](r, runbook.SignalSuperseded); ok {
+		if message, ok := readSignal[runbook.SupersededSignal](ctx, r, runbook.SignalSuperseded); ok {
 			r.hearSuccessor(ctx, message.ByRestoreID)
 		}
-		if message, ok := readSignal[runbook.PredecessorEndedSignal](r, runbook.SignalPredecessorEnded); ok {
-			r.inbox.predecessors = append(r.inbox.predecessors, message.RestoreID)
+		if message, ok := readSignal[runbook.PredecessorEndedSignal](ctx, r, runbook.SignalPredecessorEnded); ok {
+			r.inbox.hearPredecessor(message.RestoreID)
 		}
-		if message, ok := readSignal[runbook.LateJoinerEndedSignal](r, runbook.SignalLateJoinerEnded); ok {
+		if message, ok := readSignal[runbook.LateJoinerEndedSignal](ctx, r, runbook.SignalLateJoinerEnded); ok {
 			r.countLateJoiner(ctx, message)
 		}
-		if message, ok := readSignal[runbook.BatchCalledSignal](r, runbook.SignalBatchCalled); ok {
+		if message, ok := readSignal[runbook.BatchCalledSignal](ctx, r, runbook.SignalBatchCalled); ok {
 			r.inbox.scheduled[message.Number] = true
 		}
 		if name, _, ok := r.inbox.nextUnknown(ctx); ok {
-			r.log.Warn("Message refused", "message", runbook.Storable(name), "error", runbook.UnknownSignal(name, r.inbox.names))
+			r.refuseSignal(ctx, name, runbook.UnknownSignal(name, r.inbox.names))
 		}
 	}
 }
 
 // readSignal takes one signal off a channel; ok is false where there is none, or none that can be read.
-func readSignal[T any](r *restore, name string) (message T, ok bool) {
-	message, _, ok = readLetter[T](r, name)
+func readSignal[T any](ctx workflow.Context, r *restore, name string) (message T, ok bool) {
+	message, _, ok = readLetter[T](ctx, r, name)
 	return message, ok
 }
 
 // readLetter is readSignal, with the request id of the signal.
-func readLetter[T any](r *restore, name string) (message T, requestID string, ok bool) {
+func readLetter[T any](ctx workflow.Context, r *restore, name string) (message T, requestID string, ok bool) {
 	l, ok := next[T](r.inbox.mailbox, name)
 	if l.refusal != nil {
-		r.log.Warn("Message refused", "message", name, "error", l.refusal)
+		r.refuseSignal(ctx, name, l.refusal)
 		return l.message, "", false
 	}
 	return l.message, l.requestID, ok
@@ -117,20 +131,22 @@ const changeCheckSuccessor = "check-successor"
 func (r *restore) hearSuccessor(ctx workflow.Context, by string) {
 	var found activities.RestoreStateResult
 	if workflow.GetVersion(ctx, changeCheckSuccessor, workflow.DefaultVersion, 1) != workflow.DefaultVersion {
-		ctx, _ = workflow.NewDisconnectedContext(ctx)
-		err := runTransition(ctx, "has a newer restore taken over", acts.RestoreState,
+		steady, _ := workflow.NewDisconnectedContext(ctx)
+		err := runTransition(steady, "has a newer restore taken over", acts.RestoreState,
 			activities.RestoreRef{RestoreID: r.in.RestoreID}, &found)
 		if err != nil || found.State != runbook.RestoreSuperseded {
-			r.log.Warn("Message refused: the database knows no restore that has taken over", "message",
-				runbook.SignalSuperseded, "successor", runbook.Storable(by), "state", found.State, "error", err)
+			r.log.Warn("The database knows no restore that has taken over", "successor", runbook.Storable(by),
+				"state", found.State, "error", err)
+			r.refuseSignal(ctx, runbook.SignalSuperseded, runbook.Refuse(runbook.CodeInvalidRequest,
+				"restore %s is not superseded by %s", r.in.RestoreID, runbook.Storable(by)))
 			return
 		}
 	}
 	if found.SupersededBy == "" || found.SupersededBy == by {
 		r.inbox.successors = append(r.inbox.successors, by)
 	} else {
-		r.log.Warn("Message refused: another restore has taken over", "message", runbook.SignalSuperseded,
-			"successor", runbook.Storable(by), "supersededBy", found.SupersededBy)
+		r.refuseSignal(ctx, runbook.SignalSuperseded, runbook.Refuse(runbook.CodeInvalidRequest,
+			"restore %s is superseded by %s, and not by %s", r.in.RestoreID, found.SupersededBy, runbook.Storable(by)))
 	}
 	r.stopRollCall()
 }

@@ -36,6 +36,7 @@ type resumePlan struct {
 	pendingInput runbook.PlanCommand
 	// checking reports whether a command is being checked in the database.
 	checking bool
+	inbox    *mailbox
 	// tolerated is how many failures a human has accepted; so many more than MaxFailures do not hold the plan.
 	tolerated int64
 	// graceUntil is until when failures do not hold the plan, after a human has told it to try them again.
@@ -54,6 +55,7 @@ func setUpPlan(ctx workflow.Context, in runbook.PlanInput) (*resumePlan, error) 
 	p := &resumePlan{
 		in: in, rollout: rollout,
 		progress: runbook.PlanProgress{PlanID: in.PlanID, State: runbook.PlanPlanned, By: in.By, Reason: in.Reason},
+		inbox:    openMailbox(ctx),
 		log:      log.With(workflow.GetLogger(ctx), "plan", in.PlanID),
 	}
 	p.showDetails(ctx)
@@ -154,10 +156,28 @@ func (p *resumePlan) recordAct(ctx workflow.Context, name string, command runboo
 	return err
 }
 
+// refuseSignals says in the details and in the query that a signal did nothing. Its sender has heard nothing else.
+func (p *resumePlan) refuseSignals(ctx workflow.Context) {
+	for !p.inbox.empty(ctx) {
+		if name, _, ok := p.inbox.nextUnknown(ctx); ok {
+			refusal := runbook.PlanHearsNoSignal(p.in.PlanID, name)
+			p.progress.RefusedSignal = p.progress.RefusedSignal.Then(name, workflow.Now(ctx), refusal)
+			p.log.Warn("Message refused", "message", runbook.Storable(name), "error", refusal)
+			p.showDetails(ctx)
+		}
+	}
+}
+
 // run is the story of a plan.
 func (p *resumePlan) run(ctx workflow.Context) (runbook.PlanProgress, error) {
 	running, stop := workflow.WithCancel(ctx)
 	defer stop()
+	steady, _ := workflow.NewDisconnectedContext(ctx)
+	workflow.Go(steady, func(ctx workflow.Context) {
+		for workflow.Await(ctx, func() bool { return !p.inbox.empty(ctx) }) == nil {
+			p.refuseSignals(ctx)
+		}
+	})
 	workflow.Go(running, func(ctx workflow.Context) { // an abort ends whatever the plan waits for
 		if workflow.Await(ctx, func() bool { return p.pending == runbook.UpdateAbort }) == nil {
 			stop()
@@ -335,6 +355,7 @@ func (p *resumePlan) finish(ctx workflow.Context, err error) (runbook.PlanProgre
 	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
 		return runbook.PlanProgress{}, err
 	}
+	p.refuseSignals(ctx)
 	p.log.Info("Plan has ended", "state", end.State)
 	return p.progress, nil
 }
@@ -384,6 +405,7 @@ func planDetails(s runbook.PlanProgress) string {
 	}
 	fmt.Fprintf(&b, "\nWhich device: `starter plan show %s`\n", s.PlanID)
 	fmt.Fprintf(&b, "\nDecided by %s. Reason: %s\n", cell(orNone(s.By)), cell(orNone(s.Reason)))
+	writeRefusedSignal(&b, s.RefusedSignal)
 	fmt.Fprintf(&b, "\n| | |\n|---|---|\n| Wave | %d of %d |\n| Devices | %d |\n| Applied | %d |\n| Not reported yet | "+
 		"%d |\n| Failed | %d |\n| Away | %d |\n"+
 		"| Refused | %d |\n| No answer | %d |\n| Not asked | %d |\n",

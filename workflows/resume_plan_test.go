@@ -198,3 +198,30 @@ func TestALargeCommandToAPlanIsTurnedAway(t *testing.T) {
 		require.Less(t, len(err.Error()), 2000)
 	}
 }
+
+// Temporal takes every signal. One that a plan does not hear is seen to have done nothing.
+func TestASignalToAPlanIsRefusedWhereItShows(t *testing.T) {
+	t.Parallel()
+	p := newPlanned(t)
+	p.tally = failing
+	var seen runbook.PlanProgress
+	p.env.RegisterDelayedCallback(func() {
+		p.env.SignalWorkflow("pause", nil)
+		p.env.SignalWorkflow(runbook.UpdateAbort, runbook.PlanCommand{By: "alice"})
+		p.env.SignalWorkflow(strings.Repeat("x", 900), strings.Repeat("x", 1<<20))
+	}, time.Second)
+	p.env.RegisterDelayedCallback(func() {
+		value, err := p.env.QueryWorkflow(runbook.QueryPlan)
+		require.NoError(t, err)
+		require.NoError(t, value.Get(&seen))
+	}, 2*time.Second)
+	p.tells(t, time.Minute, runbook.UpdateContinue)
+	result := p.ends(t)
+	require.Equal(t, runbook.PlanCompleted, result.State)
+	require.Equal(t, runbook.PlanHeld, seen.State, "it goes on as before")
+	require.NotNil(t, seen.RefusedSignal)
+	require.Equal(t, 3, seen.RefusedSignal.Times)
+	require.Less(t, len(seen.RefusedSignal.Name+seen.RefusedSignal.Why), 1500)
+	require.Contains(t, seen.RefusedSignal.Why, "starter resume --abort p")
+	require.Equal(t, seen.RefusedSignal, result.RefusedSignal)
+}
