@@ -125,8 +125,9 @@ func statements() []string {
 	return all
 }
 
-// backups are the roles as which Flight Control's backup dumps the whole database.
-var backups = []string{"flightctl_app"}
+// backups are the roles that may dump the whole database: flightctl-backup does as the first, and an administrator's
+// own backup as the owner of Flight Control's tables.
+var backups = []string{"flightctl_app", "flightctl_migrator"}
 
 // letRead lets a role that is there read all of the schema rollcall. Default privileges would only count for one owner.
 const letRead = `do $$ begin if exists (select from pg_roles where rolname = '%[1]s') then
