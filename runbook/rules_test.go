@@ -172,8 +172,11 @@ func TestEnrolledState(t *testing.T) {
 	}
 }
 
-func TestTheTextOfAPausedDeviceIsFlightControls(t *testing.T) {
+func TestTheTextsOfADevicesSummaryAreFlightControls(t *testing.T) {
 	t.Parallel()
+	require.Equal(t, "Device has not reconnected since restore to confirm its current state.",
+		runbook.InfoAwaitingReconnect)
+	require.Equal(t, "Device is up to date", runbook.InfoUpToDate)
 	const start = "Device reconciliation is paused due to a state conflict between the service and the device's agent; " +
 		"manual intervention is required. "
 	require.Equal(t, start+"(device reported version 7 > device version known to service 5)",
