@@ -71,9 +71,9 @@ func (e *Error) Error() string {
 
 func (e *Error) advice() string {
 	switch {
-	case e.Kind == ErrNoToken && e.token != "":
+	case errors.Is(e, ErrNoToken) && e.token != "":
 		return "see what is wrong with " + e.token
-	case e.Kind == ErrNoToken:
+	case errors.Is(e, ErrNoToken):
 		return "set " + EnvTokenFile + " to a file with a token, or " + EnvConfig + " to the file of `flightctl login`"
 	case errors.Is(e, ErrUnauthorized) && e.token != "":
 		return "run `flightctl login` again or renew the token of " + e.token + "; no restart is needed"
@@ -107,13 +107,8 @@ func (e *Error) Is(target error) bool {
 // Refused reports whether Flight Control has answered that it does not do this, so that a repetition gets the same
 // answer. A name that it cannot have is refused as well.
 func (e *Error) Refused() bool {
-	switch e.Kind {
-	case ErrForbidden, ErrNotFound, ErrConflict:
-		return true
-	case ErrRejected:
-		return e.cause == nil
-	}
-	return false
+	answered := errors.Is(e, ErrForbidden) || errors.Is(e, ErrNotFound) || errors.Is(e, ErrConflict)
+	return answered || errors.Is(e, ErrRejected) && e.cause == nil
 }
 
 // FailsAlways reports whether any other call would have failed as well, whatever it was about. Nothing was done, and
