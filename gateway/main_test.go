@@ -123,7 +123,8 @@ func TestComplainsClearly(t *testing.T) {
 		"argument":        {nil, []string{"device"}, 2, "no arguments"},
 		"no certificates": {nil, nil, 1, "--client-ca"},
 		"beside a live Flight Control": {
-			[]string{"ROLLCALL_FLIGHTCTL_SERVER=https://api.example.com"}, loopback, 1,
+			[]string{"ROLLCALL_FLIGHTCTL_SERVER=https://api.example.com"},
+			loopback, 1,
 			"ROLLCALL_FLIGHTCTL_SERVER is set, so a live Flight Control answers the agents",
 		},
 		"no such file": {nil, []string{"--cert", "no.crt", "--key", "no.key", "--client-ca", "ca.crt"}, 1, "no.crt"},

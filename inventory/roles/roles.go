@@ -53,8 +53,10 @@ var grants = []grant{
 	{Worker, "insert", "rollcall.decisions"},
 	{Worker, "insert", "rollcall.decision_targets"},
 	{Worker, "insert, update (key, brought_at), delete", "rollcall.request_keys"},
-	{Worker, "update (state, decided_by, reason, waves, decided_identity, decided_at, ended_by, ended_reason, ended_at)",
-		"rollcall.plans"},
+	{
+		Worker, "update (state, decided_by, reason, waves, decided_identity, decided_at, ended_by, ended_reason, ended_at)",
+		"rollcall.plans",
+	},
 	{Worker, "update (wave, answer, next_version, code, message, answered_at)", "rollcall.plan_devices"},
 	{Worker, "usage", "sequence rollcall.transitions_id_seq"},
 
