@@ -20,7 +20,8 @@ type Database struct {
 	// Acts is the role whose rights carry out a roll call: ours, or the worker's where ours is one of those that only show
 	// or decide.
 	Acts string `db:"acts"`
-	// Missing are the privileges that a roll call needs and Acts lacks, such as "UPDATE on devices".
+	// Missing are the privileges that a roll call needs and Acts lacks, such as "UPDATE on devices". A right to write some
+	// columns is one to write.
 	Missing pq.StringArray `db:"missing"`
 	// Unread are the roles of those asked about that are there and cannot read all of the schema rollcall.
 	Unread pq.StringArray `db:"unread"`
@@ -45,7 +46,7 @@ select current_setting('server_version') as version, current_database() as name,
 			('device_timestamps', 'UPDATE'), ('enrollment_requests', 'SELECT'), ('enrollment_requests', 'UPDATE'),
 			('fleets', 'SELECT'), ('organizations', 'SELECT'), ('events', 'SELECT'), ('events', 'INSERT')) n(name, privilege)
 		where to_regclass('public.' || n.name) is not null
-			and not has_table_privilege(acting.role, 'public.' || n.name, n.privilege)), '{}') as missing,
+			and not has_any_column_privilege(acting.role, 'public.' || n.name, n.privilege)), '{}') as missing,
 	coalesce((select array_agg(r.rolname::text order by r.rolname) from pg_roles r
 		where r.rolname = any ($1) and exists (
 			select from pg_class c join pg_namespace s on s.oid = c.relnamespace and s.nspname = 'rollcall'
