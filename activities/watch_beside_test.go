@@ -70,13 +70,18 @@ type anyCallFails struct{ error }
 
 func (anyCallFails) FailsAlways() bool { return true }
 
-func TestTheWatchGoesOnWhereAResumeIsRefused(t *testing.T) {
-	t.Parallel()
+// oneTooMany names one device more than Flight Control is asked for in one call.
+func oneTooMany() []string {
 	names := make([]string, 501)
 	for i := range names {
 		names[i] = fmt.Sprintf("d-%03d", i)
 	}
-	v := newVigil(t, names...)
+	return names
+}
+
+func TestTheWatchGoesOnWhereAResumeIsRefused(t *testing.T) {
+	t.Parallel()
+	v := newVigil(t, oneTooMany()...)
 	store := v.besideFlightControl()
 	calls := make(chan []string, 1000)
 	fails := error(anyCallFails{errors.New("not allowed (403)")})
@@ -116,11 +121,7 @@ func (v *vigil) unasked() (name string) {
 // A call that fails after it may have been done is left alone, and the others come next.
 func TestACallOfUnknownOutcomeIsFollowedByTheOthers(t *testing.T) {
 	t.Parallel()
-	names := make([]string, 501)
-	for i := range names {
-		names[i] = fmt.Sprintf("d-%03d", i)
-	}
-	v := newVigil(t, names...)
+	v := newVigil(t, oneTooMany()...)
 	store := v.besideFlightControl()
 	calls := make(chan []string, 1000)
 	store.resume = func(_ context.Context, names []string) error {

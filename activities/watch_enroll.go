@@ -36,12 +36,7 @@ func (w *watch) followEnrollments(ctx context.Context, a *Activities, every time
 			}
 		}
 		err = errors.Join(err, w.callAppeared(ctx, a), w.startEnrollments(ctx, a, known))
-		w.failing.set("enrollment", "")
-		if err != nil && ctx.Err() == nil {
-			w.failing.set("enrollment", err.Error())
-			activity.GetLogger(ctx).Warn("Enrollment could not be followed; it is tried again",
-				"restore", w.restoreID, "error", err)
-		}
+		w.show(ctx, "enrollment", err)
 		select {
 		case <-ctx.Done():
 			return
