@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflow/v1"
 
 	"rollcall/inventory"
@@ -32,23 +33,25 @@ func (a *Activities) DecisionStands(ctx context.Context, in DecisionStandsInput)
 }
 
 // nameLostEnds writes to the audit that a restore had ended, where it is taken up again because the database, put back
-// to an earlier moment, holds it open. One that was cancelled may be taken up in any case.
-func (a *Activities) nameLostEnds(ctx context.Context, in OpenRestoreInput) error {
+// to an earlier moment, holds it open. Completed, it cannot be taken up otherwise. Cancelled, it can be, and the end is
+// lost where the audit does not have it.
+func (a *Activities) nameLostEnds(ctx context.Context, in OpenRestoreInput, wasRunning bool) error {
 	if a.Workflows == nil {
 		return nil
 	}
-	id := runbook.RestoreWorkflowID(in.ID)
-	query := fmt.Sprintf("WorkflowId = '%s' AND ExecutionStatus = 'Completed'", id)
+	query := fmt.Sprintf("WorkflowId = '%s' AND ExecutionStatus != 'Running'", runbook.RestoreWorkflowID(in.ID))
 	return eachPage(ctx, a.Workflows, query, func(page []*workflow.WorkflowExecutionInfo) error {
 		for _, e := range page {
-			var status runbook.RestoreStatus
-			run := e.GetExecution().GetRunId()
-			if err := a.Workflows.GetWorkflow(ctx, id, run).Get(ctx, &status); err != nil {
-				return fmt.Errorf("read how restore %s ended: %w", in.ID, err)
+			ended, err := a.lostEnd(ctx, in.ID, e, wasRunning)
+			if err != nil {
+				return err
 			}
-			err := a.Inventory.RecordAct(ctx, inventory.ActInput{
+			if ended == "" {
+				continue
+			}
+			err = a.Inventory.RecordAct(ctx, inventory.ActInput{
 				Act: runbook.ActRestore, OrgID: in.OrgID, RestoreID: in.ID, By: inventory.ActorService,
-				RequestID: "lost/" + run, Refusal: runbook.LostEnd(in.ID, status.State),
+				RequestID: "lost/" + e.GetExecution().GetRunId(), Refusal: runbook.LostEnd(in.ID, ended),
 			})
 			if err != nil {
 				return err
@@ -56,4 +59,30 @@ func (a *Activities) nameLostEnds(ctx context.Context, in OpenRestoreInput) erro
 		}
 		return nil
 	})
+}
+
+// lostEnd returns how a run of a restore has ended; empty where the database knows that, or it has ended otherwise.
+func (a *Activities) lostEnd(
+	ctx context.Context, id string, e *workflow.WorkflowExecutionInfo, wasRunning bool,
+) (runbook.RestoreState, error) {
+	run := e.GetExecution().GetRunId()
+	switch e.GetStatus() {
+	case enums.WORKFLOW_EXECUTION_STATUS_COMPLETED:
+		var status runbook.RestoreStatus
+		err := a.Workflows.GetWorkflow(ctx, runbook.RestoreWorkflowID(id), run).Get(ctx, &status)
+		if err != nil {
+			return "", fmt.Errorf("read how restore %s ended: %w", id, err)
+		}
+		return status.State, nil
+	case enums.WORKFLOW_EXECUTION_STATUS_CANCELED:
+		if !wasRunning {
+			return "", nil
+		}
+		known, err := a.Inventory.KnowsCancel(ctx, id, run)
+		if err != nil || known {
+			return "", err
+		}
+		return runbook.RestoreCancelled, nil
+	}
+	return "", nil
 }

@@ -26,12 +26,17 @@ type OpenRestoreResult struct {
 	TakenUp    bool      `json:"takenUp,omitempty"`
 	// Mode is empty where a worker of an earlier release has opened it.
 	Mode runbook.Mode `json:"mode,omitempty"`
+	// WasRunning reports whether the database held it open before.
+	WasRunning bool `json:"wasRunning,omitempty"`
 }
 
 // OpenRestore makes a restore the current one (T6 for those that it supersedes). It is refused while another runs,
 // unless it supersedes it. Repeating it returns the same.
 func (a *Activities) OpenRestore(ctx context.Context, in OpenRestoreInput) (OpenRestoreResult, error) {
 	defer heartbeats(ctx)()
+	if err := a.checkMode(ctx, in.ID); err != nil {
+		return OpenRestoreResult{}, err
+	}
 	by, identity, err := a.decider(ctx, in.As, in.By)
 	if onlyFailure(err) != nil {
 		return OpenRestoreResult{}, err
@@ -49,7 +54,7 @@ func (a *Activities) OpenRestore(ctx context.Context, in OpenRestoreInput) (Open
 		return OpenRestoreResult{}, asActivityError(auditErr)
 	}
 	if err == nil && opened.TakenUp {
-		err = a.nameLostEnds(ctx, in)
+		err = a.nameLostEnds(ctx, in, opened.WasRunning)
 	}
 	return OpenRestoreResult(opened), asActivityError(err)
 }

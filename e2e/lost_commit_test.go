@@ -1,11 +1,15 @@
 package e2e
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 
+	"rollcall/internal/invariants"
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
@@ -98,6 +102,85 @@ func TestAnEndThatTheDatabaseHasLostIsNamed(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, rows, 1)
 	require.Contains(t, rows[0].Message, "restore r1 was completed, and the database does not know it any more")
+}
+
+// PostgreSQL fails over and loses that a restore was cancelled. It is taken up again, and that is named. A cancellation
+// that the database knows is not.
+func TestACancelThatTheDatabaseHasLostIsNamed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).startWorker().fleet(map[string]string{"web-1": "5"})
+	cancelled := func(run client.WorkflowRun) {
+		t.Helper()
+		s.await("web-1", runbook.StateAwaitingReconnect)
+		require.NoError(t, s.client.SignalWorkflow(t.Context(), run.GetID(), "", runbook.SignalCancel,
+			runbook.CancelSignal{By: "alice", Reason: "wrong backup"}))
+		_, err := s.result(run)
+		require.True(t, temporal.IsCanceledError(err), err)
+		s.eventually("the search index shows the end", func() bool {
+			page, err := s.client.ListWorkflow(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{
+				Query: fmt.Sprintf("RunId = '%s' AND ExecutionStatus = 'Canceled'", run.GetRunID()),
+			})
+			return err == nil && len(page.GetExecutions()) == 1
+		})
+	}
+	cancelled(s.restore(runbook.RestoreInput{RestoreID: "r1", WatchInterval: "0"}))
+	run := s.restore(runbook.RestoreInput{RestoreID: "r1", WatchInterval: "0"})
+	cancelled(run)
+	require.Zero(t, s.tally("r1").Lost)
+	s.owner.DB().MustExec(`
+begin;
+update rollcall.restores set state = 'Running', finished_at = null, closed_by = '', reason = '';
+set local session_replication_role = replica; -- the audit can only be appended to
+delete from rollcall.transitions where signal = 'cancel' and position('` + run.GetRunID() + `' in request_id) > 0;
+commit`)
+	run = s.restore(runbook.RestoreInput{RestoreID: "r1", WatchInterval: "0"})
+	s.await("web-1", runbook.StateAwaitingReconnect)
+	require.EqualValues(t, 1, s.tally("r1").Lost)
+	rows, err := s.store.Audit(t.Context(), inventory.AuditQuery{RestoreID: "r1", Refused: true})
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+	require.Contains(t, rows[0].Message, "restore r1 was cancelled, and the database does not know it any more")
+	s.reports("web-1", "5")
+	_, err = s.result(run)
+	require.NoError(t, err)
+}
+
+// PostgreSQL is put back to before a restore began, and another one is started. The workflows of the first hold the
+// ids of the devices, and none of these says anything. They end, and each device has a workflow of the second.
+func TestARestoreThatTheDatabaseHasLostMakesWayForTheNextOne(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).startWorker().fleet(map[string]string{"web-1": "5", "web-2": "5"})
+	first := s.restore(runbook.RestoreInput{RestoreID: "r1", WatchInterval: "1s"})
+	s.await("web-1", runbook.StateAwaitingReconnect)
+	s.await("web-2", runbook.StateAwaitingReconnect)
+	s.owner.DB().MustExec(`
+begin;
+update devices set annotations = annotations - 'device-controller/awaitingReconnect';
+set local session_replication_role = replica; -- the audit can only be appended to
+delete from rollcall.transitions;
+delete from rollcall.roll;
+delete from rollcall.restores;
+commit`)
+	checker := invariants.Checker{DB: s.owner.DB(), Temporal: s.client, Settle: -1}
+	s.eventually("it is found", func() bool {
+		found, err := checker.Workflows(t.Context())
+		return err == nil && len(found) == 1 && found[0].Invariant == invariants.WorkflowRuns &&
+			found[0].RestoreID == "r1" && !found[0].Missing
+	})
+
+	run := s.restore(runbook.RestoreInput{RestoreID: "r2", WatchInterval: "1s"})
+	for _, name := range []string{"web-1", "web-2"} {
+		s.eventually(name+" waits in the second restore", func() bool {
+			status, err := s.status(name)
+			return err == nil && status.RestoreID == "r2" && s.runs(deviceID(name))
+		})
+		s.reports(name, "5")
+	}
+	status, err := s.result(run)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, status.Counts[runbook.StateNormal])
+	_, err = s.result(first)
+	require.ErrorContains(t, err, "there is no restore")
 }
 
 // The end of the roll and a part of it are lost while the roll call runs. The watch makes the roll again.

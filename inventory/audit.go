@@ -373,6 +373,17 @@ type ActInput struct {
 	Refusal *runbook.Refusal
 }
 
+// KnowsCancel reports whether the audit has the cancellation of a run of a restore's workflow.
+func (s *Store) KnowsCancel(ctx context.Context, restoreID, runID string) (known bool, err error) {
+	err = s.db.GetContext(ctx, &known, `select exists (select from rollcall.transitions
+where restore_id = $1 and name = '' and transition = $2 and signal = $3 and position($4 in request_id) > 0)`,
+		restoreID, runbook.Acted, runbook.ActCancel, runID)
+	if err != nil {
+		return false, fmt.Errorf("look for who cancelled restore %s: %w", restoreID, err)
+	}
+	return known, nil
+}
+
 // PlanDecision is the DecisionID of what is done about a plan, and of the resumes that come from it.
 func PlanDecision(planID string) string { return "plan/" + planID }
 

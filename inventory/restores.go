@@ -40,6 +40,8 @@ type OpenRestoreResult struct {
 	// TakenUp tells that the restore was there before, running or cancelled, and goes on.
 	TakenUp bool         `json:"takenUp,omitempty"`
 	Mode    runbook.Mode `json:"mode,omitempty"`
+	// WasRunning reports whether the database held it open before.
+	WasRunning bool `json:"wasRunning,omitempty"`
 }
 
 // OpenRestore opens a restore or takes it up again; repeated it returns the same. Restores of different organisations
@@ -84,7 +86,7 @@ func openRestore(ctx context.Context, tx *sqlx.Tx, in OpenRestoreInput) (OpenRes
 			return OpenRestoreResult{}, err
 		}
 	}
-	result := OpenRestoreResult{TakenUp: own != nil}
+	result := OpenRestoreResult{TakenUp: own != nil, WasRunning: own != nil && own.State == runbook.RestoreRunning}
 	err = tx.QueryRowxContext(ctx, upsertRestore, in.ID, in.OrgID, in.By, runbook.RestoreRunning,
 		cmp.Or(in.Mode, runbook.ModeStandalone), in.All).
 		Scan(&result.StartedAt, &result.Mode)

@@ -23,6 +23,15 @@ func OrgName(orgID string) string {
 // RestoreWorkflowID is the id of a restore's workflow.
 func RestoreWorkflowID(restoreID string) string { return "restore/" + restoreID }
 
+// ParseRestoreWorkflowID is the inverse of RestoreWorkflowID; ok is false where id is of another kind.
+func ParseRestoreWorkflowID(id string) (restoreID string, ok bool) {
+	restoreID, ok = strings.CutPrefix(id, "restore/")
+	if !ok || restoreID == "" || strings.Contains(restoreID, "/") {
+		return "", false
+	}
+	return restoreID, true
+}
+
 // BatchWorkflowID is the id of the n-th batch of a restore, counted from 0.
 func BatchWorkflowID(restoreID string, n int) string {
 	return fmt.Sprintf("restore/%s/batch/%d", restoreID, n)

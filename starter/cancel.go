@@ -89,7 +89,7 @@ func (o *cancelOptions) run(ctx context.Context, id string) error {
 	if err := o.send(ctx, c, id, status); err != nil {
 		return err
 	}
-	return o.outcome(ctx, store, id, noWorker)
+	return o.outcome(ctx, store, c, id, noWorker)
 }
 
 // notOfOrg refuses to end what other organisations wait for, too.
@@ -143,7 +143,9 @@ func (o *cancelOptions) send(ctx context.Context, c client.Client, id string, st
 }
 
 // outcome waits until the restore has ended, where a worker runs that could end it.
-func (o *cancelOptions) outcome(ctx context.Context, store *inventory.Store, id string, noWorker error) error {
+func (o *cancelOptions) outcome(
+	ctx context.Context, store *inventory.Store, c client.Client, id string, noWorker error,
+) error {
 	if noWorker != nil {
 		return fmt.Errorf("outcome unknown: restore %s was told, and ends when a worker reads it: %w", id, noWorker)
 	}
@@ -154,6 +156,10 @@ func (o *cancelOptions) outcome(ctx context.Context, store *inventory.Store, id 
 		if err == nil && status.State != runbook.RestoreRunning {
 			return o.print(status)
 		}
+		if refusal := runbook.AsRefusal(err); refusal != nil && refusal.Code == runbook.CodeNotFound &&
+			ask.HasEnded(ctx, c, id) {
+			return o.printUnknown(id)
+		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("outcome unknown: restore %s was told, and ends when a worker reads it (is one running?); see "+
@@ -161,6 +167,14 @@ func (o *cancelOptions) outcome(ctx context.Context, store *inventory.Store, id 
 		case <-time.After(ask.WatchInterval):
 		}
 	}
+}
+
+// printUnknown is for a restore whose workflow has ended, and that the database does not know.
+func (o *cancelOptions) printUnknown(id string) error {
+	fmt.Fprintf(o.io.Stdout, "the workflows of restore %s have ended\n", id)
+	fmt.Fprintf(o.io.Stderr, "warning: the database does not know restore %s: it was put back to before that began, and "+
+		"does not hold its devices back any more; `%s` calls the roll again\n", id, printer.Command("", "restore"))
+	return nil
 }
 
 func (o *cancelOptions) print(status runbook.RestoreStatus) error {

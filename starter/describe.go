@@ -270,7 +270,7 @@ func (o *describeOptions) explanation(
 	}
 	e := r.Explain()
 	if r.RestoreID != "" && r.State.Open() {
-		e.Warning = o.whyItStands(ctx, runbook.RestoreStatus{RestoreID: r.RestoreID, State: runbook.RestoreRunning})
+		e.Warning = o.warning(ctx, runbook.RestoreStatus{RestoreID: r.RestoreID, State: runbook.RestoreRunning})
 	}
 	return e, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
 	"time"
 
@@ -11,7 +12,10 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"rollcall/activities"
+	"rollcall/flightctl"
+	"rollcall/internal/host"
 	"rollcall/internal/invariants"
+	"rollcall/internal/settings"
 	"rollcall/inventory"
 	"rollcall/runbook"
 	"rollcall/starter/ask"
@@ -34,7 +38,10 @@ func newFsckCommand(g *globals) *cobra.Command {
 		Short: "Check that audit, roll, devices and workflows agree",
 		Long: `Checks the promises of a roll call: the audit holds only transitions of the table, each conflict was ended by
 one person's decision, the counts add up, nothing is rendered for a device that waits, and every wait has a workflow.
-What disagrees for a moment only, because it is being written, is not reported. It changes nothing. With --repair it
+What disagrees for a moment only, because it is being written, is not reported. It changes nothing. Secrets that are in
+its environment (the password of the database URL, TEMPORAL_API_KEY, ROLLCALL_FLIGHTCTL_TOKEN and
+ROLLCALL_FLIGHTCTL_KV_PASSWORD, or their files) and that have at least 12 bytes are looked for in Rollcall's tables, in
+the events, in the lists of workflows, and in the histories of restores that run. With --repair it
 takes up restores that no workflow runs, which starts the workflows that are missing below them, starts the workflows of
 devices that are missing below a restore that runs, and changes nothing else.
 
@@ -88,6 +95,9 @@ func (o *fsckOptions) run(ctx context.Context) error {
 	}
 	defer store.Close()
 	checker := invariants.Checker{DB: store.DB(), Settle: o.settle}
+	if checker.Secrets, err = o.secrets(); err != nil {
+		return err
+	}
 	if o.settle == 0 {
 		checker.Settle = -1
 	}
@@ -128,6 +138,27 @@ func (o *fsckOptions) run(ctx context.Context) error {
 		return &exitError{code: printer.ExitViolations}
 	}
 	return nil
+}
+
+// secrets are the values of the secret settings that the command finds in its own environment.
+func (o *fsckOptions) secrets() ([]string, error) {
+	address, err := o.database()
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	if u, err := url.Parse(address); err == nil {
+		password, _ := u.User.Password()
+		found = append(found, password, u.Query().Get("password"))
+	}
+	for _, name := range []string{host.EnvAPIKey, flightctl.EnvToken, flightctl.EnvStorePassword} {
+		value, err := settings.Read(o.io.Env, name)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, value)
+	}
+	return found, nil
 }
 
 // repairRestores takes up each restore that no workflow runs, once.
@@ -178,12 +209,15 @@ func (r fsckReport) text(w io.Writer) error {
 			printer.OneLine(d.Name), runbook.OrgName(d.OrgID), d.RestoreID)
 	}
 	for _, v := range r.Violations {
-		where := "restore " + v.RestoreID
-		if v.Name != "" {
-			where = fmt.Sprintf("device %s (organisation %s) in restore %s", printer.OneLine(v.Name), runbook.OrgName(v.OrgID),
+		where := "restore " + v.RestoreID + ": "
+		switch {
+		case v.Name != "":
+			where = fmt.Sprintf("device %s (organisation %s) in restore %s: ", printer.OneLine(v.Name), runbook.OrgName(v.OrgID),
 				v.RestoreID)
+		case v.RestoreID == "":
+			where = ""
 		}
-		fmt.Fprintf(w, "%s: %s: %s\n", v.Invariant, where, printer.OneLine(v.Message))
+		fmt.Fprintf(w, "%s: %s%s\n", v.Invariant, where, printer.OneLine(v.Message))
 		if v.Entry != 0 {
 			fmt.Fprintf(w, "    entry %d of rollcall.transitions\n", v.Entry)
 		}

@@ -100,6 +100,41 @@ func TestACancelThatIsReadLateStillSaysWhoAndWhy(t *testing.T) {
 	require.Equal(t, "alice: wrong backup", by)
 }
 
+// PostgreSQL was put back to before the restore began. Its workflows still wait, and each command says so.
+func TestARestoreThatTheDatabaseDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	b.work()
+	b.give(device{name: "web-1", version: "5", labels: "alias: till-1"})
+	b.restored("first")
+	b.until("web-1", runbook.StateAwaitingReconnect)
+	b.store.DB().MustExec(`
+begin;
+update devices set annotations = annotations - 'device-controller/awaitingReconnect';
+set local session_replication_role = replica; -- the audit can only be appended to
+delete from rollcall.transitions;
+delete from rollcall.roll;
+delete from rollcall.restores;
+commit`)
+	o := b.run("restore", "--id", "first")
+	require.Equal(t, 1, o.code)
+	require.Contains(t, o.stderr, "the database does not know the restore")
+	require.Contains(t, o.stderr, "starter cancel first --reason REASON")
+	o = b.run("fsck", "--settle", "0s")
+	require.Equal(t, printer.ExitViolations, o.code, o.stderr)
+	require.Contains(t, o.stdout, "WorkflowRuns: restore first: workflows call the roll of a restore that the database")
+	o = b.run("cancel", "first", "--reason", "put back", "--timeout", "2m")
+	require.Equal(t, 0, o.code, o.stderr)
+	require.Contains(t, o.stdout, "the workflows of restore first have ended")
+	require.Contains(t, o.stderr, "`starter restore` calls the roll again")
+	b.restored("second")
+	b.until("web-1", runbook.StateAwaitingReconnect)
+
+	o = b.run("resume", "device", "till-1")
+	require.Contains(t, o.stderr+o.stdout, "it is the alias of web-1: a decision goes by the device's name")
+	require.Equal(t, runbook.StateAwaitingReconnect, b.stateOf("web-1"))
+}
+
 func TestResumeInBulkIsAboutTheConflictsThatWereSelected(t *testing.T) {
 	t.Parallel()
 	b, _ := pausedBench(t)

@@ -202,8 +202,12 @@ func (o *restoreOptions) follow(
 		return err
 	}
 	if !answered {
-		fmt.Fprintf(o.io.Stderr, "restore %s is started, but no worker on task queue %q has taken it up yet: start one "+
-			"with `worker`\n", o.id, o.queue())
+		why := fmt.Sprintf("restore %s is started, but no worker on task queue %q has taken it up yet: start one with "+
+			"`worker`", o.id, o.queue())
+		if failing := ask.WhatFails(ctx, c, o.id); failing != "" && !noWorker {
+			why = failing
+		}
+		fmt.Fprintln(o.io.Stderr, why)
 	}
 	if o.wait {
 		return o.toTheEnd(ctx, w)
@@ -236,6 +240,9 @@ func (o *restoreOptions) asItStands(ctx context.Context, w *ask.Watch, answered 
 	if !complete {
 		fmt.Fprintf(o.io.Stderr, "restore %s still puts devices on its roll: watch it with `%s`\n", o.id,
 			printer.Command("", "status", o.id))
+		if failing := ask.WhatFails(ctx, w.Client, o.id); failing != "" {
+			fmt.Fprintln(o.io.Stderr, "warning: "+failing)
+		}
 	}
 	status, err := w.Store.RestoreStatus(ctx, o.id)
 	if err != nil {

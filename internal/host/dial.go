@@ -82,7 +82,7 @@ func SendsCredentials() (bool, error) {
 // clientOptions reads the environment and the profile. Of a profile that is not TOML the error gives the line and not
 // its text, which may be an API key.
 func clientOptions() (client.Options, error) {
-	key, err := settings.Read(os.LookupEnv, envAPIKey)
+	key, err := settings.Read(os.LookupEnv, EnvAPIKey)
 	if err != nil {
 		return client.Options{}, err
 	}
@@ -98,14 +98,14 @@ func clientOptions() (client.Options, error) {
 	return options, nil
 }
 
-// envAPIKey is the API key for Temporal; its file may be named instead.
-const envAPIKey = "TEMPORAL_API_KEY"
+// EnvAPIKey is the API key for Temporal; its file may be named instead.
+const EnvAPIKey = "TEMPORAL_API_KEY"
 
 // environment is the one of this process, with the API key in it where that is in a file.
 type environment struct{ key string }
 
 func (e environment) LookupEnv(name string) (string, bool) {
-	if name == envAPIKey && e.key != "" {
+	if name == EnvAPIKey && e.key != "" {
 		return e.key, true
 	}
 	return os.LookupEnv(name)

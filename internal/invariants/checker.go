@@ -27,6 +27,8 @@ type Checker struct {
 	Temporal client.Client
 	// Settle is how long a disagreement may last before it counts; 0 is DefaultSettle, less than 0 is not at all.
 	Settle time.Duration
+	// Secrets are values that may stand nowhere. Those shorter than LeastSecret are not looked for.
+	Secrets []string
 }
 
 // Check returns what is wrong. Database, devices and workflows move while it reads, so it reports only what is still
@@ -61,7 +63,11 @@ func both(before, again []Violation) []Violation {
 
 func (c Checker) once(ctx context.Context) ([]Violation, error) {
 	found, err := Database(ctx, c.DB)
-	if err != nil || c.Temporal == nil {
+	if err != nil {
+		return nil, err
+	}
+	secret, err := c.Secret(ctx)
+	if found = append(found, secret...); err != nil || c.Temporal == nil {
 		return found, err
 	}
 	more, err := c.Workflows(ctx)

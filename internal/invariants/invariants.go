@@ -38,13 +38,20 @@ const (
 	// NoneLeftOut: the waves of a restore leave no device out that waits.
 	NoneLeftOut = "NoneLeftOut"
 	// WorkflowRuns: every open restore, every waiting device and every plan that was started has a running workflow, and
-	// no one else has.
+	// no one else has. The database knows every restore that has one.
 	WorkflowRuns = "WorkflowRuns"
 	// WorkflowFollowsRoll: a device's workflow and the search index say what its row of the roll says.
 	WorkflowFollowsRoll = "WorkflowFollowsRoll"
 	// WorkflowFollowsRequest: the workflow of an enrollment request waits for a decision while the request is pending, and
 	// no longer.
 	WorkflowFollowsRequest = "WorkflowFollowsRequest"
+	// OwnMessages: a message of one device or organisation changes nothing of another.
+	OwnMessages = "OwnMessages"
+	// TakesEffect: what was acknowledged takes effect: a report moves its device, and a resume that a plan counts was
+	// decided.
+	TakesEffect = "TakesEffect"
+	// NoSecret: the value of a secret setting is in no table, list or history that people and scripts read.
+	NoSecret = "NoSecret"
 )
 
 // Violation is one broken promise, with the row and the workflow concerned.
@@ -79,6 +86,7 @@ func Database(ctx context.Context, db *sqlx.DB) ([]Violation, error) {
 	var found []Violation
 	for _, check := range []func(context.Context, *sqlx.Tx) ([]Violation, error){
 		checkAudit, checkRestores, checkRoll, checkMissing, checkWaves, checkDevices, checkDecisions,
+		checkForeign, checkAnswers,
 	} {
 		some, err := check(ctx, tx)
 		if err != nil {

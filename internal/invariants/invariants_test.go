@@ -152,6 +152,10 @@ func TestPlantedFaultsInTheDatabaseAreFound(t *testing.T) {
 	const record = `insert into rollcall.transitions
 		(restore_id, org_id, name, transition, from_state, to_state, restored_version, reported_version, next_version, actor)
 		values ('night', '00000000-0000-0000-0000-000000000000', `
+	const plan = `insert into rollcall.plans (id, org_id, restore_id, planned_by, expires_at)
+			values ('p1', '00000000-0000-0000-0000-000000000000', 'night', 'ann', now());
+		insert into rollcall.plan_devices (plan_id, org_id, name, seq, reported_version, answer)
+			values ('p1', '00000000-0000-0000-0000-000000000000', 'paused', 1, '7', 'Resumed');`
 	for name, fault := range map[string]struct {
 		statement, invariant, device, message string
 	}{
@@ -218,6 +222,26 @@ func TestPlantedFaultsInTheDatabaseAreFound(t *testing.T) {
 		"a rendering while it is paused": {
 			`update devices set annotations = annotations || '{"device-controller/renderedVersion": "6"}' where name = 'paused'`,
 			invariants.NothingRendered, "paused", `from "5" to "6"`,
+		},
+		"a device that another organisation's restore has put on its roll": {
+			`update rollcall.restores set org_id = gen_random_uuid()`,
+			invariants.OwnMessages, "away", "T1 happened to the device, and the restore is of another organisation",
+		},
+		"a decision about another device": {
+			`insert into rollcall.decisions (id, org_id, act, actor, identity)
+				values ('d1', '00000000-0000-0000-0000-000000000000', 'resume', 'ann', 'asserted');
+			insert into rollcall.decision_targets (decision_id, name) values ('d1', 'back');
+			insert into rollcall.transitions (restore_id, org_id, name, transition, to_state, signal, actor, decision_id)
+				values ('night', '00000000-0000-0000-0000-000000000000', 'paused', 'T4', 'Normal', 'resume', 'ann', 'd1')`,
+			invariants.OwnMessages, "paused", "the decision that moved it does not name it",
+		},
+		"a plan that resumes a device of another": {
+			plan + `insert into rollcall.transitions (restore_id, org_id, name, transition, to_state, signal, actor, decision_id)
+				values ('night', '00000000-0000-0000-0000-000000000000', 'away', 'T4', 'Normal', 'resume', 'ann', 'plan/p1')`,
+			invariants.OwnMessages, "away", "the plan that resumed it does not hold it",
+		},
+		"a resume that a plan counts and no one decided": {
+			plan, invariants.TakesEffect, "paused", "plan p1 counts the device as resumed",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -391,6 +415,57 @@ func TestAPlanThatNoWorkflowCarriesOutIsFound(t *testing.T) {
 			require.Equal(c, "resume/"+id, found[i].WorkflowID)
 			require.Contains(c, found[i].Message, "`starter resume --plan "+id+"` goes on with it")
 			require.False(c, found[i].Missing)
+		}
+	}, waitLimit, 100*time.Millisecond)
+}
+
+// A report that a gateway has acknowledged, and that nothing tells the device's workflow, is found.
+func TestAReportThatNothingActsOnIsFound(t *testing.T) {
+	t.Parallel()
+	n := newNight(t)
+	n.exec(`update rollcall.roll set noted_version = 'none' where name = 'away'`)
+	n.checker.Settle = -1
+	found, err := n.checker.Check(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, found, "one that cannot be read keeps its device waiting")
+	n.exec(`update rollcall.roll set noted_version = '5' where name = 'away'`)
+	found, err = n.checker.Check(t.Context())
+	require.NoError(t, err)
+	require.Len(t, found, 1, "%+v", found)
+	require.Equal(t, []string{invariants.TakesEffect, "away"}, []string{found[0].Invariant, found[0].Name})
+	require.Contains(t, found[0].Message, "has reported version 5, and still waits")
+}
+
+// A secret is found in the audit, in a list of workflows and in the history of a restore. It is not printed.
+func TestASecretIsFoundWhereverItStands(t *testing.T) {
+	t.Parallel()
+	n := newNight(t)
+	const secret, short = "hush-hush-hush", "night"
+	n.checker.Secrets = []string{secret, short}
+	found, err := n.checker.Secret(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, found, "a short one may be any word")
+
+	n.exec(`insert into rollcall.transitions (restore_id, org_id, name, transition, signal, actor, message)
+		values ('night', $1, 'paused', 'Refused', 'resume', 'ann', 'refused with ' || $2)`, runbook.DefaultOrgID, secret)
+	restore := runbook.RestoreWorkflowID("night")
+	require.NoError(t, n.temporal.SignalWorkflow(t.Context(), restore, "", "unknown", secret))
+	shown := runbook.EnrollmentWorkflowID(runbook.DefaultOrgID, "late")
+	n.exec(`insert into enrollment_requests (org_id, name, spec, status, resource_version, created_at, updated_at)
+		values ($1, 'late', '{}', '{}', 1, now(), now())`, runbook.DefaultOrgID)
+	_, err = n.temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
+		ID: shown, TaskQueue: n.queue, Memo: map[string]any{"note": secret},
+	}, runbook.EnrollmentWorkflowName, runbook.EnrollmentInput{OrgID: runbook.DefaultOrgID, Name: "late"})
+	require.NoError(t, err)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		found, err := n.checker.Secret(t.Context())
+		require.NoError(c, err)
+		require.Len(c, found, 3, "%+v", found)
+		require.Contains(c, found[0].Message, "1 rows of table rollcall.transitions")
+		require.Equal(c, []string{restore, shown}, []string{found[1].WorkflowID, found[2].WorkflowID})
+		for _, v := range found {
+			require.Equal(c, invariants.NoSecret, v.Invariant)
+			require.NotContains(c, v.Message, secret)
 		}
 	}, waitLimit, 100*time.Millisecond)
 }

@@ -82,7 +82,15 @@ func (c Checker) Workflows(ctx context.Context) ([]Violation, error) {
 		}
 		found = append(found, some...)
 	}
-	rest, err := c.checkUnwanted(ctx, running, waiting)
+	unknown, err := c.checkUnknown(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := c.checkUnwanted(ctx, running, waiting, unknown)
+	if err != nil {
+		return nil, err
+	}
+	reports, err := c.checkReports(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +99,47 @@ func (c Checker) Workflows(ctx context.Context) ([]Violation, error) {
 		return nil, err
 	}
 	plans, err := c.checkPlans(ctx)
-	return slices.Concat(found, rest, late, plans), err
+	for _, id := range slices.Sorted(maps.Keys(unknown)) {
+		found = append(found, unknown[id])
+	}
+	return slices.Concat(found, rest, reports, late, plans), err
+}
+
+// checkUnknown looks for restores that run, and that the database does not know. It returns the violations by restore.
+func (c Checker) checkUnknown(ctx context.Context) (map[string]Violation, error) {
+	found := map[string]Violation{}
+	err := c.eachRunning(ctx, runbook.RestoreWorkflowName, func(w *workflow.WorkflowExecutionInfo) error {
+		workflowID := w.GetExecution().GetWorkflowId()
+		id, ok := runbook.ParseRestoreWorkflowID(workflowID)
+		if !ok {
+			return nil
+		}
+		var known bool
+		err := c.DB.GetContext(ctx, &known, `select exists (select from rollcall.restores where id = $1)`, id)
+		if err != nil {
+			return fmt.Errorf("look for restore %s: %w", id, err)
+		}
+		if known {
+			return nil
+		}
+		if runs, err := c.runs(ctx, workflowID); err != nil || !runs {
+			return err
+		}
+		var progress runbook.RestoreProgress
+		if err := c.query(ctx, workflowID, runbook.QueryTally, &progress); err != nil {
+			return fmt.Errorf("ask restore %s how far it is (is a worker running?): %w", id, err)
+		}
+		if progress.Phase == runbook.PhaseOpening {
+			return nil // it is about to be known
+		}
+		found[id] = Violation{
+			Invariant: WorkflowRuns, RestoreID: id, WorkflowID: workflowID,
+			Message: "workflows call the roll of a restore that the database does not know, because it was put back to before " +
+				"that began; `starter cancel " + id + " --reason REASON` ends them, and `starter restore` calls the roll again",
+		}
+		return nil
+	})
+	return found, err
 }
 
 // progressOf asks each running restore which of its devices it has called. A restore without a workflow is a violation.
@@ -156,9 +204,10 @@ func (c Checker) checkWaiting(
 	return []Violation{w.violation(WorkflowFollowsRoll, "the workflow runs, and the search index does not show it")}, nil
 }
 
-// checkUnwanted looks at the workflows that run although no one waits for their device.
+// checkUnwanted looks at the workflows that run although no one waits for their device. Those of unknown restores are
+// found already.
 func (c Checker) checkUnwanted(
-	ctx context.Context, running map[string]indexed, waiting []waitingRow,
+	ctx context.Context, running map[string]indexed, waiting []waitingRow, unknown map[string]Violation,
 ) ([]Violation, error) {
 	wanted := map[string]bool{}
 	for _, w := range waiting {
@@ -167,7 +216,7 @@ func (c Checker) checkUnwanted(
 	var found []Violation
 	for id, shown := range running {
 		orgID, name, ok := runbook.ParseDeviceWorkflowID(id)
-		if !ok || wanted[id] {
+		if _, of := unknown[shown.restoreID]; !ok || wanted[id] || of {
 			continue
 		}
 		runs, err := c.runs(ctx, id)

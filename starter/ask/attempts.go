@@ -69,5 +69,5 @@ func explainDevice(
 	if IsNotFound(err) {
 		return NoWorkflow(ctx, c, store, d.OrgID, d.Name)
 	}
-	return unknown(ctx, timeout, again)
+	return unknown(ctx, c, runbook.DeviceWorkflowID(d.OrgID, d.Name), timeout, again)
 }

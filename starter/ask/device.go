@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.temporal.io/api/serviceerror"
@@ -58,7 +59,8 @@ func NoWorkflow(
 		return runbook.Refuse(runbook.CodeNoRollCall, "no roll call waits for device %q (%v)", name, err)
 	case position == nil:
 		return runbook.Refuse(runbook.CodeNotFound,
-			"there is no device %q in organisation %s, and no roll call waits for one", name, runbook.OrgName(orgID))
+			"there is no device %q in organisation %s, and no roll call waits for one%s", name, runbook.OrgName(orgID),
+			aliasOf(ctx, store, orgID, name))
 	}
 	refusal := runbook.Refuse(runbook.CodeNoRollCall, "no roll call waits for device %q: it is %s%s", name, position.State,
 		lastDecision(ctx, store, orgID, name))
@@ -75,6 +77,15 @@ func NoWorkflow(
 			"cancelled one up again with `starter restore --id RESTORE`"
 	}
 	return refusal
+}
+
+// aliasOf says for people whose alias a name is, as no decision goes by an alias; empty where it is none.
+func aliasOf(ctx context.Context, store *inventory.Store, orgID, name string) string {
+	names, err := store.NamesOf(ctx, orgID, name)
+	if err != nil || len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; it is the alias of %s: a decision goes by the device's name", strings.Join(names, ", "))
 }
 
 // PositionOf reads the state of a device. It returns nil where there is no such device.

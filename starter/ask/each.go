@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
 	"rollcall/runbook"
@@ -33,15 +34,18 @@ func askContext(ctx context.Context, timeout time.Duration) (context.Context, co
 	return asking, func() { stop(); cancel() }
 }
 
-// unknown is the answer of one that was asked and has not answered; again is the command that asks once more.
-func unknown(ctx context.Context, timeout time.Duration, again string) *runbook.Refusal {
-	why := "no answer within " + timeout.String()
+// unknown is the answer of a workflow that was asked and has not answered; again is the command that asks once more.
+func unknown(
+	ctx context.Context, c client.Client, workflowID string, timeout time.Duration, again string,
+) *runbook.Refusal {
+	why, look := "no answer within "+timeout.String(), whyNoAnswer
 	if ctx.Err() != nil {
 		why = "interrupted before the answer came"
+	} else if failure := pendingFailure(ctx, c, workflowID); failure != "" {
+		look = "its activity is tried again, and failed last with: " + failure
 	}
 	return runbook.Refuse(runbook.CodeOutcomeUnknown,
-		"outcome unknown: %s; the decision may yet be carried out. Ask again with `%s`; %s",
-		why, again, whyNoAnswer)
+		"outcome unknown: %s; the decision may yet be carried out. Ask again with `%s`; %s", why, again, look)
 }
 
 // Each asks many at the same time, while a meter shows how many have answered. The answers are in the order of targets:

@@ -49,7 +49,7 @@ func (a *Decider) Ask(ctx context.Context, e inventory.EnrollmentPosition) runbo
 	if err != nil {
 		refusal := answerOf(err)
 		if refusal == nil {
-			refusal = unknown(ctx, a.Timeout, a.again(e))
+			refusal = unknown(ctx, a.Client, runbook.EnrollmentWorkflowID(e.OrgID, e.Name), a.Timeout, a.again(e))
 		}
 		decision = refused(refusal)
 	}

@@ -11,8 +11,8 @@ import (
 	"rollcall/runbook"
 )
 
-// WhatFails says what the inventory watch of a restore that runs cannot do at present; empty is nothing. What it cannot
-// do beside its polls it says with its heartbeat, and what keeps it from polling is the failure of its last attempt.
+// WhatFails says what cannot be done for a restore at present; empty is nothing. An activity that waits for its next
+// attempt says why its last one failed. What the inventory watch cannot do beside its polls it says with its heartbeat.
 func WhatFails(ctx context.Context, c client.Client, restoreID string) string {
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
@@ -21,19 +21,35 @@ func WhatFails(ctx context.Context, c client.Client, restoreID string) string {
 		return ""
 	}
 	for _, pending := range run.GetPendingActivities() {
-		if pending.GetActivityType().GetName() != watchActivity {
-			continue
-		}
 		var progress struct {
 			Failing string `json:"failing"`
 		}
-		_ = converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &progress)
+		if pending.GetActivityType().GetName() == watchActivity {
+			_ = converter.GetDefaultDataConverter().FromPayloads(pending.GetHeartbeatDetails(), &progress)
+		}
 		if pending.GetState() == enums.PENDING_ACTIVITY_STATE_SCHEDULED && pending.GetLastFailure() != nil {
 			progress.Failing = pending.GetLastFailure().GetMessage() // it waits for its next attempt
 		}
 		if progress.Failing != "" {
 			return fmt.Sprintf("not everything can be done for restore %s at present, and it is tried again: %s", restoreID,
 				progress.Failing)
+		}
+	}
+	return ""
+}
+
+// pendingFailure is the last failure of an activity that a workflow waits for; empty where there is none, or where that
+// is not known.
+func pendingFailure(ctx context.Context, c client.Client, workflowID string) string {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	run, err := c.DescribeWorkflowExecution(ctx, workflowID, "")
+	if err != nil {
+		return ""
+	}
+	for _, pending := range run.GetPendingActivities() {
+		if failure := pending.GetLastFailure(); failure != nil {
+			return failure.GetMessage()
 		}
 	}
 	return ""

@@ -161,7 +161,7 @@ func (p Plan) Tell(
 	case refusal != nil:
 		return now, fmt.Errorf("tell plan %s to %s: %w", p.ID, update, refusal)
 	}
-	return now, unknown(ctx, timeout, again)
+	return now, unknown(ctx, p.Client, p.workflowID(), timeout, again)
 }
 
 // PlanTallyLine is where the devices of a plan stand, in one line.

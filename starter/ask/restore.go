@@ -81,7 +81,13 @@ func (s Restore) StartOrTakeUp(
 		if !errors.Is(err, errRuns) || time.Now().After(deadline) {
 			return started, err
 		}
-		if status, stateErr := store.RestoreStatus(ctx, s.ID); stateErr != nil || status.State != runbook.RestoreCancelled {
+		status, stateErr := store.RestoreStatus(ctx, s.ID)
+		if refusal := runbook.AsRefusal(stateErr); refusal != nil && refusal.Code == runbook.CodeNotFound {
+			return started, fmt.Errorf("%w; the database does not know the restore: no worker has opened it yet, or the "+
+				"database was put back to before it began. In that case end it with `%s`", err,
+				printer.Command("", "cancel", s.ID, "--reason", "REASON"))
+		}
+		if stateErr != nil || status.State != runbook.RestoreCancelled {
 			return started, err
 		}
 		if !said && s.Say != nil {
@@ -93,6 +99,12 @@ func (s Restore) StartOrTakeUp(
 		case <-time.After(restoreInterval):
 		}
 	}
+}
+
+// HasEnded reports whether the workflow of a restore was there and has ended.
+func HasEnded(ctx context.Context, c client.Client, restoreID string) bool {
+	run, err := c.DescribeWorkflowExecution(ctx, runbook.RestoreWorkflowID(restoreID), "")
+	return err == nil && run.GetWorkflowExecutionInfo().GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING
 }
 
 // Start starts the restore's workflow.
