@@ -57,12 +57,21 @@ update enrollment_requests e set
 where e.org_id = $1 and e.name = $2`
 
 // repeatRequest takes over what a pending request says of itself now. What the service has put on it stays, above all
-// that a restore has found it in the backup.
+// that a restore has found it in the backup. So do its version where $4 says so, and what of it goes to the device
+// where it has the same key, which $5 says: anyone with the shared bootstrap certificate can read a request and post it
+// again.
 const repeatRequest = `
+with said as (
+    select cast($3 as jsonb) - case when $5 then cast('{labels,osMode}' as text[]) else '{}' end
+        || case when $4 then jsonb_build_object('knownRenderedVersion', e.spec -> 'knownRenderedVersion') else '{}' end
+        || case when $5 and e.spec ? 'labels' then jsonb_build_object('labels', e.spec -> 'labels') else '{}' end
+        || case when $5 and e.spec ? 'osMode' then jsonb_build_object('osMode', e.spec -> 'osMode') else '{}' end
+        as spec
+    from enrollment_requests e where e.org_id = $1 and e.name = $2)
 update enrollment_requests e set
-    spec = cast($3 as jsonb), generation = coalesce(e.generation, 0) + 1,
+    spec = said.spec, generation = coalesce(e.generation, 0) + 1,
     resource_version = coalesce(e.resource_version, 0) + 1, updated_at = now()
-where e.org_id = $1 and e.name = $2 and e.spec is distinct from cast($3 as jsonb)`
+from said where e.org_id = $1 and e.name = $2 and e.spec is distinct from said.spec`
 
 // SubmitRequest stores an enrollment request that an agent brings, if runbook.DecideSubmission says that it counts,
 // and writes an event where it says something new. Repeated it changes nothing. Nothing is stored of a refused one,
@@ -177,7 +186,12 @@ func (b requestBefore) follow(
 	case arrival == runbook.SubmissionNew:
 		_, err = tx.ExecContext(ctx, renewRequest, in.OrgID, in.Name, marshalStrings(orEmpty(in.Labels)), string(in.Spec))
 	default:
-		_, err = tx.ExecContext(ctx, repeatRequest, in.OrgID, in.Name, string(in.Spec))
+		stays := runbook.KnownStays(b.Known, in.Known)
+		if stays {
+			in.Known = b.Known
+		}
+		sameKey := keyOf(b.CSR).Fingerprint == keyOf(in.CSR).Fingerprint
+		_, err = tx.ExecContext(ctx, repeatRequest, in.OrgID, in.Name, string(in.Spec), stays, sameKey)
 	}
 	if err != nil {
 		return "", fmt.Errorf("write the request: %w", err)

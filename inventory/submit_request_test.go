@@ -127,6 +127,50 @@ func TestARequestArrives(t *testing.T) {
 	}
 }
 
+// Whoever has the shared bootstrap certificate can read a pending request and post it again. What decides how its
+// device begins, and what the device gets of it, stays with the key.
+func TestARequestThatIsPostedAgainKeepsWhatCounts(t *testing.T) {
+	t.Parallel()
+	store := databases["own"](t)
+	post := func(in inventory.SubmitRequestInput, known string, more map[string]any) map[string]any {
+		t.Helper()
+		more["csr"], more["knownRenderedVersion"] = in.CSR, known
+		spec, err := json.Marshal(more)
+		require.NoError(t, err)
+		in.Spec, in.Known = spec, known
+		a := arrive(t, store, in)
+		require.Nil(t, a.Refusal)
+		var stored map[string]any
+		require.NoError(t, json.Unmarshal(a.Request.Spec, &stored))
+		return stored
+	}
+	labels := func(site string) map[string]any { return map[string]any{"site": site} }
+	first, other := arrivalOf(t, "web-1", newKey(t), ""), arrivalOf(t, "web-1", newKey(t), "")
+	post(first, "7", map[string]any{"labels": labels("bonn"), "osMode": "image"})
+	stored := post(first, "0", map[string]any{
+		"labels": labels("evil"), "osMode": "package", "deviceStatus": map[string]any{"systemInfo": map[string]any{}},
+	})
+	require.Equal(t, "7", stored["knownRenderedVersion"])
+	require.Equal(t, labels("bonn"), stored["labels"])
+	require.Equal(t, "image", stored["osMode"])
+	require.Contains(t, stored, "deviceStatus", "the rest is as it says now")
+	require.Equal(t, "9", post(first, "9", map[string]any{})["knownRenderedVersion"])
+	stored = post(other, "", map[string]any{"labels": labels("kiel")})
+	require.Equal(t, "9", stored["knownRenderedVersion"], "waiting is the safe state, whatever the key is")
+	require.Equal(t, labels("kiel"), stored["labels"], "another key is another device, which a person is shown")
+	require.NotContains(t, stored, "osMode")
+	d, err := store.Approve(t.Context(), approveOf("web-1", "alice"))
+	require.NoError(t, err)
+	require.Equal(t, runbook.StateAwaitingReconnect, d.Device)
+
+	bare := arrivalOf(t, "web-2", newKey(t), "")
+	post(bare, "0", map[string]any{})
+	stored = post(bare, "3", map[string]any{"labels": labels("evil"), "osMode": "package"})
+	require.Equal(t, "3", stored["knownRenderedVersion"])
+	require.NotContains(t, stored, "labels")
+	require.NotContains(t, stored, "osMode")
+}
+
 func TestManyFirstArrivalsMakeOneRequest(t *testing.T) {
 	t.Parallel()
 	store, key := newStore(t), newKey(t)

@@ -130,6 +130,13 @@ func EnrolledState(annotations map[string]string, known string) State {
 	return StateNormal
 }
 
+// KnownStays reports whether a pending request that is posted again keeps the known version that it has. One that says
+// that the device runs something is never lowered to nothing, so that its device waits: whoever has the shared
+// bootstrap certificate can post in its name.
+func KnownStays(before, again string) bool {
+	return EnrolledState(nil, before) == StateAwaitingReconnect && EnrolledState(nil, again) != StateAwaitingReconnect
+}
+
 // OrZero is a version in its stored form: a missing one is 0, on either side.
 func OrZero(version string) string {
 	if version == "" {
