@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -133,9 +134,36 @@ func (a *Activities) Withdraw(ctx context.Context, in WithdrawInput) (Transition
 	return TransitionResult(result), asActivityError(err)
 }
 
-// decommission has Flight Control decommission a device that its restore still waits for. After an error the device
-// says whether that was done, now or before.
+// decommission has Flight Control decommission a device that its restore still waits for, and resume it where it is
+// paused, so that its agent hears of it. The watch may have withdrawn the device in between.
 func (a *Activities) decommission(ctx context.Context, in WithdrawInput) error {
+	if err := a.decommissionThere(ctx, in); err != nil {
+		return err
+	}
+	must, err := a.Inventory.MustHear(ctx, in.RestoreID, in.OrgID, in.Name)
+	if err != nil || !must {
+		return err
+	}
+	failed := a.calls.do(ctx, callKey{"hear", in.OrgID, in.Name, in.RequestID}, func(ctx context.Context) error {
+		_, err := a.Flightctl.Resume(ctx, in.OrgID, []string{in.Name}, inventory.ResumeID("decommission-"+in.RequestID))
+		return err
+	})
+	must, err = a.Inventory.MustHear(ctx, in.RestoreID, in.OrgID, in.Name)
+	switch {
+	case err != nil:
+		return err
+	case must && failed == nil:
+		failed = errors.New("Flight Control has not resumed the device, whose agent does not hear of its decommissioning")
+		fallthrough
+	case must:
+		return failed
+	}
+	return nil
+}
+
+// decommissionThere has Flight Control decommission a device. After an error the device says whether that was done, now
+// or before.
+func (a *Activities) decommissionThere(ctx context.Context, in WithdrawInput) error {
 	entry, err := a.Inventory.WaitingEntry(ctx, in.RestoreID, in.OrgID, in.Name)
 	if err != nil || entry == nil {
 		return err // a device that is not waited for is the withdrawal's to refuse

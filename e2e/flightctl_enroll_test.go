@@ -67,6 +67,7 @@ func TestAnApprovalOfFlightControlThatDiesIsShown(t *testing.T) {
 		`alter table rollcall.transitions disable trigger transitions_append_only`,
 		`update rollcall.transitions set at = now() - interval '1 hour' where transition = 'Decided'`,
 		`alter table rollcall.transitions enable trigger transitions_append_only`,
+		`update devices set created_at = now() - interval '1 hour' where name <> 'web-1'`,
 	} {
 		_, err := c.owner.DB().ExecContext(t.Context(), statement)
 		require.NoError(t, err)
@@ -75,9 +76,13 @@ func TestAnApprovalOfFlightControlThatDiesIsShown(t *testing.T) {
 	require.Equal(t, runbook.CodeDeviceExists, refused.Code)
 	require.Contains(t, refused.Message, "flightctl delete device/"+name)
 
-	// As it says.
-	_, err = c.owner.DB().ExecContext(t.Context(), `delete from devices where name = $1`, name)
-	require.NoError(t, err)
+	// As it says. Flight Control deletes the request with the device, and the agent enrolls with another one.
+	for _, table := range []string{"devices", "enrollment_requests"} {
+		_, err = c.owner.DB().ExecContext(t.Context(), `delete from `+table+` where name = $1`, name)
+		require.NoError(t, err)
+	}
+	name = c.enrolls("7")
+	c.eventually("the watch starts the workflow of that one", func() bool { return c.runs(enrollmentID(name)) })
 	approved := c.approve(name, "bob")
 	require.True(t, approved.Accepted, approved.Message)
 	require.Equal(t, "r1", approved.RestoreID)

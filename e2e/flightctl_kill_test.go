@@ -334,6 +334,27 @@ func TestAResumeOfFlightControlThatDiesIsRepaired(t *testing.T) {
 	}
 }
 
+// Flight Control renders nothing for a device that is paused, its decommissioning as little as anything else. It is
+// resumed there, so that its agent hears that it is to leave.
+func TestAPausedDeviceHearsThatItIsDecommissioned(t *testing.T) {
+	t.Parallel()
+	c := newAwaited(t)
+	c.isPaused("web-1")
+	handle, err := c.client.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
+		WorkflowID: deviceID("web-1"), UpdateID: "w", UpdateName: runbook.UpdateWithdraw,
+		Args:         []any{runbook.WithdrawRequest{By: "alice", Decommission: runbook.DecommissionUnenroll}},
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	require.NoError(t, err)
+	var answer runbook.DeviceAnswer
+	require.NoError(t, handle.Get(t.Context(), &answer))
+	require.True(t, answer.Accepted, answer.Message)
+	require.Equal(t, runbook.StateWithdrawn, answer.State)
+	c.rendered("web-1", "8")
+	require.True(t, c.holds(`select spec #>> '{decommissioning,target}' = 'Unenroll' from devices where name = 'web-1'`))
+	require.EqualValues(t, 1, c.completes().Counts[runbook.StateWithdrawn])
+}
+
 func TestAKeyThatIsLostWhileItsDeviceWaits(t *testing.T) {
 	t.Parallel()
 	c := newAwaited(t)

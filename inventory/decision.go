@@ -41,10 +41,7 @@ func (p position) mayDecide() *runbook.Refusal {
 		return runbook.Refuse(runbook.CodeAlreadyResumed,
 			"Flight Control has resumed the device already, for someone else; nothing was changed")
 	case !p.renderable():
-		return runbook.Refuse(runbook.CodeInvalidVersion,
-			"Flight Control cannot read %q, the version that it rendered device %s as last, and never renders it again: "+
-				"decommission the device (`starter withdraw device/%s --decommission Unenroll`), and let it enroll again",
-			p.Annotated, p.Name, p.Name)
+		return runbook.Unrenderable(p.Name, p.Annotated)
 	case p.DeviceState == runbook.StateConflictPaused && p.Reported == "":
 		return runbook.Refuse(runbook.CodeVersionUnknown,
 			"Flight Control has not stored which version the device runs, and would render below it; resume it once the "+

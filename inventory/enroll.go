@@ -13,12 +13,25 @@ import (
 	"rollcall/runbook"
 )
 
+// firstStatus is the status of a device that has sent none, as Flight Control's approval makes it, with what the
+// request says of the device's system.
+const firstStatus = `cast('{"conditions": [{"type": "Updating", "status": "Unknown", "message": "", "reason": "",
+        "lastTransitionTime": "0001-01-01T00:00:00Z"}],
+    "applications": [], "applicationsSummary": {"status": "Unknown"}, "config": {"renderedVersion": ""},
+    "os": {"image": "", "imageDigest": ""}, "resources": {"cpu": "Unknown", "memory": "Unknown", "disk": "Unknown"},
+    "integrity": {"status": "Unsupported", "info": "TPM not present or not enabled on this device",
+        "deviceIdentity": {"status": "Unsupported"}, "tpm": {"status": "Unsupported"}}}' as jsonb)
+    || coalesce((select jsonb_build_object('systemInfo', r.spec -> 'deviceStatus' -> 'systemInfo')
+        from enrollment_requests r where r.org_id = $1 and r.name = $2
+          and jsonb_typeof(r.spec -> 'deviceStatus' -> 'systemInfo') = 'object'), '{}')`
+
 // insertDevice makes the device of an approval. Triggers make the row of when it was seen, and those of its labels. A
 // device that is deleted is over, and what takes its place has nothing of it, but that versions count on.
 const insertDevice = `
 insert into devices as d (org_id, name, labels, annotations, generation, resource_version, created_at, updated_at, spec,
 status, alias)
-values ($1, $2, cast($3 as jsonb), cast($4 as jsonb), 1, 1, now(), now(), '{}', cast($5 as jsonb), nullif($6, ''))
+values ($1, $2, cast($3 as jsonb), cast($4 as jsonb), 1, 1, now(), now(), '{}',
+` + firstStatus + ` || cast($5 as jsonb), nullif($6, ''))
 on conflict (org_id, name) do update set
     owner = null, labels = excluded.labels, annotations = excluded.annotations,
     generation = coalesce(d.generation, 0) + 1, resource_version = coalesce(d.resource_version, 0) + 1,

@@ -110,8 +110,8 @@ func (e enrollment) mayDeny(in DenyInput) *runbook.Refusal {
 			in.Name)
 	case in.Delete && e.Exists && e.DeviceExists:
 		return runbook.Refuse(runbook.CodeDeviceExists,
-			"Flight Control deletes no enrollment request whose device is there: delete the device %s first "+
-				"(`flightctl delete device/%s`); nothing was changed", in.Name, in.Name)
+			"Flight Control deletes no enrollment request whose device is there: delete the device %s, which deletes the "+
+				"request as well (`flightctl delete device/%s`); nothing was changed", in.Name, in.Name)
 	case in.Delete && e.State == runbook.EnrollmentDenied:
 		return nil
 	}

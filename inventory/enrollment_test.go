@@ -77,7 +77,8 @@ func restoredWithRequest(t *testing.T, store *inventory.Store) *inventory.Store 
 	versioned("web-1", "5").create(t, store)
 	enrollmentRequest{
 		Name: "new", Annotations: ptr(`{"acme/ticket": "OPS-1"}`),
-		Spec:   ptr(`{"knownRenderedVersion": "8"}`),
+		Spec: ptr(`{"knownRenderedVersion": "8",
+			"deviceStatus": {"systemInfo": {"architecture": "arm64"}, "summary": {"status": "Error"}}}`),
 		Status: ptr(`{"conditions": [{"type": "Seen", "status": "True"}], "other": 1}`),
 	}.create(t, store)
 	openRestore(t, store, "r1")
@@ -109,7 +110,14 @@ func TestApproveWhatWasInTheBackup(t *testing.T) {
 			d := readDevice(t, store, runbook.DefaultOrgID, "new")
 			require.JSONEq(t, `{"device-controller/awaitingReconnect": "true"}`, *d.Annotations, "other annotations do not move")
 			require.JSONEq(t, `{"summary": {"status": "AwaitingReconnect", "info": "`+runbook.InfoAwaitingReconnect+
-				`"}, "updated": {"status": "Unknown"}, "lifecycle": {"status": "Enrolled"}}`, *d.Status)
+				`"}, "updated": {"status": "Unknown"}, "lifecycle": {"status": "Enrolled"}, "config": {"renderedVersion": ""},
+				"systemInfo": {"architecture": "arm64"}, "os": {"image": "", "imageDigest": ""},
+				"conditions": [{"type": "Updating", "status": "Unknown", "message": "", "reason": "",
+					"lastTransitionTime": "0001-01-01T00:00:00Z"}], "applications": [],
+				"applicationsSummary": {"status": "Unknown"},
+				"resources": {"cpu": "Unknown", "memory": "Unknown", "disk": "Unknown"},
+				"integrity": {"status": "Unsupported", "info": "TPM not present or not enabled on this device",
+					"deviceIdentity": {"status": "Unsupported"}, "tpm": {"status": "Unsupported"}}}`, *d.Status)
 			require.Equal(t, 1, count(t, store,
 				`select count(*) from device_timestamps where name = 'new' and last_seen is null`))
 			require.Equal(t, 1, count(t, store,

@@ -83,9 +83,28 @@ select not exists (select from devices d where d.org_id = $1 and d.name = $2 and
 	return gone, nil
 }
 
-// halfDone is how long an approval by Flight Control may have made the device and not stored the approval: it does both
-// within a second.
-const halfDone = "30 seconds"
+// MustHear reports whether a device of a running restore's roll is being decommissioned and is paused. Flight Control
+// renders nothing for one that is paused, so that its agent does not hear of it.
+func (s *Store) MustHear(ctx context.Context, restoreID, orgID, name string) (must bool, err error) {
+	err = s.db.GetContext(ctx, &must, `
+select exists (select from devices d
+    join rollcall.roll r on r.org_id = d.org_id and r.name = d.name and r.restore_id = $1 and not r.superseded
+    join rollcall.restores s on s.id = r.restore_id and s.state = $4
+    where d.org_id = $2 and d.name = $3 and d.deleted_at is null and r.state = any ($5)
+      and rollcall.device_state(d.annotations) = $6 and d.status -> 'lifecycle' ->> 'status' = any ($7))`,
+		restoreID, orgID, name, runbook.RestoreRunning,
+		pq.Array([]runbook.State{runbook.StateConflictPaused, runbook.StateWithdrawn}), runbook.StateConflictPaused,
+		ineligible)
+	if err != nil {
+		return false, fmt.Errorf("read whether device %s must hear of its decommissioning: %w", name, err)
+	}
+	return must, nil
+}
+
+// halfDone is how long ago Flight Control has made the device at least, where its approval is not stored and counts as
+// broken off. It does both within a second, but waits half a minute and more in between while its key-value store is
+// away, and the call that asked for it may be open for two minutes.
+const halfDone = "3 minutes"
 
 // AskApproval records that Flight Control is to approve a request, before it is asked, if the approval counts; ask is
 // true then. Called again after that, whatever became of the call, it reads the request and the device: one that was
@@ -140,8 +159,10 @@ func askedID(requestID string) string { return requestID + "/asked" }
 // wasAsked reports whether Flight Control was asked to approve for this decision, and whether that is a while ago.
 func (e enrollment) wasAsked(ctx context.Context, tx *sqlx.Tx) (asked, old bool, err error) {
 	err = tx.QueryRowxContext(ctx, `
-select at < now() - cast($4 as interval) from rollcall.transitions
-where org_id = $1 and name = $2 and request_id = $3 and transition = $5 limit 1`,
+select t.at < now() - cast($4 as interval) and coalesce((select d.created_at < now() - cast($4 as interval)
+    from devices d where d.org_id = t.org_id and d.name = t.name and d.deleted_at is null), false)
+from rollcall.transitions t
+where t.org_id = $1 and t.name = $2 and t.request_id = $3 and t.transition = $5 limit 1`,
 		e.asked.OrgID, e.asked.Name, askedID(e.asked.RequestID), halfDone, runbook.Decided).Scan(&old)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, false, nil

@@ -69,6 +69,13 @@ func (d Decision) Next() DecisionStep {
 	return d.rendered()
 }
 
+// Unrenderable is the refusal of a resume of a device whose rendered version Flight Control cannot read.
+func Unrenderable(name, rendered string) *Refusal {
+	return Refuse(CodeInvalidVersion,
+		"Flight Control cannot read %q, the version that it rendered device %s as last, and never renders it again: delete "+
+			"the device (`flightctl delete device/%s`), so that its agent enrolls again", rendered, name, name)
+}
+
 // Release is a device on the roll that Flight Control has compared at its poll.
 type Release struct {
 	// State is the device's, by its annotations.

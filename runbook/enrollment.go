@@ -198,7 +198,8 @@ func MayApprove(e Enrollment, name string) error {
 	}
 	if e.DeviceExists {
 		return Refuse(CodeDeviceExists,
-			"there is a device %s already; nothing was changed: delete it first if the request is to replace it", name)
+			"there is a device %s already; nothing was changed: delete it first if it is to be replaced (Flight Control "+
+				"deletes the request with it; approve the one that its agent posts next)", name)
 	}
 	return e.Unsignable.refusal(name)
 }
@@ -207,8 +208,8 @@ func MayApprove(e Enrollment, name string) error {
 func HalfApproved(name string) *Refusal {
 	return Refuse(CodeDeviceExists,
 		"Flight Control made the device %s and did not finish the approval, so that the device has no certificate: delete "+
-			"it "+
-			"there (`flightctl delete device/%s`), then approve the request again", name, name)
+			"it there (`flightctl delete device/%s`), which deletes the request as well, and approve the one that its agent "+
+			"posts when it starts again", name, name)
 }
 
 // Unfinished is what is missing of an approval that Flight Control has begun; empty is nothing.

@@ -57,6 +57,8 @@ func TestAnApprovalMakesTheDevice(t *testing.T) {
 	require.ErrorIs(t, b.client.Approve(t.Context(), org, name, nil, false), flightctl.ErrRejected, "approved already")
 	require.ErrorIs(t, b.client.Approve(t.Context(), org, "nobody", nil, false), flightctl.ErrNotFound)
 	require.ErrorIs(t, b.client.DeleteEnrollmentRequest(t.Context(), org, name), flightctl.ErrConflict)
+	require.Equal(t, 200, b.user("DELETE", "/devices/"+name, nil).code)
+	require.Equal(t, 404, b.enrolling()("GET", "/enrollmentrequests/"+name, nil).code, "it goes with its device")
 }
 
 func TestADeviceOfAnAnnotatedRequestIsNotRenderedAfterT2(t *testing.T) {
@@ -91,7 +93,8 @@ func TestAnApprovalThatDiesInTheMiddle(t *testing.T) {
 	require.ErrorContains(t, err, "already exists and cannot be overwritten")
 	require.ErrorIs(t, b.client.DeleteEnrollmentRequest(t.Context(), org, name), flightctl.ErrConflict)
 	require.Equal(t, 200, b.user("DELETE", "/devices/"+name, nil).code)
-	require.NoError(t, b.client.Approve(t.Context(), org, name, nil, false), "as flightctl-live.md says to repair it")
+	require.ErrorIs(t, b.client.Approve(t.Context(), org, name, nil, false), flightctl.ErrNotFound,
+		"the request went with its device, and its agent posts another")
 }
 
 func TestAnApprovalWhoseAnswerIsLost(t *testing.T) {

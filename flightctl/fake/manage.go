@@ -57,9 +57,16 @@ func (d *device) retire(target string) {
 	d.Owner.Valid, d.Labels = false, nil
 }
 
-// deleteDevice removes a device's row. One that is not there is no error.
+// deleteDevice removes a device's row and that of the enrollment request of its name. A missing one is no error.
 func (f *FlightControl) deleteDevice(c call) {
-	_, err := f.db.ExecContext(c.r.Context(), `delete from devices where org_id = $1 and name = $2`, c.org, c.name())
+	err := f.within(c.r.Context(), func(tx *sqlx.Tx) error {
+		_, err := tx.ExecContext(c.r.Context(), `delete from devices where org_id = $1 and name = $2`, c.org, c.name())
+		if err == nil {
+			_, err = tx.ExecContext(c.r.Context(),
+				`delete from enrollment_requests where org_id = $1 and name = $2 and spec is not null`, c.org, c.name())
+		}
+		return err
+	})
 	if err != nil {
 		f.broken(c.w, err)
 		return

@@ -56,6 +56,11 @@ func (r *Review) Explain() Explanation {
 		r.explainPaused(&e, gone)
 	case r.State == runbook.StateWithdrawn:
 		e.Why = "the device has left the roll call"
+		if r.LeftPaused {
+			e.WaitsFor, e.Why = "a human", "the device has left the roll call, and Flight Control has paused it since: it runs "+
+				"a newer version than the backup's, and nothing is rendered for it"
+			e.Unblocks = append(e.Unblocks, Unblock{"a human, in Flight Control", []string{"flightctl resume device/" + r.Name}})
+		}
 	default:
 		e.Why = "the device is back to normal; its rendering runs"
 	}
@@ -81,6 +86,11 @@ func (r *Review) explainPaused(e *Explanation, gone Unblock) {
 		e.WaitsFor = "Flight Control"
 		e.Why = fmt.Sprintf("%s has resumed it; the device stays paused until it has reported what was rendered for it", by)
 		e.Unblocks = append(e.Unblocks, Unblock{Who: "Flight Control, which renders it, and then the device's agent"})
+		return
+	}
+	if r.Unresumable != "" {
+		e.WaitsFor, e.Why = "a human", r.Unresumable
+		e.Unblocks = append(e.Unblocks, gone)
 		return
 	}
 	e.WaitsFor = "a human's decision"

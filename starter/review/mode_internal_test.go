@@ -1,6 +1,7 @@
 package review
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -47,6 +48,9 @@ func TestNoResumeIsAdvisedThatWouldBeRefused(t *testing.T) {
 		"beside Flight Control, unknown": {func(r *Review, p *inventory.DevicePosition, _ *inventory.RollPlace) {
 			r.Mode, r.Reported, p.Reported = runbook.ModeFlightctl, "", ""
 		}, "has not stored which version"},
+		"beside Flight Control, never rendered again": {func(r *Review, _ *inventory.DevicePosition, _ *inventory.RollPlace) {
+			r.Mode, r.Rendered = runbook.ModeFlightctl, "v14"
+		}, "flightctl delete device/web-7"},
 		"on its way out": {func(r *Review, _ *inventory.DevicePosition,
 			_ *inventory.RollPlace,
 		) {
@@ -65,5 +69,27 @@ func TestNoResumeIsAdvisedThatWouldBeRefused(t *testing.T) {
 		r.weighResume(p, &place)
 		require.Contains(t, r.Unresumable, c.why, name)
 		require.Equal(t, c.why == "", advises(r), name)
+		explained := r.Explain()
+		require.Contains(t, explained.Why, c.why, name)
+		for _, unblock := range explained.Unblocks {
+			require.Equal(t, c.why == "" && strings.Contains(unblock.Who, "after a look"),
+				strings.Contains(strings.Join(unblock.Commands, "\n"), "starter resume"), name)
+		}
+	}
+}
+
+// A device that was withdrawn by force beside Flight Control, and is paused there when it is back, waits for a human.
+func TestADeviceThatIsPausedAfterItHasLeftIsShown(t *testing.T) {
+	t.Parallel()
+	for mode, paused := range map[runbook.Mode]bool{runbook.ModeFlightctl: true, runbook.ModeStandalone: false} {
+		r := &Review{Name: "web-7", OrgID: runbook.DefaultOrgID, State: runbook.StateConflictPaused}
+		r.takePlace(inventory.RollPlace{RestoreID: "r1", State: runbook.StateWithdrawn, Mode: mode})
+		require.Equal(t, runbook.StateWithdrawn, r.State)
+		require.Equal(t, paused, r.LeftPaused)
+		explained := r.Explain()
+		require.Equal(t, paused, explained.WaitsFor == "a human")
+		for _, said := range []string{strings.Join(r.Suggest(), "\n"), fmt.Sprint(explained)} {
+			require.Equal(t, paused, strings.Contains(said, "flightctl resume device/web-7"))
+		}
 	}
 }

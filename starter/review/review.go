@@ -39,6 +39,8 @@ type Review struct {
 	// NextVersion is what a resume would render; empty where one would be refused, and Unresumable says why.
 	NextVersion string `json:"nextVersion,omitempty"`
 	Unresumable string `json:"unresumable,omitempty"`
+	// LeftPaused reports whether Flight Control has paused the device after it had left the roll call.
+	LeftPaused bool `json:"leftPaused,omitempty"`
 	// LastSeenBefore is when the device was last seen before the restore, and LastSeen when it was since.
 	LastSeenBefore *time.Time        `json:"lastSeenBefore,omitempty"`
 	LastSeen       *time.Time        `json:"lastSeen,omitempty"`
@@ -113,6 +115,7 @@ func (r *Review) takePlace(p inventory.RollPlace) {
 	r.RestoreID, r.RestoreState, r.Mode, r.mayTakeUp = p.RestoreID, p.RestoreState, p.Mode, p.MayTakeUp
 	r.Restored, r.LastSeenBefore, r.HeldBack = runbook.OrZero(p.Restored), p.LastSeenBefore, p.HeldBack
 	if p.State == runbook.StateWithdrawn {
+		r.LeftPaused = r.State == runbook.StateConflictPaused && p.Mode == runbook.ModeFlightctl
 		r.State = p.State
 	}
 	if p.State != runbook.StateNormal || r.Reported == "" {
@@ -134,6 +137,10 @@ func (r *Review) weighResume(p inventory.DevicePosition, place *inventory.RollPl
 	}
 	if r.Mode == runbook.ModeFlightctl && p.Reported == "" {
 		r.Unresumable = "Flight Control has not stored which version the device runs; it can be resumed after its next status"
+		return
+	}
+	if _, readable := runbook.FlightctlVersion(r.Rendered); r.Mode == runbook.ModeFlightctl && !readable {
+		r.Unresumable = runbook.Unrenderable(r.Name, r.Rendered).Message
 		return
 	}
 	next, err := p.MayResume(r.Lifecycle, runbook.OrZero(r.Reported))
@@ -181,6 +188,8 @@ func (r *Review) Suggest() []string {
 			r.withdrawal())
 	case r.Gone:
 		return []string{printer.Command(r.OrgID, "get", "transitions", r.Name)}
+	case r.LeftPaused:
+		return []string{"flightctl resume device/" + r.Name, with("get", "-o", "yaml")}
 	}
 	return []string{
 		printer.Command(r.OrgID, "get", "events", "--field-selector=involvedObject.name="+r.Name),
