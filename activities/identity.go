@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,7 +106,7 @@ func (a *Activities) identify(
 // to need not allow it, but must be the sender's.
 func (a *Activities) identifyRefused(ctx context.Context, in RefusalInput) (inventory.Who, error) {
 	who, _, err := a.identify(ctx, runbook.Origin{Via: in.Via}, in.RequestID, in.OrgID, runbook.Claim{By: in.By})
-	if err != nil || in.Decision == "" {
+	if err != nil || in.Decision == "" || in.Decision != runbook.Storable(in.Decision) {
 		return who, err
 	}
 	who.Via = runbook.ViaCLI
@@ -135,6 +136,8 @@ type ActInput struct {
 	By        string `json:"by,omitempty"`
 	Reason    string `json:"reason,omitempty"`
 	RequestID string `json:"requestId"`
+	// Refusal is why it does not count in any case; nil where that is for the decision to say.
+	Refusal *runbook.Refusal `json:"refusal,omitempty"`
 	runbook.Origin
 }
 
@@ -159,6 +162,7 @@ func (a *Activities) RecordAct(ctx context.Context, in ActInput) (ActResult, err
 	if err != nil {
 		return ActResult{}, asActivityError(err)
 	}
+	forbidden = cmp.Or(in.Refusal, forbidden)
 	err = a.Inventory.RecordAct(ctx, inventory.ActInput{
 		Act: in.Act, OrgID: org, RestoreID: in.RestoreID, PlanID: in.PlanID, By: in.By, Reason: in.Reason,
 		RequestID: in.RequestID, Who: who, Refusal: forbidden,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -24,7 +25,7 @@ const relistEvery = time.Minute
 // Flight Control and awaits its reconnect, because its request was approved there, is put on the roll. What fails is
 // logged, and tried again in the next round.
 func (w *watch) followEnrollments(ctx context.Context, a *Activities, every time.Duration) {
-	known := map[inventory.PendingRequest]bool{}
+	known, told := map[inventory.PendingRequest]bool{}, map[inventory.PendingRequest]bool{}
 	var listed time.Time
 	for {
 		began := time.Now()
@@ -33,9 +34,10 @@ func (w *watch) followEnrollments(ctx context.Context, a *Activities, every time
 			running := map[inventory.PendingRequest]bool{}
 			if err = w.listEnrollments(ctx, a, running); err == nil {
 				known, listed = running, time.Now()
+				maps.DeleteFunc(told, func(r inventory.PendingRequest, _ bool) bool { return !running[r] })
 			}
 		}
-		err = errors.Join(err, w.callAppeared(ctx, a), w.startEnrollments(ctx, a, known))
+		err = errors.Join(err, w.callAppeared(ctx, a), w.startEnrollments(ctx, a, known, told))
 		w.show(ctx, "enrollment", err)
 		select {
 		case <-ctx.Done():
@@ -90,9 +92,10 @@ func (w *watch) listEnrollments(ctx context.Context, a *Activities, known map[in
 }
 
 // startEnrollments starts the workflow of each pending request that has none yet, and tells the workflows of those that
-// are pending no more. known are the requests whose workflows were started or found before.
+// are pending no more. known are the requests whose workflows were started or found before, and told those that were
+// told since they were pending last.
 func (w *watch) startEnrollments(
-	ctx context.Context, a *Activities, known map[inventory.PendingRequest]bool,
+	ctx context.Context, a *Activities, known, told map[inventory.PendingRequest]bool,
 ) error {
 	pending, err := w.pendingRequests(ctx)
 	if err != nil || pending == nil || a.Starter == nil {
@@ -114,7 +117,7 @@ func (w *watch) startEnrollments(
 		}
 		known[request] = true
 	}
-	return errors.Join(append(errs, w.tellDecided(ctx, known, pending))...)
+	return errors.Join(append(errs, w.tellDecided(ctx, known, pending, told))...)
 }
 
 // nameLostDecision writes to the audit how the last workflow of a pending request has ended, where the database was put
@@ -149,11 +152,15 @@ func (w *watch) nameLostDecision(ctx context.Context, a *Activities, request inv
 	})
 }
 
-// tellDecided has the workflows of requests that were decided look at that. Our own decisions they know already.
-func (w *watch) tellDecided(ctx context.Context, known, pending map[inventory.PendingRequest]bool) error {
+// tellDecided has the workflows of requests that were decided look at that, once each: one whose device is waited for
+// runs on for as long as that takes. Our own decisions they know already.
+func (w *watch) tellDecided(ctx context.Context, known, pending, told map[inventory.PendingRequest]bool) error {
 	var left []inventory.PendingRequest
 	for request := range known {
-		if !pending[request] {
+		switch {
+		case pending[request]:
+			delete(told, request)
+		case !told[request]:
 			left = append(left, request)
 		}
 	}
@@ -169,6 +176,7 @@ func (w *watch) tellDecided(ctx context.Context, known, pending map[inventory.Pe
 		err := w.look(ctx, runbook.EnrollmentWorkflowID(request.OrgID, request.Name))
 		if errs = append(errs, err); err == nil {
 			delete(known, request)
+			told[request] = true
 		}
 	}
 	return errors.Join(errs...)

@@ -125,7 +125,8 @@ func (s *Store) reconnect(ctx context.Context, tx *sqlx.Tx, in ReconnectInput, p
 	if p.state() == runbook.StateAwaitingReconnect {
 		return s.applyAt(ctx, tx, p, in.decided(d, p.restored()))
 	}
-	if d.Reported == p.Reported && p.RollState == runbook.StateConflictPaused {
+	person := in.By != "" && in.By != runbook.ActorAgent // whose word is recorded, whatever it is
+	if d.Reported == p.Reported && p.RollState == runbook.StateConflictPaused && !person {
 		return p.stands(), nil
 	}
 	return s.applyAt(ctx, tx, p, in.again(d.Reported, p.restored()))

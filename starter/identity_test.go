@@ -111,6 +111,30 @@ func TestWhoActedIsRecorded(t *testing.T) {
 	}
 }
 
+// A person's word is recorded also where it repeats what the device has reported; an agent's is not. A refused message
+// that refers to a decision which cannot be one is recorded as well.
+func TestEachWordOfAPersonIsRecorded(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	b.work()
+	b.give(device{name: "web-1", version: "5"})
+	b.restored("first")
+	b.agentReports("web-1", "7", runbook.StateConflictPaused)
+	b.signal("web-1", runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: "7", Agent: true})
+	b.ok("reconnect", "device", "web-1", "--rendered-version", "7", "--as", "alice", "--reason", "seen on site")
+	b.signal("web-1", runbook.SignalResume, map[string]string{"by": "mallory", "decision": "\x00"})
+	want := []string{
+		"restore tester asserted",
+		"reconnect web-1 agent signal",
+		"reconnect web-1 alice asserted cli",
+		"resume web-1 mallory asserted signal InvalidRequest",
+	}
+	require.Eventually(t, func() bool { return len(b.audited()) == len(want) }, 2*time.Minute, 20*time.Millisecond)
+	require.Equal(t, want, b.audited())
+	require.Equal(t, runbook.StateConflictPaused, b.stateOf("web-1"))
+	b.requireInvariants()
+}
+
 func TestMessagesWithoutACommandAreAsserted(t *testing.T) {
 	t.Parallel()
 	b := newTemporalBench(t)

@@ -139,7 +139,8 @@ func (d *device) considerReconnect(
 		return refusal, d.refuse(ctx, sent{entry, l.message.Origin}, refusal, l.requestID)
 	case d.ended():
 		return d.leftAlready(ctx, entry)
-	case d.status.State == runbook.StateConflictPaused && version.String() == d.status.Reported && !d.shouldAskAgain(ctx):
+	case d.status.State == runbook.StateConflictPaused && version.String() == d.status.Reported &&
+		!d.shouldAskAgain(ctx) && !keepsWord(ctx, l.message):
 		return nil, d.note(ctx, entry, nil)
 	}
 	d.reportWrittenAt = workflow.Now(ctx)
@@ -150,6 +151,16 @@ func (d *device) considerReconnect(
 		By: l.message.Reporter(), Reason: l.message.Reason, Origin: l.message.Origin,
 	}, &result)
 	return cmp.Or(runbook.AsRefusal(err), result.Refusal), d.follow(ctx, entry, result, err)
+}
+
+// changeKeepWord marks the device workflows that keep in the audit what a person says, also where it is what the device
+// has reported before. Those of earlier releases only noted it.
+const changeKeepWord = "keep-word"
+
+// keepsWord reports whether a report that says nothing new reaches the database because a person says it.
+func keepsWord(ctx workflow.Context, message runbook.ReconnectSignal) bool {
+	return message.By != "" &&
+		workflow.GetVersion(ctx, changeKeepWord, workflow.DefaultVersion, 1) != workflow.DefaultVersion
 }
 
 // askAgain is after how long a report that says nothing new reaches the database again. Where that was put back to an

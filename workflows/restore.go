@@ -47,6 +47,8 @@ type restore struct {
 	// enrolls tells that this run started the workflows of pending enrollment requests, as one of an older release did
 	// not.
 	enrolls bool
+	// awaitsLate tells that devices joined late and are waited for, on a roll that may have been empty.
+	awaitsLate bool
 	// latePause is how long it waited last for a device that joined late.
 	latePause time.Duration
 	// lateEndedSeen is how many late joiners had ended when the restore last tried to close.
@@ -177,6 +179,7 @@ func (r *restore) callRoll(ctx workflow.Context) error {
 
 // callLateJoiners goes on with what the waiting devices need once those of the roll's first list have ended.
 func (r *restore) callLateJoiners(ctx workflow.Context) error {
+	r.awaitsLate = true
 	if err := r.watchInventory(ctx); err != nil {
 		return err
 	}
@@ -214,6 +217,7 @@ func (r *restore) close(ctx workflow.Context, err error) (runbook.RestoreStatus,
 	r.progress.State, r.progress.Total = r.tally.State, r.tally.Total
 	r.enterPhase(ctx, runbook.PhaseEnded)
 	r.readSignals(ctx)
+	r.refuseLateCancel(ctx)
 	r.tellSuccessors(ctx)
 	switch {
 	case r.tally.State == runbook.RestoreCancelled && cancelled:

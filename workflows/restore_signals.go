@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"slices"
 
 	"go.temporal.io/sdk/workflow"
@@ -16,8 +17,10 @@ type restoreInbox struct {
 	cancelledBy runbook.CancelSignal
 	// cancelRequest is the request id of cancelledBy.
 	cancelRequest string
-	successors    []string
-	predecessors  []string
+	// checksCancel reports whether a cancellation is being checked.
+	checksCancel bool
+	successors   []string
+	predecessors []string
 	// lateEnded counts the late joiners that wait no more.
 	lateEnded int
 	// scheduled holds the batches that have requested the start of every workflow.
@@ -109,17 +112,49 @@ func (r *restore) mayCancel(ctx workflow.Context, message runbook.CancelSignal, 
 		return true
 	}
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	r.inbox.checksCancel = true
+	defer func() { r.inbox.checksCancel = false }()
 	var result activities.ActResult
-	err := runTransition(ctx, "check who cancels", acts.RecordAct, activities.ActInput{
+	err := runTransition(ctx, "check who cancels", acts.RecordAct, r.cancelled(message, requestID), &result)
+	refusal := cmp.Or(runbook.AsRefusal(err), result.Refusal)
+	switch {
+	case refusal != nil:
+		r.refuseSignal(ctx, runbook.SignalCancel, refusal)
+	case err != nil:
+		r.log.Warn("It is not known who cancels", "by", message.By, "error", err)
+	}
+	return refusal == nil && err == nil
+}
+
+func (r *restore) cancelled(message runbook.CancelSignal, requestID string) activities.ActInput {
+	return activities.ActInput{
 		Act: runbook.ActCancel, OrgID: r.in.OrgID, RestoreID: r.in.RestoreID, By: message.By, Reason: message.Reason,
 		RequestID: requestID, Origin: message.Origin,
-	}, &result)
-	if err != nil || result.Refusal != nil {
-		r.log.Warn("Message refused", "message", runbook.SignalCancel, "by", message.By, "refusal", result.Refusal,
-			"error", err)
-		return false
 	}
-	return true
+}
+
+// changeLateCancel marks the restores that refuse a cancellation which has come too late. In those of earlier releases
+// the audit has one by a recorded decision as accepted.
+const changeLateCancel = "late-cancel"
+
+// refuseLateCancel writes to the audit that a cancellation has not cancelled the restore, which had ended otherwise.
+func (r *restore) refuseLateCancel(ctx workflow.Context) {
+	none := r.inbox.cancelRequest == "" && !r.inbox.checksCancel
+	if none || r.tally.State == runbook.RestoreCancelled ||
+		workflow.GetVersion(ctx, changeLateCancel, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return
+	}
+	_ = workflow.Await(ctx, func() bool { return !r.inbox.checksCancel }) // the context is not cancelled
+	if r.inbox.cancelRequest == "" {
+		return
+	}
+	refusal := runbook.Refuse(runbook.CodeRestoreEnded, "restore %s has ended already (%s)", r.in.RestoreID, r.tally.State)
+	r.refuseSignal(ctx, runbook.SignalCancel, refusal)
+	in := r.cancelled(r.inbox.cancelledBy, r.inbox.cancelRequest+"/late")
+	in.Refusal = refusal
+	if err := runTransition(ctx, "a cancellation has come too late", acts.RecordAct, in, nil); err != nil {
+		r.log.Warn("A late cancellation is not in the audit", "by", in.By, "error", err)
+	}
 }
 
 // changeCheckSuccessor marks the restores that ask the database whether they were superseded.

@@ -1,16 +1,20 @@
 package workflows_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
+	"rollcall/activities"
 	"rollcall/runbook"
 	"rollcall/workflows"
 )
@@ -203,6 +207,32 @@ func TestCancellingARestore(t *testing.T) {
 		require.True(t, temporal.IsCanceledError(n.run(runbook.RestoreInput{})))
 		require.Equal(t, runbook.RestoreCancelled, n.world.restores["r1"])
 	})
+}
+
+// A cancellation by a recorded decision that arrives while the restore completes is refused, and recorded as that.
+func TestACancelThatComesTooLateIsRefused(t *testing.T) {
+	t.Parallel()
+	n := newFleetNight(t, 1)
+	var recorded []activities.ActInput
+	n.env.RegisterActivityWithOptions(func(in activities.ActInput) (activities.ActResult, error) {
+		recorded = append(recorded, in)
+		return activities.ActResult{Refusal: in.Refusal}, nil
+	}, activity.RegisterOptions{Name: "RecordAct"})
+	n.env.OnActivity("CloseRestore", mock.Anything, mock.Anything).Return(
+		func(ctx context.Context, in activities.CloseRestoreInput) (runbook.RestoreStatus, error) {
+			n.env.SignalWorkflow(runbook.SignalCancel,
+				runbook.CancelSignal{By: "alice", Reason: "wrong backup", Origin: runbook.Origin{Decision: "d1"}})
+			return n.world.closeRestore(ctx, in)
+		})
+	n.step(n.reports(0, "5"))
+	require.Equal(t, runbook.RestoreCompleted, n.completes(runbook.RestoreInput{}).State)
+	require.Len(t, recorded, 2)
+	require.Nil(t, recorded[0].Refusal, "it was allowed")
+	require.Equal(t, "alice", recorded[1].By)
+	require.Equal(t, recorded[0].RequestID+"/late", recorded[1].RequestID)
+	require.NotNil(t, recorded[1].Refusal)
+	require.Equal(t, runbook.CodeRestoreEnded, recorded[1].Refusal.Code)
+	require.Equal(t, runbook.SignalCancel, n.progress().RefusedSignal.Name)
 }
 
 func TestSupersededRestoreSaysSo(t *testing.T) {

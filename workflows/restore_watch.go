@@ -18,7 +18,7 @@ func (r *restore) watchInventory(ctx workflow.Context) error {
 	if r.opened.Mode == runbook.ModeFlightctl && r.watchEvery == 0 {
 		r.watchEvery = runbook.DefaultWatchInterval // nothing else sees what Flight Control decides
 	}
-	if r.watchEvery == 0 || r.progress.Total == 0 {
+	if r.watchEvery == 0 || r.progress.Total == 0 && !r.awaitsLate {
 		return nil
 	}
 	if workflow.GetVersion(ctx, changeWatch, workflow.DefaultVersion, 1) == workflow.DefaultVersion {

@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -44,6 +45,24 @@ func TestARestoreWatchesTheInventory(t *testing.T) {
 		require.Equal(t, string(runbook.CodeInvalidRequest), app.Type())
 		require.Zero(t, n.world.calls["OpenRestore"])
 	})
+}
+
+// A device that is approved before the restore of an empty fleet has closed is watched like any other.
+func TestALateJoinerOfAnEmptyRollIsWatched(t *testing.T) {
+	t.Parallel()
+	n := newFleetNight(t, 0)
+	n.env.OnActivity("StartEnrollments", mock.Anything, mock.Anything).Return(
+		func(ctx context.Context, in activities.RollInput) (activities.RollResult, error) {
+			n.world.add("late", "")
+			return n.world.startEnrollments(ctx, in)
+		})
+	n.step(func() {
+		n.world.devices["late"].entry.State = runbook.StateNormal
+		n.env.SignalWorkflow(runbook.SignalLateJoinerEnded,
+			runbook.LateJoinerEndedSignal{OrgID: org, Name: "late", Outcome: runbook.OutcomeNormal})
+	})
+	require.Equal(t, runbook.RestoreCompleted, n.completes(runbook.RestoreInput{}).State)
+	require.Contains(t, n.world.watches, activities.WatchInput{RestoreID: "r1", Every: 10 * time.Second})
 }
 
 // The watch outlives nothing: it is cancelled when the last device has left, and when the restore is cancelled.
