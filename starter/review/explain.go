@@ -57,8 +57,8 @@ func (r *Review) Explain() Explanation {
 	case r.State == runbook.StateWithdrawn:
 		e.Why = "the device has left the roll call"
 		if r.LeftPaused {
-			e.WaitsFor, e.Why = "a human", "the device has left the roll call, and Flight Control has paused it since: it runs "+
-				"a newer version than the backup's, and nothing is rendered for it"
+			e.WaitsFor, e.Why = "a human", "the device has left the roll call and is paused in Flight Control, which renders "+
+				"nothing for it, its decommissioning as little as anything else"
 			e.Unblocks = append(e.Unblocks, Unblock{"a human, in Flight Control", []string{"flightctl resume device/" + r.Name}})
 		}
 	default:

@@ -39,7 +39,7 @@ type Review struct {
 	// NextVersion is what a resume would render; empty where one would be refused, and Unresumable says why.
 	NextVersion string `json:"nextVersion,omitempty"`
 	Unresumable string `json:"unresumable,omitempty"`
-	// LeftPaused reports whether Flight Control has paused the device after it had left the roll call.
+	// LeftPaused reports whether the device has left the roll call and is paused in Flight Control.
 	LeftPaused bool `json:"leftPaused,omitempty"`
 	// LastSeenBefore is when the device was last seen before the restore, and LastSeen when it was since.
 	LastSeenBefore *time.Time        `json:"lastSeenBefore,omitempty"`
