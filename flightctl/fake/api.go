@@ -83,6 +83,7 @@ func (f *FlightControl) userAPI() http.Handler {
 	f.route(mux, listOrganizations, "", "", f.getOrganizations)
 	f.route(mux, "GET /api/v1/devices/{name}", "devices", "get", f.getDevice)
 	f.route(mux, "DELETE /api/v1/devices/{name}", "devices", "delete", f.deleteDevice)
+	f.route(mux, "PATCH /api/v1/devices/{name}", "devices", "patch", f.editDevice)
 	f.route(mux, "PUT /api/v1/devices/{name}/decommission", "devices/decommission", "update", f.decommission)
 	f.route(mux, "POST /api/v1/deviceactions/resume", "devices/resume", "update", f.resume)
 	f.route(mux, "GET /api/v1/enrollmentrequests/{name}", "enrollmentrequests", "get", f.getRequest)

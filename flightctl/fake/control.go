@@ -61,6 +61,24 @@ func (f *FlightControl) at(ctx context.Context, point Point) {
 	}
 }
 
+// renderFailure is why a spec cannot be rendered.
+type renderFailure struct {
+	message   string
+	permanent bool
+}
+
+// FailRender makes each rendering of a device fail with this message, as where a repository cannot be read. One that is
+// permanent, such as a kind of application that is not known, is not tried again for the same spec: the real one's
+// markPermanentRenderFailure notes the hash of the spec as rendered. An empty message ends the failures.
+func (f *FlightControl) FailRender(device, message string, permanent bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unrenderable[device] = renderFailure{message, permanent}
+	if message == "" {
+		delete(f.unrenderable, device)
+	}
+}
+
 // SetUser says whose token is accepted, and which role that user has. Any other token is a 401.
 func (f *FlightControl) SetUser(token, name, role string) {
 	f.mu.Lock()

@@ -81,8 +81,11 @@ type FlightControl struct {
 	memberOf []string
 	renewals map[renewalID]*renewal
 
-	kills  map[Point]int
-	does   map[Point]func(context.Context)
+	kills map[Point]int
+	does  map[Point]func(context.Context)
+	// unrenderable are the devices whose spec cannot be rendered, by name.
+	unrenderable map[string]renderFailure
+
 	polls  map[string]chan notice
 	seen   map[deviceID]struct{}
 	paused bool
@@ -123,7 +126,8 @@ func newFake(cfg Config) *FlightControl {
 	f := &FlightControl{
 		cfg: cfg, log: cfg.Logger, token: "token-of-admin", name: "admin", role: RoleAdmin,
 		kills: map[Point]int{}, does: map[Point]func(context.Context){}, polls: map[string]chan notice{},
-		seen: map[deviceID]struct{}{}, calls: map[string]int{}, renewals: map[renewalID]*renewal{},
+		unrenderable: map[string]renderFailure{},
+		seen:         map[deviceID]struct{}{}, calls: map[string]int{}, renewals: map[renewalID]*renewal{},
 		userLimit: newLimit(cfg.RequestsPerMinute, cfg.Now), agentsLimit: newLimit(cfg.AgentRequestsPerMinute, cfg.Now),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())

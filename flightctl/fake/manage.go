@@ -7,7 +7,8 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// decommission begins to decommission a device: it loses its owner and its labels. A second time is a conflict.
+// decommission begins to decommission a device: it loses its owner and its labels, and is rendered so that its agent
+// hears of it. Its generation stays. A second time is a conflict.
 func (f *FlightControl) decommission(c call) {
 	var body struct{ Target string }
 	if err := json.NewDecoder(c.r.Body).Decode(&body); err != nil ||
@@ -41,6 +42,12 @@ func (f *FlightControl) decommission(c call) {
 		fail(c.w, http.StatusConflict, "Conflict",
 			"the object has been modified; please apply your changes to the latest version and try again")
 	default:
+		e := event{
+			reason: "DeviceDecommissioned", kind: "Device", name: d.Name,
+			message: "Device was decommissioned successfully.",
+		}
+		f.note(ctx, c, e)
+		f.enqueue(ctx, c.org, e)
 		reply(c.w, http.StatusOK, d.resource())
 	}
 }

@@ -20,6 +20,7 @@ const (
 	renderedSpecHash   = "device-controller/renderedSpecHash"
 	templateVersion    = "fleet-controller/templateVersion"
 	renderedTemplate   = "fleet-controller/renderedTemplateVersion"
+	specValid          = "SpecValid" // a condition
 	requestIDOfEvent   = "event-controller/requestID"
 	infoAwaiting       = "Device has not reconnected since restore to confirm its current state."
 	infoConflictPaused = "Device reconciliation is paused due to a state conflict between the service and the device's " +
@@ -34,12 +35,15 @@ type device struct {
 	Labels      object         `db:"labels"`
 	Annotations texts          `db:"annotations"`
 	Version     int64          `db:"resource_version"`
+	Generation  int64          `db:"generation"`
 	Spec        object         `db:"spec"`
 	Status      object         `db:"status"`
+	// Service holds the conditions that the service sets, apart from the status, which its agent sends.
+	Service object `db:"service_conditions"`
 }
 
 const deviceColumns = `org_id, name, owner, labels, annotations, coalesce(resource_version, 0) as resource_version,
-	spec, status`
+	coalesce(generation, 0) as generation, spec, status, service_conditions`
 
 // object is a column of JSON; texts is one of strings.
 type (
@@ -104,6 +108,7 @@ func (f *FlightControl) within(ctx context.Context, do func(tx *sqlx.Tx) error) 
 func (d *device) resource() map[string]any {
 	metadata := map[string]any{
 		"name": d.Name, "labels": d.Labels, "annotations": d.Annotations, "resourceVersion": fmt.Sprint(d.Version),
+		"generation": d.Generation,
 	}
 	if d.Owner.Valid {
 		metadata["owner"] = d.Owner.String

@@ -137,7 +137,7 @@ func (d *device) serviceSide() {
 	switch {
 	case d.updating():
 		updated["status"], updated["info"] = "Updating", "Device is updating to the latest device spec."
-	case d.Annotations[renderedVersion] != "" &&
+	case d.Annotations[renderedVersion] != "" && d.specValid() &&
 		d.Annotations[renderedVersion] == d.Status.text("config", "renderedVersion"):
 		updated["status"], updated["info"] = "UpToDate", "Device was updated to the latest device spec."
 	default:
