@@ -44,8 +44,7 @@ func newAsking(w *watch, a *Activities, every time.Duration) *asking {
 	}
 }
 
-// resumes are the devices of an organisation that are to be resumed: decided by a human, or released and never
-// rendered.
+// resumes are the devices of an organisation that are to be resumed: decided by a human, or released and not rendered.
 type resumes struct{ decided, released []string }
 
 // resumesOf are those of an organisation.

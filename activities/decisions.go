@@ -73,8 +73,9 @@ func (w *watch) sendLook(
 	return err
 }
 
-// renderReleased has Flight Control render the devices that it has released and never rendered: each is paused and
-// resumed, and its workflow follows when it is rendered.
+// renderReleased has Flight Control render the devices that it has released and not rendered: each is paused and
+// resumed, and its workflow follows when it is rendered. One that was changed just after its release is rendered
+// without that, and has until the next look for it.
 func (w *watch) renderReleased(
 	ctx context.Context, a *Activities, told map[inventory.DecidedDevice]int, look int, due map[string]*resumes,
 ) error {
@@ -87,7 +88,11 @@ func (w *watch) renderReleased(
 		var err error
 		switch d.Next {
 		case runbook.StepRepair:
-			activity.GetLogger(ctx).Warn("Flight Control has released a device and never rendered it; it is resumed",
+			if _, seen := told[d]; !seen {
+				told[d] = look
+				continue
+			}
+			activity.GetLogger(ctx).Warn("Flight Control has released a device and not rendered it; it is resumed",
 				"restore", w.restoreID, "device", d.Name)
 			repair := inventory.RepairInput{RestoreID: w.restoreID, OrgID: d.OrgID, Name: d.Name}
 			err = a.Inventory.PauseReleased(ctx, repair, releasedID)

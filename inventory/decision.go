@@ -16,7 +16,7 @@ import (
 // shows in Flight Control's events, the request id there tells: ours begins with resumeIDs.
 const decisionColumns = `coalesce(r.decided_version, '') as decided_version, coalesce(r.rendered_before,
 	'') as rendered_before, extract(epoch from now() - r.sent_at) as asked,
-    coalesce(r.sent_id, '') as sent_id, coalesce((
+    coalesce(r.sent_id, '') as sent_id, coalesce(r.repairs, 0) as repairs, ` + specChanged + ` as changed, coalesce((
         select bool_and(not starts_with(coalesce(e.annotations ->> 'event-controller/requestID', ''),
         '` + resumeIDs + `'))
         from events e
@@ -25,6 +25,27 @@ const decisionColumns = `coalesce(r.decided_version, '') as decided_version, coa
           and e.reason = '` + runbook.ReasonDeviceConflictResolved + `'
           	and e.created_at > r.resumed_at - interval '1 minute'
           and coalesce(e.source_component, '') <> 'rollcall'), false) as theirs`
+
+// specChanged is a condition on a row r of the roll of a restore s: the device's spec was changed while it waited, and
+// Flight Control has rendered nothing since. It raises a device's generation with each change of its spec. Its worker
+// drops what is due for a device that waits, and T2 queues nothing.
+//
+// It renders some devices itself, and those are left to it. For one by whose fleet's template it has yet to be rendered
+// its periodic service queues the rendering again every 30 s, whether or not the fleet has a disruption budget
+// (ListDisruptionBudgetFleets in its internal/store/fleet, reconcileFleet in its internal/rollout/disruption_budget).
+// Where there is a budget, only that service may say whose turn it is.
+const specChanged = `exists (
+        select from devices c
+        left join fleets f on f.org_id = c.org_id and c.owner like 'Fleet/%' and f.name = substr(c.owner, 7)
+          and f.deleted_at is null
+        where s.mode = 'flightctl' and r.state = 'AwaitingReconnect' and c.org_id = r.org_id and c.name = r.name
+          and c.generation > r.restored_generation
+          and coalesce(c.annotations ->> '` + runbook.AnnotationRenderedVersion + `', '') = r.restored_version
+          and not coalesce(jsonb_typeof(f.spec -> 'rolloutPolicy' -> 'disruptionBudget') = 'object'
+            or f.annotations ->> '` + runbook.AnnotationTemplateVersion + `' =
+                c.annotations ->> '` + runbook.AnnotationTemplateVersion + `'
+              and c.annotations ->> '` + runbook.AnnotationTemplateVersion + `' <>
+                coalesce(c.annotations ->> '` + runbook.AnnotationRenderedTemplateVersion + `', ''), false))`
 
 // resumeIDs begins the request ids of our resumes.
 const resumeIDs = "rollcall-resume-"
@@ -90,7 +111,7 @@ update rollcall.roll set resumed_by = :actor, resumed_reason = :reason, resumed_
 decided_version = :reported_version,
     rendered_before = (select d.annotations ->> '`+runbook.AnnotationRenderedVersion+`' from devices d
     	where d.org_id = :org_id and d.name = :name),
-    next_version = :next_version, sent_at = null, sent_id = null
+    next_version = :next_version, sent_at = null, sent_id = null, repairs = null
 where restore_id = :restore_id and org_id = :org_id and name = :name`, r)
 	if err != nil {
 		return Transitioned{}, fmt.Errorf("record the decision: %w", err)
@@ -102,7 +123,7 @@ where restore_id = :restore_id and org_id = :org_id and name = :name`, r)
 func (p position) decision() runbook.Decision {
 	d := runbook.Decision{
 		State: p.DeviceState, About: p.DecidedVersion, Before: p.RenderedBefore, Rendered: p.Annotated,
-		Theirs: p.Theirs,
+		Theirs: p.Theirs, Repairs: p.Repairs,
 	}
 	d.Reported, _ = p.flightctlReported()
 	if d.Reported == "" {
@@ -171,7 +192,7 @@ func (p position) drop(ctx context.Context, tx *sqlx.Tx, r record) (Transitioned
 	_, err := tx.NamedExecContext(ctx, `
 update rollcall.roll set resumed_by = null, resumed_reason = null, resumed_at = null, decided_version = null,
 sent_at = null,
-    sent_id = null, next_version = null, reported_version = :reported_version
+    sent_id = null, repairs = null, next_version = null, reported_version = :reported_version
 where restore_id = :restore_id and org_id = :org_id and name = :name`, r)
 	if err != nil {
 		return Transitioned{}, fmt.Errorf("drop the decision: %w", err)
@@ -202,7 +223,56 @@ where org_id = $1 and name = $2`, p.OrgID, p.Name, runbook.AnnotationConflictPau
 
 // release is what is known of a device that Flight Control has compared.
 func (p position) release() runbook.Release {
-	return runbook.Release{State: p.DeviceState, Rendered: p.Annotated != "", Asked: p.asked()}
+	_, readable := p.flightctlReported()
+	renderable := readable && p.renderable() // otherwise Flight Control cannot say which version comes next
+	return runbook.Release{State: p.DeviceState, Rendered: !p.unrendered() || !renderable, Asked: p.asked()}
+}
+
+// unrendered reports whether Flight Control has yet to render a device that it has released: never yet, or not since
+// its spec was changed.
+func (p position) unrendered() bool { return p.Annotated == "" || p.Changed }
+
+// whyUnrendered says for people what is left to do where Flight Control has not rendered a device.
+func (p position) whyUnrendered(ctx context.Context, tx *sqlx.Tx) (string, error) {
+	why := "it has not rendered it: look at its spec, and edit it"
+	if p.Changed {
+		why = "it has not rendered the spec that was changed while the device waited: look at it, and edit it"
+	}
+	invalid, err := specInvalid(ctx, tx, p.OrgID, p.Name)
+	return withInvalid(why, invalid), err
+}
+
+// withInvalid adds what Flight Control says of a spec that it cannot render.
+func withInvalid(text, invalid string) string {
+	if invalid == "" {
+		return text
+	}
+	return text + "; Flight Control cannot render its spec: " + invalid
+}
+
+const selectSpecInvalid = `
+select left(coalesce(nullif(c.entry ->> 'message', ''), nullif(c.entry ->> 'reason', ''), 'Invalid'), 4000)
+from devices d, jsonb_array_elements(case jsonb_typeof(d.service_conditions -> 'conditions') when 'array'
+    then d.service_conditions -> 'conditions' else '[]' end) c (entry)
+where d.org_id = $1 and d.name = $2 and c.entry ->> 'type' = 'SpecValid' and c.entry ->> 'status' = 'False' limit 1`
+
+// specInvalid reads what Flight Control says of a device's spec that it cannot render; empty where it could render it
+// last, or has not tried.
+func specInvalid(ctx context.Context, db sqlx.QueryerContext, orgID, name string) (string, error) {
+	var messages []string
+	if err := sqlx.SelectContext(ctx, db, &messages, selectSpecInvalid, orgID, name); err != nil {
+		return "", fmt.Errorf("read whether the spec of device %s is valid: %w", name, err)
+	}
+	if len(messages) == 0 {
+		return "", nil
+	}
+	return runbook.SpecInvalid(messages[0]), nil
+}
+
+// SpecInvalid reads what Flight Control says of a device's spec that it cannot render, at most 500 characters; empty
+// where it could render it last, or has not tried.
+func (s *Store) SpecInvalid(ctx context.Context, orgID, name string) (string, error) {
+	return specInvalid(ctx, s.db, orgID, name)
 }
 
 // DecidedDevice is a device whose resume was decided and is not done.
@@ -239,18 +309,21 @@ order by r.resumed_at, r.seq`, restoreID, runbook.AnnotationRenderedVersion, run
 	return decided, nil
 }
 
-// Releases reads the devices of a running restore that Flight Control has compared and had not rendered then, in the
-// order of the roll, and what comes next for each.
+// Releases reads the devices of a running restore that Flight Control has compared and not rendered: never yet, or not
+// since their spec was changed while they waited. They are in the order of the roll, with what comes next for each.
 func (s *Store) Releases(ctx context.Context, restoreID string) ([]DecidedDevice, error) {
 	var rows []position
 	err := s.db.SelectContext(ctx, &rows, `
 select r.restore_id, r.org_id, r.name, rollcall.device_state(d.annotations) as device_state,
 coalesce(d.annotations ->> $2, '') as annotated,
+    coalesce(d.status -> 'config' ->> 'renderedVersion', '') as running,
+    d.status -> 'config' ->> 'renderedVersion' is not null as configured,
     `+decisionColumns+`
 from rollcall.roll r join rollcall.restores s on s.id = r.restore_id and s.state = $3 and s.mode = $6
 join devices d on d.org_id = r.org_id and d.name = r.name and d.deleted_at is null
 where r.restore_id = $1 and r.state = $4 and not r.superseded and rollcall.device_state(d.annotations) <> $4
-  and (r.sent_at is not null or coalesce(d.annotations ->> $2, '') = '')
+  and (r.sent_at is not null or coalesce(d.annotations ->> $2, '') = ''
+    or d.generation > r.restored_generation and `+specChanged+`)
   and coalesce(d.status -> 'lifecycle' ->> 'status', '') <> all ($5)
 order by r.seq`, restoreID, runbook.AnnotationRenderedVersion, runbook.RestoreRunning, runbook.StateAwaitingReconnect,
 		ineligible,
@@ -265,16 +338,22 @@ order by r.seq`, restoreID, runbook.AnnotationRenderedVersion, runbook.RestoreRu
 	return released, nil
 }
 
-// PauseReleased pauses a device that Flight Control has released and never rendered, so that it can be asked to resume
-// it, which renders it. It changes nothing where that is not so any more.
+// PauseReleased pauses a device that Flight Control has released and not rendered, so that it can be asked to resume
+// it, which renders it. It changes nothing where that is not so any more. What the device has reported at its release
+// is noted on the roll: it soon reports what is rendered now.
 func (s *Store) PauseReleased(ctx context.Context, in RepairInput, requestID string) error {
 	_, err := s.decideLocked(ctx, "repair", "", target(in), "", func(tx *sqlx.Tx, p position) (Transitioned, error) {
 		if p.fence() != nil || p.gone() || p.RollState != runbook.StateAwaitingReconnect ||
 			p.release().Next() != runbook.StepRepair {
 			return p.stands(), nil
 		}
-		return p.repaired(ctx, tx, requestID,
-			"Flight Control has released it and never rendered it: it is paused and resumed")
+		reason := "Flight Control has released it and never rendered it: it is paused and resumed"
+		if p.Changed {
+			reason = "its spec was changed while it waited, and Flight Control has released it and not rendered that: it is " +
+				"paused and resumed"
+		}
+		p.Reported, _ = p.flightctlReported()
+		return p.repaired(ctx, tx, requestID, reason)
 	})
 	return err
 }
@@ -335,19 +414,25 @@ func (s *Store) Repair(ctx context.Context, in RepairInput) error {
 }
 
 // repaired pauses a device that Flight Control has not rendered, and notes with which request id it is asked now to
-// resume it; empty is that it is yet to be asked.
+// resume it; empty is that it is yet to be asked. Where Flight Control says why it could not render the device, so does
+// the audit.
 func (p position) repaired(ctx context.Context, tx *sqlx.Tx, sentID, reason string) (Transitioned, error) {
 	if err := p.pauseAgain(ctx, tx); err != nil {
 		return Transitioned{}, err
 	}
 	_, err := tx.ExecContext(ctx, `
-update rollcall.roll set sent_id = nullif($4, ''), sent_at = case when $4 <> '' then now() end
-where restore_id = $1 and org_id = $2 and name = $3`, p.RestoreID, p.OrgID, p.Name, sentID)
+update rollcall.roll set sent_id = nullif($4, ''), sent_at = case when $4 <> '' then now() end,
+    repairs = coalesce(repairs, 0) + 1, reported_version = coalesce(nullif($5, ''), reported_version)
+where restore_id = $1 and org_id = $2 and name = $3`, p.RestoreID, p.OrgID, p.Name, sentID, p.Reported)
 	if err != nil {
 		return Transitioned{}, fmt.Errorf("note whether Flight Control is asked to resume the device: %w", err)
 	}
+	invalid, err := specInvalid(ctx, tx, p.OrgID, p.Name)
+	if err != nil {
+		return Transitioned{}, err
+	}
 	return p.recorded(ctx, tx, record{
 		target: p.target, Transition: runbook.Repaired, From: p.RollState, To: p.RollState, Restored: p.Restored,
-		Reported: p.Reported, Actor: ActorService, Reason: reason,
+		Reported: p.Reported, Actor: ActorService, Reason: withInvalid(reason, invalid),
 	})
 }

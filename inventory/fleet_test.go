@@ -49,6 +49,7 @@ type device struct {
 	Status          *string    `db:"status"`
 	ResourceVersion *int64     `db:"resource_version"`
 	DeletedAt       *time.Time `db:"deleted_at"`
+	Generation      *int64     `db:"generation"`
 }
 
 func (d device) create(t require.TestingT, store *inventory.Store) device {
@@ -56,8 +57,8 @@ func (d device) create(t require.TestingT, store *inventory.Store) device {
 		d.OrgID = runbook.DefaultOrgID
 	}
 	_, err := store.DB().NamedExec(`insert into devices (org_id, name, owner, annotations, status, resource_version,
-		deleted_at)
-		values (:org_id, :name, :owner, :annotations, :status, :resource_version, :deleted_at)`, d)
+		deleted_at, generation)
+		values (:org_id, :name, :owner, :annotations, :status, :resource_version, :deleted_at, :generation)`, d)
 	require.NoError(t, err)
 	return d
 }

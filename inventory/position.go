@@ -45,7 +45,10 @@ type position struct {
 	RenderedBefore string   `db:"rendered_before"`
 	Asked          *float64 `db:"asked"`
 	SentID         string   `db:"sent_id"`
-	Theirs         bool     `db:"theirs"`
+	Repairs        int      `db:"repairs"`
+	// Changed reports that the device's spec was changed while it waited, and not rendered since; see specChanged.
+	Changed bool `db:"changed"`
+	Theirs  bool `db:"theirs"`
 }
 
 const lockDevice = `

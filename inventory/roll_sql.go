@@ -61,6 +61,9 @@ const eligible = `d.deleted_at is null
 // agent or an older restore's transition wrote meanwhile is kept, and what they still want to write waits. No one else
 // puts anything on this roll, as the row of the restore is locked.
 //
+// A device that an older restore still waits for was not rendered since that one began, where its version is the same.
+// The generation that it had then counts, so that a change of its spec in between is not forgotten.
+//
 // Whether a device is on the roll is a subquery and no join, and "restore_id || ”" is no index condition, so that it
 // can only be looked up by device: while the planner knows nothing yet of a new restore, all other ways seem as good.
 // It asks for no column that is not in the index by device.
@@ -72,7 +75,7 @@ with win as materialized (` + window + `
     where (select true from rollcall.roll r where r.org_id = w.org_id and r.name = w.name
     and r.restore_id || '' = $1) is null
 ), page as materialized (
-    select d.org_id, d.name, d.owner, rollcall.device_state(d.annotations) as state,
+    select d.org_id, d.name, d.owner, d.generation, rollcall.device_state(d.annotations) as state,
         coalesce(d.annotations ->> '` + runbook.AnnotationRenderedVersion + `', '') as restored
     from missing m join devices d on d.org_id = m.org_id and d.name = m.name
     where ` + eligible + `
@@ -104,9 +107,14 @@ with win as materialized (` + window + `
     where o.org_id = f.org_id and o.name = f.name and o.restore_id <> $1
       and o.state in ('AwaitingReconnect', 'ConflictPaused') and not o.superseded
 ), entered as (
-    insert into rollcall.roll (restore_id, org_id, name, seq, state, fleet, restored_version, last_seen_before)
+    insert into rollcall.roll (restore_id, org_id, name, seq, state, fleet, restored_version, restored_generation,
+    last_seen_before)
     select $1, f.org_id, f.name, f.seq, $5, case when f.owner like 'Fleet/%' then substr(f.owner, 7) else '' end,
     f.restored,
+        least(f.generation, (
+            select min(o.restored_generation) from rollcall.roll o where o.org_id = f.org_id and o.name = f.name
+            and o.restore_id <> $1 and o.state in ('AwaitingReconnect', 'ConflictPaused') and not o.superseded
+            and o.restored_version = f.restored)),
         coalesce(f.last_seen, (
             select max(o.last_seen_before) from rollcall.roll o where o.org_id = f.org_id and o.name = f.name
             and o.restore_id <> $1))

@@ -199,6 +199,9 @@ func (p position) adopt(ctx context.Context, tx *sqlx.Tx, r record) (Transitione
 		return p.stands(), nil
 	}
 	reported, readable := p.flightctlReported()
+	if p.RollState == runbook.StateAwaitingReconnect && p.Asked != nil && p.Reported != "" {
+		reported = p.Reported // at its release; what it reports by now it was rendered as since
+	}
 	again := p.RollState == runbook.StateConflictPaused && p.DeviceState == p.RollState && reported != p.Reported
 	if p.DeviceState == runbook.StateAwaitingReconnect || p.DeviceState == p.RollState && !again {
 		return p.stands(), nil
@@ -213,8 +216,12 @@ func (p position) adopt(ctx context.Context, tx *sqlx.Tx, r record) (Transitione
 		r.Transition, r.Reason = runbook.T3, "Flight Control has paused it"
 	default:
 		r.Transition, r.Reason = runbook.T2, "Flight Control has released it"
-		if p.Annotated == "" {
-			r.Reason = withReason(r.Reason, "it has not rendered it: look at its spec, and edit it")
+		if p.unrendered() {
+			why, err := p.whyUnrendered(ctx, tx)
+			if err != nil {
+				return Transitioned{}, err
+			}
+			r.Reason = withReason(r.Reason, why)
 		}
 	}
 	if !readable {

@@ -1,14 +1,34 @@
 package runbook
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 const (
 	// AskAgainAfter is how long a resume that Flight Control was asked for is left alone before it is asked again.
 	AskAgainAfter = 20 * time.Second
 	// renderedWithin is how long Flight Control has to render a device that it has resumed: it does so within a second,
-	// and never where it died between the resume and its events.
+	// and never where it died between the resume and its events, or where it cannot render the spec.
 	renderedWithin = time.Minute
+	// repairedWithin is how long it has at most: each repair in vain doubles the time until the next one.
+	repairedWithin = 30 * time.Minute
 )
+
+// patience is how long Flight Control has to render a device that was paused and resumed so often already.
+func patience(repairs int) time.Duration {
+	within := renderedWithin
+	for ; repairs > 0 && within < repairedWithin; repairs-- {
+		within *= 2
+	}
+	return min(within, repairedWithin)
+}
+
+// SpecInvalid is what Flight Control says of a spec that it cannot render, as it can be kept and shown: on one line,
+// and cut to 500 characters.
+func SpecInvalid(message string) string {
+	return storable(strings.Join(strings.Fields(message), " "), 500)
+}
 
 // Decision is a human's resume of a device beside Flight Control, and how far Flight Control has come with it.
 type Decision struct {
@@ -23,6 +43,8 @@ type Decision struct {
 	Rendered string
 	// Asked is how long ago Flight Control was asked to resume the device; nil if never.
 	Asked *time.Duration
+	// Repairs is how often the device was paused and resumed again for this decision, because it was not rendered.
+	Repairs int
 	// Theirs reports whether Flight Control's events tell of a resume that is not ours.
 	Theirs bool
 }
@@ -80,8 +102,9 @@ func Unrenderable(name, rendered string) *Refusal {
 type Release struct {
 	// State is the device's, by its annotations.
 	State State
-	// Rendered reports whether Flight Control has ever rendered the device. One whose request was approved after the
-	// restore has not been: what was due while it waited is not made up for.
+	// Rendered reports whether Flight Control has rendered the device since it was due. Flight Control renders no device
+	// that waits, and does not make up for it at T2. So one whose request was approved after the restore was never
+	// rendered, and one whose spec was changed while it waited is still rendered by the old one.
 	Rendered bool
 	// Asked is how long ago the device was paused for Flight Control to resume it, and so to render it; nil if never.
 	Asked *time.Duration
@@ -94,12 +117,12 @@ func (r Release) Next() DecisionStep {
 	switch {
 	case r.State == StateAwaitingReconnect:
 		return StepWait
-	case r.Rendered, r.Asked == nil && r.State == StateConflictPaused:
+	case r.Asked != nil && r.State == StateConflictPaused: // we have paused it, though it may have been rendered meanwhile
+		return StepAsk
+	case r.Rendered, r.State == StateConflictPaused:
 		return StepDone
 	case r.Asked == nil:
 		return StepRepair
-	case r.State == StateConflictPaused:
-		return StepAsk
 	case *r.Asked < renderedWithin:
 		return StepWait
 	}
@@ -119,7 +142,7 @@ func (d Decision) rendered() DecisionStep {
 		return StepWait
 	case rendered > before:
 		return StepBelow
-	case *d.Asked >= renderedWithin:
+	case *d.Asked >= patience(d.Repairs):
 		return StepRepair
 	}
 	return StepWait

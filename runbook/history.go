@@ -89,9 +89,9 @@ func checkResume(from State, s Step) string {
 }
 
 // checkDecision checks the entries of a resume that Flight Control carries out: the device stays paused until it has.
-// One that waits is repaired where it was released and never rendered.
+// One that waits is repaired where it was released and not rendered.
 func checkDecision(from State, s Step) string {
-	released := s.Transition == Repaired && from == StateAwaitingReconnect // and never rendered
+	released := s.Transition == Repaired && from == StateAwaitingReconnect // and not rendered
 	switch {
 	case s.To != from || from != StateConflictPaused && !released:
 		return string(s.Transition) + " leads from " + named(from) + " to " + string(s.To)

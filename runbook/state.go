@@ -53,6 +53,10 @@ const (
 	AnnotationConflictPaused    = "device-controller/conflictPaused"
 	AnnotationRenderedVersion   = "device-controller/renderedVersion"
 	AnnotationRenderedSpecHash  = "device-controller/renderedSpecHash"
+	// The version of its fleet's template that a device is to have, which the fleet has as well, and the one that it was
+	// rendered by last.
+	AnnotationTemplateVersion         = "fleet-controller/templateVersion"
+	AnnotationRenderedTemplateVersion = "fleet-controller/renderedTemplateVersion"
 
 	// AnnotationTrue is the one value that makes a state annotation count; any other counts as absent.
 	AnnotationTrue = "true"

@@ -282,6 +282,21 @@ func TestWhatIsUnderWayBesideFlightControl(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, found, name)
 	}
+	for _, statement := range []string{
+		`alter table rollcall.transitions disable trigger user`,
+		`update rollcall.transitions set at = now() - interval '1 hour' where transition = 'Repaired'`,
+		`update rollcall.roll set sent_at = now() where name = 'away'`,
+		`update devices set annotations = annotations || '{"device-controller/conflictPaused": "true"}' where name = 'away'`,
+	} {
+		n.exec(statement)
+	}
+	found, err := invariants.Database(t.Context(), n.store.DB())
+	require.NoError(t, err)
+	require.Empty(t, found, "Flight Control has not answered for an hour")
+	n.exec(`update devices set annotations = annotations - 'device-controller/conflictPaused' where name = 'away'`)
+	found, err = invariants.Database(t.Context(), n.store.DB())
+	require.NoError(t, err)
+	require.NotEmpty(t, found, "it was resumed long ago")
 }
 
 func TestAnEntryOfAnOlderRestoreIsFound(t *testing.T) {

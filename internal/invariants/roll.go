@@ -149,7 +149,7 @@ func checkWaves(ctx context.Context, tx *sqlx.Tx) ([]Violation, error) {
 
 // A device that was deleted is off every roll at its next word, and has nothing to be compared with. A device on its
 // way to T2, T3 or T4 beside Flight Control is seen here until the roll has followed, so Check asks twice. One that
-// was released and is paused and resumed only so that Flight Control renders it has a minute for that.
+// was released and is paused and resumed only so that Flight Control renders it has a minute for that from its resume.
 const selectDisagreeing = `
 select r.restore_id, r.org_id, r.name, r.state, rollcall.device_state(d.annotations) as device_state,
 r.restored_version,
@@ -161,7 +161,8 @@ where not r.superseded and r.state <> 'Withdrawn'
   and r.decided_version is null -- Flight Control carries out a resume, and the roll has yet to follow
   and not (r.state = 'AwaitingReconnect' and s.mode = 'flightctl' and exists (
     select from rollcall.transitions x where x.restore_id = r.restore_id and x.org_id = r.org_id and x.name = r.name
-      and x.transition = 'Repaired' and x.at > now() - interval '90 seconds'))
+      and x.transition = 'Repaired' and (x.at > now() - interval '90 seconds'
+        or r.sent_at is not null and rollcall.device_state(d.annotations) = 'ConflictPaused')))
   and (rollcall.device_state(d.annotations) <> r.state
     or (r.state in ('AwaitingReconnect', 'ConflictPaused')
         and coalesce(d.annotations ->> '` + runbook.AnnotationRenderedVersion + `', '') <> r.restored_version))

@@ -48,7 +48,7 @@ var grants = []grant{
 		"superseded_by)", "rollcall.restores"},
 	{Worker, "insert, update (state, since, fleet, restored_version, reported_version, next_version, superseded, " +
 		"resumed_by, resumed_reason, resumed_at, noted_version, batch, wave, carried_version, decided_version, " +
-		"rendered_before, sent_at, sent_id, seen_version)", "rollcall.roll"},
+		"rendered_before, sent_at, sent_id, seen_version, restored_generation, repairs)", "rollcall.roll"},
 	{Worker, "insert", "rollcall.transitions"},
 	{Worker, "insert", "rollcall.decisions"},
 	{Worker, "insert", "rollcall.decision_targets"},
