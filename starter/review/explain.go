@@ -50,6 +50,8 @@ func (r *Review) Explain() Explanation {
 		e.WaitsFor, e.Why = "a restore", fmt.Sprintf("the device is %s, but no restore runs that has it on its roll", r.State)
 		start := printer.Command("", "restore", "--wait")
 		e.Unblocks = append(e.Unblocks, Unblock{"a human, who starts the roll call", []string{start}})
+	case r.isFollowed():
+		r.explainFollowed(&e)
 	case r.State == runbook.StateAwaitingReconnect:
 		r.explainAwaiting(&e, gone)
 	case r.State == runbook.StateConflictPaused:
@@ -63,8 +65,53 @@ func (r *Review) Explain() Explanation {
 		}
 	default:
 		e.Why = "the device is back to normal; its rendering runs"
+		if r.SpecInvalid != "" {
+			e.Why = "the device is back to normal, but " + r.cannotRender()
+		}
 	}
 	return e
+}
+
+// isFollowed reports whether Flight Control has released or resumed the device, and the roll waits until it is
+// rendered.
+func (r *Review) isFollowed() bool {
+	return r.Mode == runbook.ModeFlightctl && r.RestoreState == runbook.RestoreRunning && r.rollState.Open() &&
+		r.State == runbook.StateNormal
+}
+
+func (r *Review) explainFollowed(e *Explanation) {
+	if by, decided := r.decision(); decided {
+		r.explainDecided(e, by)
+		return
+	}
+	e.WaitsFor, e.Why = "Flight Control", "Flight Control has released it, and the roll follows once it is rendered"
+	r.explainRendering(e)
+}
+
+// explainDecided says what a device waits for that a human has resumed.
+func (r *Review) explainDecided(e *Explanation, by string) {
+	e.WaitsFor = "Flight Control"
+	e.Why = fmt.Sprintf("%s has resumed it; the device stays paused until it has reported what was rendered for it", by)
+	r.explainRendering(e)
+}
+
+// explainRendering says who can have the device rendered: where Flight Control cannot, who corrects the spec. It is
+// asked again all the same, ever more rarely, for what it could not read may be there by then.
+func (r *Review) explainRendering(e *Explanation) {
+	if r.SpecInvalid == "" {
+		e.Unblocks = append(e.Unblocks, Unblock{Who: "Flight Control, which renders it, and then the device's agent"})
+		return
+	}
+	e.Why += "; " + r.cannotRender()
+	look := r.reviewFleet()
+	if look == nil {
+		look = []string{printer.Command(r.OrgID, "get", "device", r.Name, "-o", "yaml")}
+	}
+	e.Unblocks = append(e.Unblocks, Unblock{"a human, who corrects the spec in Flight Control, after a look", look})
+}
+
+func (r *Review) cannotRender() string {
+	return "Flight Control cannot render its spec: " + r.SpecInvalid
 }
 
 func (r *Review) explainAwaiting(e *Explanation, gone Unblock) {
@@ -83,9 +130,7 @@ func (r *Review) explainAwaiting(e *Explanation, gone Unblock) {
 func (r *Review) explainPaused(e *Explanation, gone Unblock) {
 	e.Why = runbook.ConflictInfo(r.Restored, r.Reported)
 	if by, decided := r.decision(); decided {
-		e.WaitsFor = "Flight Control"
-		e.Why = fmt.Sprintf("%s has resumed it; the device stays paused until it has reported what was rendered for it", by)
-		e.Unblocks = append(e.Unblocks, Unblock{Who: "Flight Control, which renders it, and then the device's agent"})
+		r.explainDecided(e, by)
 		return
 	}
 	if r.Unresumable != "" {

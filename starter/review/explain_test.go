@@ -60,6 +60,41 @@ func TestExplainSaysWhoCanUnblock(t *testing.T) {
 			[]string{"waits for a human's decision"},
 			"alice",
 		},
+		"decided, and not rendered yet": {
+			Review{
+				State: runbook.StateNormal, RestoreID: "r1", RestoreState: runbook.RestoreRunning, Mode: beside,
+				Timeline: decided, rollState: paused,
+			},
+			[]string{"waits for Flight Control", "alice has resumed it", "- Flight Control, which renders it"},
+			"normal",
+		},
+		"decided, and cannot be rendered": {
+			Review{
+				State: paused, RestoreID: "r1", Reported: "7", Mode: beside, Timeline: decided, Owner: "Fleet/web",
+				SpecInvalid: "no repository acme",
+			},
+			[]string{
+				"waits for Flight Control", "alice has resumed it", "Flight Control cannot render its spec: no repository acme",
+				"a human, who corrects the spec", "  starter get fleet web -o yaml\n",
+			},
+			"which renders it",
+		},
+		"released, and cannot be rendered": {
+			Review{
+				State: runbook.StateNormal, RestoreID: "r1", RestoreState: runbook.RestoreRunning, Mode: beside,
+				rollState: awaits, SpecInvalid: "no repository acme",
+			},
+			[]string{
+				"waits for Flight Control", "Flight Control has released it", "cannot render its spec: no repository acme",
+				"  starter get device web-7 -o yaml\n",
+			},
+			"normal",
+		},
+		"normal, and cannot be rendered": {
+			Review{State: runbook.StateNormal, RestoreID: "r1", Mode: beside, SpecInvalid: "no repository acme"},
+			[]string{"waits for nothing", "back to normal, but Flight Control cannot render its spec: no repository acme"},
+			"starter",
+		},
 		"gone":      {Review{State: awaits, RestoreID: "r1", Gone: true}, []string{"starter withdraw"}, "reconnect"},
 		"normal":    {Review{State: runbook.StateNormal}, []string{"device/web-7 waits for nothing\n", "normal"}, "starter"},
 		"withdrawn": {Review{State: runbook.StateWithdrawn}, []string{"waits for nothing\n", "has left"}, "starter"},
@@ -80,4 +115,12 @@ func TestExplainSaysWhoCanUnblock(t *testing.T) {
 
 func entry(transition runbook.Transition, by string) Entry {
 	return Entry{TimelineEntry: runbook.TimelineEntry{Transition: transition, By: by}}
+}
+
+func TestDescribeSaysWhyASpecCannotBeRendered(t *testing.T) {
+	t.Parallel()
+	r := &Review{Name: "web-7", OrgID: runbook.DefaultOrgID, SpecInvalid: "no repository acme"}
+	var out bytes.Buffer
+	require.NoError(t, r.Text(&out, time.Now()))
+	require.Contains(t, out.String(), "\nSpec error: no repository acme\n")
 }

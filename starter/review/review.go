@@ -36,6 +36,8 @@ type Review struct {
 	// HeldBack is how many reports were not told to the roll call, as the device has reported too often.
 	HeldBack int64  `json:"heldBackReports,omitempty"`
 	Rendered string `json:"renderedVersion"`
+	// SpecInvalid is what Flight Control says of the spec that it could not render; empty where it could.
+	SpecInvalid string `json:"specInvalid,omitempty"`
 	// NextVersion is what a resume would render; empty where one would be refused, and Unresumable says why.
 	NextVersion string `json:"nextVersion,omitempty"`
 	Unresumable string `json:"unresumable,omitempty"`
@@ -59,6 +61,8 @@ type Review struct {
 	Commands []string `json:"commands"`
 
 	mayTakeUp bool
+	// rollState is the state on the roll, which follows what Flight Control does to the device.
+	rollState runbook.State
 }
 
 // ReadDevice reads what the database knows of the device; found is false where it knows nothing.
@@ -91,7 +95,8 @@ func (r *Review) ReadDevice(ctx context.Context, store *inventory.Store) (found 
 		r.takePlace(*place)
 	}
 	r.weighResume(positions[0], place)
-	return true, nil
+	r.SpecInvalid, err = store.SpecInvalid(ctx, r.OrgID, r.Name)
+	return true, err
 }
 
 // takeDevice takes over what the inventory says of the device.
@@ -114,6 +119,7 @@ func (r *Review) takeDevice(
 func (r *Review) takePlace(p inventory.RollPlace) {
 	r.RestoreID, r.RestoreState, r.Mode, r.mayTakeUp = p.RestoreID, p.RestoreState, p.Mode, p.MayTakeUp
 	r.Restored, r.LastSeenBefore, r.HeldBack = runbook.OrZero(p.Restored), p.LastSeenBefore, p.HeldBack
+	r.rollState = p.State
 	if p.State == runbook.StateWithdrawn {
 		r.LeftPaused = r.State == runbook.StateConflictPaused && p.Mode == runbook.ModeFlightctl
 		r.State = p.State

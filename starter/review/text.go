@@ -55,6 +55,7 @@ func (r *Review) head(now time.Time) [][2]string {
 		{"Org", runbook.OrgName(r.OrgID)},
 		{"State", r.stateLine(now)},
 		{"Versions", r.versionLine()},
+		{"Spec error", r.SpecInvalid},
 		{"Held back", r.heldBack()},
 		{"Summary", r.Summary.Line()},
 		{"Lifecycle", r.Lifecycle},
