@@ -72,7 +72,10 @@ func (k *asking) start(ctx context.Context, due map[string]*resumes, at time.Tim
 		}
 		org.busy = true
 		go func() {
-			err := errors.Join(k.decided(ctx, orgID, what.decided), k.released(ctx, orgID, what.released))
+			err := k.storeAnswers(ctx, orgID, what)
+			if err == nil {
+				err = errors.Join(k.decided(ctx, orgID, what.decided), k.released(ctx, orgID, what.released))
+			}
 			k.mu.Lock()
 			defer k.mu.Unlock()
 			org.busy, org.ended = false, time.Now()
@@ -80,6 +83,13 @@ func (k *asking) start(ctx context.Context, due map[string]*resumes, at time.Tim
 			k.watch.show(ctx, part(orgID), err)
 		}()
 	}
+}
+
+// storeAnswers asks the key-value store for any key. While it is away Flight Control resumes a device and then hangs, as
+// it cannot queue the rendering.
+func (k *asking) storeAnswers(ctx context.Context, orgID string, what *resumes) error {
+	_, err := k.flightctl.MissingAwaiting(ctx, orgID, slices.Concat(what.decided, what.released)[:1])
+	return err
 }
 
 // forget drops the organisations for which nothing has been due for so long that nothing of the last call is left to be

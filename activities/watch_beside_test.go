@@ -65,6 +65,28 @@ func TestTheWatchGoesOnWhereTheStoreIsAway(t *testing.T) {
 	require.ErrorContains(t, v.end(), "another one goes on")
 }
 
+// Flight Control would resume the devices, and could not queue their rendering.
+func TestAResumeWaitsUntilTheStoreAnswers(t *testing.T) {
+	t.Parallel()
+	v := newVigil(t, "a")
+	store := v.besideFlightControl()
+	calls := make(chan []string, 1000)
+	store.resume = func(_ context.Context, names []string) error {
+		calls <- names
+		return nil
+	}
+	store.fails = errors.New("key-value store at kv:6379: connection refused")
+	v.decided()
+	v.start(often, time.Time{})
+	v.failing("resumes of organisation " + runbook.DefaultOrgID + ": key-value store at kv:6379: connection refused")
+	require.Empty(t, calls)
+	store.mu.Lock()
+	store.fails = nil
+	store.mu.Unlock()
+	require.Equal(t, []string{"a"}, <-calls)
+	require.ErrorContains(t, v.end(), "another one goes on")
+}
+
 // anyCallFails is an answer of Flight Control that it would give to any call.
 type anyCallFails struct{ error }
 
