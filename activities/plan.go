@@ -89,15 +89,24 @@ type AskWaveInput struct {
 	Timeout time.Duration `json:"timeout,omitempty"`
 }
 
+// AskWaveResult says when the devices of a wave have answered.
+type AskWaveResult struct {
+	// Since is how long ago the last of them has; 0 where none has. An activity of an earlier release does not say it.
+	Since time.Duration `json:"since,omitempty"`
+}
+
 // AskWave puts the decision to the workflow of each device of a wave that has not answered, and stores the answers. It
 // may be repeated: a device that was asked before gives its first answer. Where the plan's restore was superseded or
 // cancelled it is a refusal, and whoever was not asked stays paused.
-func (a *Activities) AskWave(ctx context.Context, in AskWaveInput) error {
+func (a *Activities) AskWave(ctx context.Context, in AskWaveInput) (AskWaveResult, error) {
 	defer heartbeats(ctx)()
 	in.Timeout = cmp.Or(in.Timeout, runbook.DefaultAskTimeout)
 	devices, err := a.plans().ToAsk(ctx, in.PlanID, in.Wave)
+	if err == nil {
+		err = a.plans().BeginWave(ctx, in.PlanID, in.Wave)
+	}
 	if err != nil {
-		return asActivityError(err)
+		return AskWaveResult{}, asActivityError(err)
 	}
 	group, asking := errgroup.WithContext(ctx)
 	group.SetLimit(asksAtOnce)
@@ -108,25 +117,34 @@ func (a *Activities) AskWave(ctx context.Context, in AskWaveInput) error {
 		group.Go(func() error { return a.askDevice(asking, in, device) })
 	}
 	if err := group.Wait(); err != nil {
-		return asActivityError(err)
+		return AskWaveResult{}, asActivityError(err)
 	}
-	return ctx.Err()
+	if ctx.Err() != nil {
+		return AskWaveResult{}, ctx.Err()
+	}
+	since, err := a.plans().SinceAnswer(ctx, in.PlanID, in.Wave)
+	return AskWaveResult{Since: since}, asActivityError(err)
 }
 
-// askDevice asks one device and stores its answer.
+// askDevice asks one device and stores its answer. One that refuses because its plan waits was not asked.
 func (a *Activities) askDevice(ctx context.Context, in AskWaveInput, d plans.Device) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	decision, err := a.update(ctx, in, d)
-	for until := time.Now().Add(startsWithin); isNotFound(err) && time.Now().Before(until) &&
-		a.Inventory.StartsSoon(ctx, in.OrgID, d.Name); {
-		decision, err = a.update(ctx, in, d)
-	}
+	decision, err := a.ask(ctx, in, d)
 	if ctx.Err() != nil {
 		return ctx.Err() // the plan was ended; the device may have been asked, and the next attempt learns of it
 	}
+	if err != nil || !decision.Accepted {
+		// The device may have been resumed for the plan all the same, by an earlier attempt that no one has heard of.
+		resumed, err := a.plans().AnswerFromAudit(ctx, in.PlanID, d.Name)
+		if err != nil || resumed {
+			return err
+		}
+	}
 	switch {
+	case err == nil && decision.Code == runbook.CodePlanWaits:
+		return nil
 	case err != nil:
 		d.Answer, d.Code, d.Message = answerOf(err)
 	case decision.Accepted:
@@ -138,15 +156,37 @@ func (a *Activities) askDevice(ctx context.Context, in AskWaveInput, d plans.Dev
 	return a.plans().Answer(ctx, in.PlanID, d)
 }
 
-func (a *Activities) update(
+// ask asks one device: again while its workflow is being started, and under another id where it refuses because its
+// plan waits. That was answered to a message in the plan's name which has come before the wave, and a device gives its
+// first answer to the same id again.
+func (a *Activities) ask(
 	ctx context.Context, in AskWaveInput, d plans.Device,
+) (decision runbook.ResumeDecision, err error) {
+	for try := 1; try <= runbook.PlanTries; try++ {
+		decision, err = a.update(ctx, in, d, try)
+		for until := time.Now().Add(startsWithin); isNotFound(err) && time.Now().Before(until) &&
+			a.Inventory.StartsSoon(ctx, in.OrgID, d.Name); {
+			decision, err = a.update(ctx, in, d, try)
+		}
+		if err != nil || decision.Code != runbook.CodePlanWaits {
+			break
+		}
+		if err = a.plans().BeginWave(ctx, in.PlanID, in.Wave); err != nil {
+			break
+		}
+	}
+	return decision, err
+}
+
+func (a *Activities) update(
+	ctx context.Context, in AskWaveInput, d plans.Device, try int,
 ) (decision runbook.ResumeDecision, err error) {
 	ctx, cancel := context.WithTimeout(ctx, in.Timeout)
 	defer cancel()
 	handle, err := a.Updater.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: runbook.DeviceWorkflowID(in.OrgID, d.Name), UpdateName: runbook.UpdateResume,
-		// One id for the plan: asked again, the workflow answers as it did the first time.
-		UpdateID:     "plan/" + in.PlanID,
+		// One id for each try: asked again, the workflow answers as it did the first time.
+		UpdateID:     runbook.PlanUpdateID(in.PlanID, try),
 		WaitForStage: client.WorkflowUpdateStageCompleted,
 		Args:         []any{runbook.ResumeRequest{By: in.By, Reason: in.Reason, ExpectVersion: d.Reported, Plan: in.PlanID}},
 	})
@@ -225,7 +265,8 @@ func (a *Activities) MovePlan(ctx context.Context, in MovePlanInput) (MovePlanRe
 func (a *Activities) plans() plans.Plans { return plans.Plans{DB: a.Inventory.DB()} }
 
 // forbids reports, as a refusal, what a resume lacks: a decision, a reason, a plan, or its place in the plan that it
-// names. It also returns how it is known who decides; of a resume that comes from a plan, who has started the plan.
+// names. It also returns how it is known who decides; of a resume that comes from a plan, who has started the plan. A
+// message that names a plan comes from it only where its id is that of the plan's own update.
 func (a *Activities) forbids(ctx context.Context, in ResumeInput) (inventory.Who, *runbook.Refusal, error) {
 	who, forbidden, err := a.identify(ctx, in.Origin, in.RequestID, in.OrgID, runbook.Claim{
 		Act: runbook.ActResume, Target: runbook.DecisionTarget{Name: in.Name, Version: in.ExpectVersion}, By: in.By,
@@ -235,10 +276,17 @@ func (a *Activities) forbids(ctx context.Context, in ResumeInput) (inventory.Who
 		return who, forbidden, err
 	}
 	err = a.Policy.Check(in.Plan, in.Reason)
-	if err == nil && in.Plan != "" {
-		who.Identity, err = a.plans().Holds(ctx, in.Plan, in.OrgID, plans.Planned{Name: in.Name, Reported: in.ExpectVersion},
-			in.By)
-		who.DecisionID = inventory.PlanDecision(in.Plan)
+	if err != nil || in.Plan == "" {
+		return who, runbook.AsRefusal(err), onlyFailure(err)
+	}
+	if !runbook.IsPlanRequest(in.Plan, in.RequestID) {
+		return who, runbook.Refuse(runbook.CodeNotInPlan,
+			"only plan %s itself resumes for it; resume the device without a plan; nothing was changed", in.Plan), nil
+	}
+	identity, err := a.plans().Holds(ctx, in.Plan, in.OrgID,
+		plans.Planned{Name: in.Name, Reported: in.ExpectVersion}, in.By)
+	if err == nil {
+		who.Identity, who.DecisionID = identity, inventory.PlanDecision(in.Plan)
 	}
 	return who, runbook.AsRefusal(err), onlyFailure(err)
 }

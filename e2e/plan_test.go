@@ -252,6 +252,7 @@ func TestAPlanThatEndsCountsWhoWasResumed(t *testing.T) {
 	_, err := stored.Begin(t.Context(), runbook.PlanInput{PlanID: "p", By: "ann"}, runbook.Asserted,
 		runbook.ResumePolicy{})
 	require.NoError(t, err)
+	require.NoError(t, stored.BeginWave(t.Context(), "p", 0))
 	resumes := func(name string) inventory.Transitioned {
 		done, err := s.working.Resume(t.Context(), inventory.ResumeInput{
 			RestoreID: "night", OrgID: runbook.DefaultOrgID, Name: name,
@@ -362,6 +363,141 @@ func TestAPlanWaitsForAWorkflowThatIsBeingStarted(t *testing.T) {
 		require.Equal(t, want.answer, devices[wave].Answer, devices[wave].Message)
 		require.Equal(t, want.asked, temporal.asked)
 	}
+}
+
+// gone is a Temporal in which no device has a workflow.
+type gone struct{ client.Client }
+
+func (gone) UpdateWorkflow(context.Context, client.UpdateWorkflowOptions) (client.WorkflowUpdateHandle, error) {
+	return nil, serviceerror.NewNotFound("workflow execution already completed")
+}
+
+// A device is resumed for a plan, Temporal forgets the update, and the device's workflow ends before the plan asks
+// again. The audit knows whose resume it was. What the plan took for a refusal before is corrected when it ends.
+func TestAPlanKnowsADeviceThatItHasResumed(t *testing.T) {
+	t.Parallel()
+	s := pausedFleet(t, "a", "b", "c")
+	s.plan("p", "a", "b")
+	stored := plans.Plans{DB: s.working.DB()}
+	_, err := stored.Begin(t.Context(), runbook.PlanInput{PlanID: "p", By: "ann"}, runbook.Asserted,
+		runbook.ResumePolicy{})
+	require.NoError(t, err)
+	require.NoError(t, stored.BeginWave(t.Context(), "p", 0))
+	for _, name := range []string{"a", "b"} {
+		done, err := s.working.Resume(t.Context(), inventory.ResumeInput{
+			RestoreID: "night", OrgID: runbook.DefaultOrgID, Name: name,
+			By: "ann", ExpectVersion: "7", RequestID: "update/plan/p",
+			Who: inventory.Who{DecisionID: inventory.PlanDecision("p")},
+		})
+		require.NoError(t, err)
+		require.Nil(t, done.Refusal)
+	}
+	require.NoError(t, stored.Answer(t.Context(), "p", plans.Device{Name: "a", Answer: plans.AnswerUnknown}))
+	refused := plans.Device{Name: "b", Answer: plans.AnswerRefused, Code: runbook.CodeNotWaiting}
+	require.NoError(t, stored.Answer(t.Context(), "p", refused))
+
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	acts := &activities.Activities{Inventory: s.working, Updater: gone{s.client}}
+	env.RegisterActivity(acts)
+	_, err = env.ExecuteActivity(acts.AskWave,
+		activities.AskWaveInput{PlanID: "p", OrgID: runbook.DefaultOrgID, By: "ann"})
+	require.NoError(t, err)
+	answers := func() (all []string) {
+		devices, err := stored.Devices(t.Context(), "p", time.Minute)
+		require.NoError(t, err)
+		for _, d := range devices {
+			all = append(all, d.Answer+" "+d.Next+" "+string(d.Code))
+		}
+		return all
+	}
+	require.Equal(t, []string{"Resumed 8 ", "Refused  NotWaiting"}, answers())
+	require.NoError(t, stored.Move(t.Context(), "p", runbook.PlanAborted, "bob", ""))
+	require.Equal(t, []string{"Resumed 8 ", "Resumed 8 "}, answers())
+}
+
+// Anyone who can send messages names a running plan, and the person who has started it. The waves and the hold count
+// all the same, and the name stays asserted. The plan asks the device in its turn.
+func TestAMessageThatNamesAPlanIsNotThePlans(t *testing.T) {
+	t.Parallel()
+	s := pausedFleet(t, "a", "b", "c")
+	s.plan("p", "a", "b", "c")
+	run := s.startPlan(runbook.PlanInput{PlanID: "p", By: "ann", Waves: "1,2,3", AwayAfter: "1s"})
+	s.awaitPlan("p", "wave 1 asked", func(p runbook.PlanProgress) bool { return p.Wave == 1 && p.Resumed() == 1 })
+	_, err := s.owner.DB().ExecContext(t.Context(), `update rollcall.plans set decided_identity = 'authenticated'`)
+	require.NoError(t, err)
+	hers := runbook.ResumeRequest{By: "ann", Plan: "p", ExpectVersion: "7"}
+	early, err := s.resume("b", "plan/p", hers)
+	require.NoError(t, err)
+	require.Equal(t, runbook.CodePlanWaits, early.Code, "wave 2 has not begun")
+
+	s.applies("a", "Error")
+	s.awaitPlan("p", "held", func(p runbook.PlanProgress) bool { return p.State == runbook.PlanHeld })
+	require.NoError(t, s.client.SignalWorkflow(t.Context(), deviceID("b"), "", runbook.SignalResume, hers))
+	s.awaitRoll(`select count(*) = 1 from rollcall.transitions where name = 'b' and signal = 'resume'
+		and code = 'NotInPlan' and identity = 'asserted' and decision_id = ''`)
+	held, err := s.resume("c", "plan/p", hers)
+	require.NoError(t, err)
+	require.Equal(t, runbook.CodePlanWaits, held.Code)
+	for _, name := range []string{"b", "c"} {
+		require.Equal(t, "ConflictPaused", s.stateOf(name), name)
+	}
+	// Of a wave that was asked, the plan is held all the same.
+	require.Equal(t, runbook.CodePlanWaits, s.planRefuses("p", "a"))
+
+	s.tell("p", runbook.UpdateContinue)
+	var result runbook.PlanProgress
+	require.NoError(t, run.Get(t.Context(), &result))
+	require.Equal(t, runbook.PlanCompleted, result.State, result.Why)
+	require.EqualValues(t, 3, result.Resumed(), "%+v", result)
+	s.awaitRoll(`select count(*) = 2 from rollcall.transitions where name in ('b', 'c') and transition = 'T4'
+		and identity = 'authenticated' and decision_id = 'plan/p' and via = 'plan'`)
+}
+
+// planRefuses is the code with which the database refuses a decision that names a plan.
+func (s *site) planRefuses(planID, name string) runbook.Code {
+	s.t.Helper()
+	_, err := plans.Plans{DB: s.working.DB()}.Holds(s.t.Context(), planID, runbook.DefaultOrgID,
+		plans.Planned{Name: name, Reported: "7"}, "ann")
+	require.Error(s.t, err)
+	return runbook.AsRefusal(err).Code
+}
+
+// A worker of an earlier release has begun a plan, and its waves are not counted. Its workflow is started again while
+// it is held.
+func TestAPlanThatAnEarlierReleaseHasBegun(t *testing.T) {
+	t.Parallel()
+	s := pausedFleet(t, "a", "b")
+	s.plan("p", "a", "b")
+	stored := plans.Plans{DB: s.working.DB()}
+	begin := func() {
+		_, err := stored.Begin(t.Context(), runbook.PlanInput{PlanID: "p", By: "ann", Waves: "1,2"}, runbook.Asserted,
+			runbook.ResumePolicy{})
+		require.NoError(t, err)
+	}
+	begin()
+	_, err := s.owner.DB().ExecContext(t.Context(), `update rollcall.plans set waves_asked = null`)
+	require.NoError(t, err)
+	may := func(name string) error {
+		_, err := stored.Holds(t.Context(), "p", runbook.DefaultOrgID, plans.Planned{Name: name, Reported: "7"}, "ann")
+		return err
+	}
+	require.NoError(t, stored.BeginWave(t.Context(), "p", 0))
+	require.NoError(t, may("b"), "its waves are not counted")
+	require.NoError(t, stored.Move(t.Context(), "p", runbook.PlanHeld, "", ""))
+	require.Equal(t, runbook.CodePlanWaits, s.planRefuses("p", "b"))
+	begin()
+	require.Equal(t, runbook.CodePlanWaits, s.planRefuses("p", "a"), "it runs again from its first wave on")
+	require.NoError(t, stored.BeginWave(t.Context(), "p", 0))
+	require.NoError(t, may("a"))
+	require.Equal(t, runbook.CodePlanWaits, s.planRefuses("p", "b"))
+	var result runbook.PlanProgress
+	s.startPlan(runbook.PlanInput{PlanID: "p", By: "ann", Waves: "1,2", AwayAfter: "1s"})
+	s.awaitPlan("p", "wave 1 asked", func(p runbook.PlanProgress) bool { return p.Resumed() == 1 })
+	s.applies("a", "Online")
+	require.NoError(t, s.client.GetWorkflow(t.Context(), runbook.ResumeWorkflowID("p"), "").Get(t.Context(), &result))
+	require.Equal(t, runbook.PlanCompleted, result.State)
+	require.EqualValues(t, 2, result.Resumed())
 }
 
 // asks resumes a device by its update.

@@ -71,23 +71,29 @@ func (p position) mayDecide() *runbook.Refusal {
 	return nil
 }
 
-// mayRunPlan refuses a resume that comes from a plan which has ended meanwhile, or is another restore's. It locks a
-// running plan until the resume is written, so that whoever ends the plan sees every resume.
+// mayRunPlan refuses a resume that comes from a plan which is held, has ended or has not begun the device's wave, or is
+// another restore's. It locks a running plan until the resume is written, so that whoever ends the plan sees every
+// resume.
 func (p position) mayRunPlan(ctx context.Context, tx *sqlx.Tx, decisionID string) (*runbook.Refusal, error) {
 	plan, ok := strings.CutPrefix(decisionID, PlanDecision(""))
 	if !ok {
 		return nil, nil
 	}
-	var runs []bool
-	err := tx.SelectContext(ctx, &runs, `
-select true from rollcall.plans where id = $1 and restore_id = $2 and state in ($3, $4) for share`,
-		plan, p.RestoreID, runbook.PlanRunning, runbook.PlanHeld)
+	var asks []bool
+	err := tx.SelectContext(ctx, &asks, `
+select p.state = $5 and (p.waves_asked is null or d.wave < p.waves_asked)
+from rollcall.plans p join rollcall.plan_devices d on d.plan_id = p.id and d.org_id = $3 and d.name = $4
+where p.id = $1 and p.restore_id = $2 and p.state in ($5, $6) for share of p`,
+		plan, p.RestoreID, p.OrgID, p.Name, runbook.PlanRunning, runbook.PlanHeld)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("look whether plan %s runs: %w", plan, err)
-	case len(runs) == 0:
-		return runbook.Refuse(runbook.CodeNotInPlan, "plan %s has ended, or is not restore %s's; nothing was changed",
-			plan, p.RestoreID), nil
+	case len(asks) == 0:
+		return runbook.Refuse(runbook.CodeNotInPlan,
+			"plan %s has ended, is not restore %s's, or does not hold device %s; nothing was changed", plan, p.RestoreID,
+			p.Name), nil
+	case !asks[0]:
+		return runbook.PlanWaits(plan, p.Name), nil
 	}
 	return nil, nil
 }

@@ -28,14 +28,18 @@ const (
 	ViaSignal Via = "signal" // a signal that something else has sent
 )
 
+// updateRequests begins the request ids of updates.
+const updateRequests = "update/"
+
 // ViaOf returns through what a message came. requestID is the id that its workflow gave it.
 func ViaOf(requestID string, o Origin) Via {
 	switch {
 	case o.Decision != "" || o.Via == ViaCLI:
 		return ViaCLI
-	case strings.HasPrefix(requestID, "update/plan/"):
+	case strings.HasPrefix(requestID, updateRequests+planUpdates),
+		strings.HasPrefix(requestID, updateRequests+planUpdatesAgain):
 		return ViaPlan
-	case strings.HasPrefix(requestID, "update/"):
+	case strings.HasPrefix(requestID, updateRequests):
 		return ViaUpdate
 	case strings.HasPrefix(requestID, "signal/"):
 		return ViaSignal

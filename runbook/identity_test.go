@@ -61,6 +61,7 @@ func TestThroughWhatAMessageCame(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, runbook.ViaUpdate, runbook.ViaOf("update/x", runbook.Origin{}))
 	require.Equal(t, runbook.ViaPlan, runbook.ViaOf("update/plan/x", runbook.Origin{}))
+	require.Equal(t, runbook.ViaPlan, runbook.ViaOf("update/plan-again/2/x", runbook.Origin{}))
 	require.Equal(t, runbook.ViaSignal, runbook.ViaOf("signal/run/resume/1", runbook.Origin{}))
 	require.Equal(t, runbook.ViaCLI, runbook.ViaOf("signal/run/resume/1", runbook.Origin{Via: runbook.ViaCLI}))
 	require.Equal(t, runbook.ViaCLI, runbook.ViaOf("update/x", runbook.Origin{Decision: "d1"}))

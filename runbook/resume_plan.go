@@ -311,7 +311,42 @@ const (
 	CodePlanTooLarge   Code = "PlanTooLarge"   // the plan holds a larger share of the fleet than one may
 	CodeReasonRequired Code = "ReasonRequired" // require-reason is set, and the decision gives none
 	CodeNotInPlan      Code = "NotInPlan"      // the decision names a plan that does not hold the device as it stands
+	CodePlanWaits      Code = "PlanWaits"      // the plan is held, or has not begun the device's wave
 )
+
+// PlanWaits is the refusal of a resume that names a plan which does not ask the device yet.
+func PlanWaits(planID, name string) *Refusal {
+	return Refuse(CodePlanWaits, "plan %s is held, or has not begun the wave of device %s; nothing was changed", planID,
+		name)
+}
+
+// PlanTries is how often a plan asks a device that answers CodePlanWaits.
+const PlanTries = 3
+
+// The ids of a plan's updates begin with these. No plan's id makes an id of the one kind look like one of the other.
+const (
+	planUpdates      = "plan/"
+	planUpdatesAgain = "plan-again/"
+)
+
+// PlanUpdateID is the id of the update by which a plan asks a device. A device gives its first answer to the same id
+// again. One that was refused before its wave is therefore asked under another: try counts from 1 to PlanTries.
+func PlanUpdateID(planID string, try int) string {
+	if try == 1 {
+		return planUpdates + planID
+	}
+	return fmt.Sprintf("%s%d/%s", planUpdatesAgain, try, planID)
+}
+
+// IsPlanRequest reports whether a request id is that of an update by which the plan asks a device.
+func IsPlanRequest(planID, requestID string) bool {
+	for try := 1; try <= PlanTries; try++ {
+		if requestID == updateRequests+PlanUpdateID(planID, try) {
+			return true
+		}
+	}
+	return false
+}
 
 // ResumePolicy is what an operator of the workers demands of resumes. Its zero value demands nothing.
 type ResumePolicy struct {

@@ -113,3 +113,19 @@ func TestResumePolicy(t *testing.T) {
 	require.Contains(t, refusal.Message, "26 of 100 devices, and at most 25%")
 	require.Equal(t, runbook.CodeReasonRequired, runbook.AsRefusal(strict.CheckPlan(1, 100, "")).Code)
 }
+
+func TestAPlanKnowsItsOwnRequests(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{"p", "2/p", "again/2/p", "plan/p", ""} {
+		for try := 1; try <= runbook.PlanTries; try++ {
+			own := "update/" + runbook.PlanUpdateID(id, try)
+			require.True(t, runbook.IsPlanRequest(id, own), own)
+			require.Equal(t, runbook.ViaPlan, runbook.ViaOf(own, runbook.Origin{}))
+			require.False(t, runbook.IsPlanRequest("q", own), own)
+			require.Equal(t, id == "p", runbook.IsPlanRequest("p", own), own)
+		}
+	}
+	for _, foreign := range []string{"", "plan/p", "update/p", "signal/plan/p", "update/plan-again/9/p"} {
+		require.False(t, runbook.IsPlanRequest("p", foreign), foreign)
+	}
+}

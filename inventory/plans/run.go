@@ -15,8 +15,8 @@ import (
 )
 
 // Begin starts a plan: it checks that the plan may run, records who decides, how that is known and why, and divides the
-// devices into waves. A plan that the same workflow has begun already stays as it was divided. A plan that has ended or
-// expired, or whose restore is over, is a *runbook.Refusal.
+// devices into waves. A plan that was begun already stays as it was divided, and runs again if it was held. A plan that
+// has ended or expired, or whose restore is over, is a *runbook.Refusal.
 func (p Plans) Begin(
 	ctx context.Context, in runbook.PlanInput, identity runbook.Identity, policy runbook.ResumePolicy,
 ) (Plan, error) {
@@ -31,7 +31,11 @@ func (p Plans) Begin(
 		}
 		switch {
 		case plan.State == runbook.PlanRunning || plan.State == runbook.PlanHeld:
-			return nil
+			plan.State = runbook.PlanRunning
+			_, err = tx.ExecContext(ctx, `
+				update rollcall.plans set state = $2, waves_asked = coalesce(waves_asked, 0)
+				where id = $1`, plan.ID, plan.State)
+			return err
 		case plan.State != runbook.PlanPlanned:
 			return runbook.Refuse(runbook.CodePlanEnded, "plan %s has ended (%s); make a new one", plan.ID, plan.State)
 		case plan.Expired:
@@ -55,7 +59,7 @@ func (p Plans) Begin(
 		plan.DecidedIdentity = identity
 		_, err = tx.ExecContext(ctx, `
 			update rollcall.plans set state = $2, decided_by = $3, reason = $4, waves = $5, decided_identity = $6,
-			decided_at = now()
+			decided_at = now(), waves_asked = 0
 			where id = $1`, plan.ID, plan.State, plan.DecidedBy, plan.Reason, plan.Waves, identity)
 		return err
 	})
@@ -88,6 +92,31 @@ func divide(ctx context.Context, tx *sqlx.Tx, plan Plan, rollout runbook.Rollout
 		return 0, fmt.Errorf("divide the devices into waves: %w", err)
 	}
 	return last + 1, nil
+}
+
+// BeginWave notes that the devices of a wave, counted from 0, are asked from now on. A plan that was held runs again,
+// and one that has ended stays so. A plan that an earlier release has begun notes no waves.
+func (p Plans) BeginWave(ctx context.Context, id string, wave int) error {
+	_, err := p.DB.ExecContext(ctx, `
+		update rollcall.plans set state = $3,
+			waves_asked = case when waves_asked is not null then greatest(waves_asked, $2 + 1) end
+		where id = $1 and state in ($3, $4)`, id, wave, runbook.PlanRunning, runbook.PlanHeld)
+	if err != nil {
+		return fmt.Errorf("begin wave %d of plan %s: %w", wave, id, err)
+	}
+	return nil
+}
+
+// SinceAnswer reads how long ago the last device of a wave has answered; 0 where none has.
+func (p Plans) SinceAnswer(ctx context.Context, id string, wave int) (time.Duration, error) {
+	var seconds float64
+	err := p.DB.GetContext(ctx, &seconds, `
+		select coalesce(extract(epoch from now() - max(answered_at)), 0) from rollcall.plan_devices
+		where plan_id = $1 and wave = $2`, id, wave)
+	if err != nil {
+		return 0, fmt.Errorf("read when wave %d of plan %s has answered: %w", wave, id, err)
+	}
+	return time.Duration(max(seconds, 0) * float64(time.Second)), nil
 }
 
 // ToAsk reads which devices of a wave to ask: those that were not asked yet, or gave no answer. Where the plan's
@@ -196,8 +225,8 @@ func counter(t *runbook.PlanTally, answer, became string) *int64 {
 	return &t.Pending
 }
 
-// Move writes where a plan stands. A plan that has ended stays so. As it ends, a device that was resumed for it and
-// whose answer has not arrived gets its answer from the audit. No device is resumed for it after that.
+// Move writes where a plan stands. A plan that has ended stays so. As it ends, a device that was resumed for it and has
+// not said so gets its answer from the audit. No device is resumed for it after that.
 func (p Plans) Move(ctx context.Context, id string, to runbook.PlanState, by, reason string) error {
 	return p.inTx(ctx, func(tx *sqlx.Tx) error {
 		_, err := tx.ExecContext(ctx, `
@@ -210,16 +239,31 @@ func (p Plans) Move(ctx context.Context, id string, to runbook.PlanState, by, re
 		if !to.Ended() {
 			return nil
 		}
-		_, err = tx.ExecContext(ctx, answerFromAudit, id, inventory.PlanDecision(id), runbook.T4, runbook.Decided)
-		if err != nil {
-			return fmt.Errorf("read the answers of plan %s from the audit: %w", id, err)
-		}
-		return nil
+		_, err = fromAudit(ctx, tx, id, "")
+		return err
 	})
 }
 
-// answerFromAudit stores the answer of each device that was resumed for a plan and has not answered. A resume holds the
-// plan's row until it is in the audit, so the statement after the one that ends the plan sees every resume.
+// AnswerFromAudit stores as resumed a device that was resumed for a plan and has not said so, and reports whether it
+// was. Its workflow may have ended with the resume before its answer was heard, or may know another's resume.
+func (p Plans) AnswerFromAudit(ctx context.Context, id, name string) (resumed bool, err error) {
+	n, err := fromAudit(ctx, p.DB, id, name)
+	return n > 0, err
+}
+
+// fromAudit stores the answers that the audit knows, of one device or of all of a plan where name is empty, and returns
+// how many these were.
+func fromAudit(ctx context.Context, db sqlx.ExecerContext, id, name string) (int64, error) {
+	done, err := db.ExecContext(ctx, answerFromAudit, id, inventory.PlanDecision(id), runbook.T4, runbook.Decided, name)
+	if err != nil {
+		return 0, fmt.Errorf("read the answers of plan %s from the audit: %w", id, err)
+	}
+	return done.RowsAffected()
+}
+
+// answerFromAudit stores the answer of each device that was resumed for a plan and has not said so, or of one of them.
+// What was resumed for the plan cannot have been refused as well. A resume holds the plan's row until it is in the
+// audit, so the statement after the one that ends the plan sees every resume.
 const answerFromAudit = `
 update rollcall.plan_devices d set
 	answer = 'Resumed', next_version = done.next_version, code = '', message = '', answered_at = done.at
@@ -227,29 +271,36 @@ from (
 	select distinct on (t.name) t.name, t.next_version, t.at
 	from rollcall.plan_devices a join rollcall.plans p on p.id = a.plan_id
 	join rollcall.transitions t on t.restore_id = p.restore_id and t.org_id = a.org_id and t.name = a.name
-	where a.plan_id = $1 and a.answer in ('', 'Unknown') and t.decision_id = $2 and t.transition in ($3, $4)
+	where a.plan_id = $1 and ($5 = '' or a.name = $5) and a.answer <> 'Resumed' and t.decision_id = $2
+		and t.transition in ($3, $4)
 	order by t.name, t.id
 ) done
-where d.plan_id = $1 and d.name = done.name and d.answer in ('', 'Unknown')`
+where d.plan_id = $1 and d.name = done.name and d.answer <> 'Resumed'`
 
 // Holds returns how the person is known who has started a running plan that holds the device as it was looked at. Where
-// there is no such plan, or by is not that person, the error is a *runbook.Refusal with CodeNotInPlan. It is how a
-// decision that names a plan is checked.
-func (p Plans) Holds(
-	ctx context.Context, id, orgID string, d Planned, by string,
-) (identity runbook.Identity, err error) {
-	err = p.DB.GetContext(ctx, &identity, `
-		select p.decided_identity from rollcall.plan_devices d join rollcall.plans p on p.id = d.plan_id
-		where d.plan_id = $1 and d.org_id = $2 and d.name = $3 and d.reported_version = $4 and p.state in ('Running', 'Held')
+// there is no such plan, or by is not that person, the error is a *runbook.Refusal with CodeNotInPlan; where the plan
+// is held, or has not begun the device's wave, one with CodePlanWaits. It is how a decision that names a plan is
+// checked.
+func (p Plans) Holds(ctx context.Context, id, orgID string, d Planned, by string) (runbook.Identity, error) {
+	var found struct {
+		Identity runbook.Identity `db:"decided_identity"`
+		Asks     bool             `db:"asks"`
+	}
+	err := p.DB.GetContext(ctx, &found, `
+		select p.decided_identity, p.state = $6 and (p.waves_asked is null or d.wave < p.waves_asked) as asks
+		from rollcall.plan_devices d join rollcall.plans p on p.id = d.plan_id
+		where d.plan_id = $1 and d.org_id = $2 and d.name = $3 and d.reported_version = $4 and p.state in ($6, $7)
 			and p.decided_by = $5`,
-		id, orgID, d.Name, runbook.OrZero(d.Reported), by)
-	if errors.Is(err, sql.ErrNoRows) {
+		id, orgID, d.Name, runbook.OrZero(d.Reported), by, runbook.PlanRunning, runbook.PlanHeld)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
 		return "", runbook.Refuse(runbook.CodeNotInPlan,
 			"plan %s does not run, is not %s's, or does not hold device %s with version %s; nothing was changed",
 			id, by, d.Name, runbook.OrZero(d.Reported))
-	}
-	if err != nil {
+	case err != nil:
 		return "", fmt.Errorf("look for device %s in plan %s: %w", d.Name, id, err)
+	case !found.Asks:
+		return "", runbook.PlanWaits(id, d.Name)
 	}
-	return identity, nil
+	return found.Identity, nil
 }

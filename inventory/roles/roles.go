@@ -54,7 +54,8 @@ var grants = []grant{
 	{Worker, "insert", "rollcall.decision_targets"},
 	{Worker, "insert, update (key, brought_at), delete", "rollcall.request_keys"},
 	{
-		Worker, "update (state, decided_by, reason, waves, decided_identity, decided_at, ended_by, ended_reason, ended_at)",
+		Worker, "update (state, decided_by, reason, waves, waves_asked, decided_identity, decided_at, ended_by, " +
+			"ended_reason, ended_at)",
 		"rollcall.plans",
 	},
 	{Worker, "update (wave, answer, next_version, code, message, answered_at)", "rollcall.plan_devices"},
