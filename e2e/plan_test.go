@@ -500,6 +500,26 @@ func TestAPlanThatAnEarlierReleaseHasBegun(t *testing.T) {
 	require.EqualValues(t, 2, result.Resumed())
 }
 
+// A plan is terminated while its first wave soaks, and started again when the wave has lasted its time.
+func TestAPlanThatWasTerminatedDoesNotSoakAgain(t *testing.T) {
+	t.Parallel()
+	s := pausedFleet(t, "a", "b")
+	s.plan("p", "a", "b")
+	in := runbook.PlanInput{PlanID: "p", By: "ann", Waves: "1,2", Soak: "1h"}
+	s.startPlan(in)
+	s.awaitPlan("p", "wave 1 asked", func(p runbook.PlanProgress) bool { return p.Resumed() == 1 })
+	s.applies("a", "Online")
+	s.awaitPlan("p", "wave 1 soaks", func(p runbook.PlanProgress) bool { return p.Applied == 1 })
+	require.NoError(t, s.client.TerminateWorkflow(t.Context(), runbook.ResumeWorkflowID("p"), "", "its history is full"))
+	_, err := s.owner.DB().ExecContext(t.Context(),
+		`update rollcall.plan_devices set answered_at = answered_at - interval '1 hour' where name = 'a'`)
+	require.NoError(t, err)
+	var result runbook.PlanProgress
+	require.NoError(t, s.startPlan(in).Get(t.Context(), &result))
+	require.Equal(t, runbook.PlanCompleted, result.State)
+	require.EqualValues(t, 2, result.Resumed())
+}
+
 // asks resumes a device by its update.
 func (s *site) asks(name string, request runbook.ResumeRequest) runbook.ResumeDecision {
 	s.t.Helper()

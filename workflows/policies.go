@@ -103,14 +103,51 @@ func nextPoll(last time.Duration, changed bool, historyLength int) time.Duration
 }
 
 // A plan first reads firstPlanPoll after it has asked a wave whether the devices have applied the decision, and then
-// at most lastPlanPoll apart. While it is held it reads whether its restore still runs, at most lastHeldPoll apart.
-// After a human has told it to retry failed devices, these have retryGrace to recover.
+// at most lastPlanPoll apart. Where only the wave's time is left it reads at most lastSoakPoll apart whether a device
+// has failed since. While it is held it reads whether its restore still runs, at most lastHeldPoll apart. After a human
+// has told it to retry failed devices, these have retryGrace to recover.
 const (
 	firstPlanPoll = 2 * time.Second
 	lastPlanPoll  = 30 * time.Second
+	lastSoakPoll  = 30 * time.Minute
 	lastHeldPoll  = 30 * time.Minute
 	retryGrace    = time.Minute
 )
+
+// planWait paces what a plan reads while it waits, so that its history stays below the limit of 51,200 events however
+// long that is. A read costs eleven events. Each wave has its share of what the waves before it have left. A plan of
+// many waves goes through them at full pace where none of them has to wait for long.
+type planWait struct {
+	// from is how long the history was when the wait began, and share is how many more events it may have.
+	from, share int
+	last        time.Duration
+}
+
+// planEvents is how long the history of a plan may grow at its usual pace, and leastShare is what each wait may have.
+const (
+	planEvents = 45_000
+	leastShare = 100
+)
+
+// newPlanWait begins a wait; wavesAfter is how many waves come after the one that is under way.
+func newPlanWait(historyLength, wavesAfter int) *planWait {
+	return &planWait{from: historyLength, share: max((planEvents-historyLength)/(wavesAfter+1), leastShare)}
+}
+
+// next returns how long the plan waits before its next read: twice as long as the last time, up to longest, and longer
+// than that where more than half of the wait's share is used up.
+func (w *planWait) next(longest time.Duration, historyLength int) time.Duration {
+	w.last = min(max(2*w.last, firstPlanPoll), longest)
+	switch used := historyLength - w.from; {
+	case used > w.share/10*9:
+		return max(w.last, 4*time.Hour)
+	case used > w.share/4*3:
+		return max(w.last, 30*time.Minute)
+	case used > w.share/2:
+		return max(w.last, 2*time.Minute)
+	}
+	return w.last
+}
 
 // withAskOptions is for asking the devices of a wave, which takes as long as they need to answer. A cancellation waits
 // for it, so that no device is asked after its plan has ended.

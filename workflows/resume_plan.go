@@ -134,26 +134,46 @@ func (p *resumePlan) command(
 // changePlanActs marks the plans whose commands are checked in the database and written to the audit.
 const changePlanActs = "plan-acts"
 
+// changePlanActsAccepted marks the plans that write a command to the audit only once Temporal has stored that there is
+// such an update, and write there as well that the plan has ended before it could act on the command. Those of earlier
+// releases write a command before, and nothing more.
+const changePlanActsAccepted = "plan-acts-accepted"
+
 // recordAct checks who gives a command, and writes it to the audit. No other command is heard meanwhile.
 func (p *resumePlan) recordAct(ctx workflow.Context, name string, command runbook.PlanCommand) error {
 	if workflow.GetVersion(ctx, changePlanActs, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return nil
 	}
-	p.checking = true
-	var result activities.ActResult
-	err := runTransition(ctx, name+" by "+command.By, acts.RecordAct, activities.ActInput{
+	run, early := runAccepted, false
+	if workflow.GetVersion(ctx, changePlanActsAccepted, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		run, early = runTransition, true
+	}
+	act := activities.ActInput{
 		Act: runbook.Act(name), OrgID: p.begun.OrgID, RestoreID: p.begun.RestoreID, PlanID: p.in.PlanID, By: command.By,
 		Reason:    command.Reason,
 		RequestID: updateRequest(ctx), Origin: command.Origin,
-	}, &result)
+	}
+	p.checking = true
+	var result activities.ActResult
+	err := run(ctx, name+" by "+command.By, acts.RecordAct, act, &result)
 	p.checking = false
-	if err == nil && result.Refusal != nil {
-		err = result.Refusal
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = p.checkCommand(name) // the plan has gone on meanwhile
+	if result.Refusal != nil {
+		return result.Refusal
 	}
-	return err
+	refusal := runbook.AsRefusal(p.checkCommand(name)) // the plan has gone on meanwhile
+	if refusal == nil {
+		return nil
+	}
+	if !early {
+		act.RequestID, act.Refusal = "refused/"+act.RequestID, refusal
+		if err := run(ctx, "refuse to "+name, acts.RecordAct, act, nil); err != nil {
+			p.log.Error("The audit does not say that a command was refused", "command", name, "by", command.By, "error", err)
+		}
+	}
+	return refusal
 }
 
 // refuseSignals says in the details and in the query that a signal did nothing. Its sender has heard nothing else.
@@ -197,10 +217,11 @@ func (p *resumePlan) run(ctx workflow.Context) (runbook.PlanProgress, error) {
 func (p *resumePlan) runWaves(ctx workflow.Context) error {
 	for wave := range p.begun.Waves {
 		p.progress.Wave = wave + 1
-		if err := p.ask(ctx, wave); err != nil {
+		asked, err := p.ask(ctx, wave)
+		if err != nil {
 			return err
 		}
-		if err := p.awaitWave(ctx, wave == p.begun.Waves-1); err != nil {
+		if err := p.awaitWave(ctx, p.waveBegan(ctx, asked), wave == p.begun.Waves-1); err != nil {
 			return err
 		}
 	}
@@ -208,21 +229,36 @@ func (p *resumePlan) runWaves(ctx workflow.Context) error {
 }
 
 // ask asks the devices of a wave.
-func (p *resumePlan) ask(ctx workflow.Context, wave int) error {
+func (p *resumePlan) ask(ctx workflow.Context, wave int) (asked activities.AskWaveResult, err error) {
 	p.setState(ctx, runbook.PlanRunning, fmt.Sprintf("Asks the devices of wave %d of %d.", wave+1, p.begun.Waves))
 	summary := fmt.Sprintf("resume wave %d of %d, decided by %s", wave+1, p.begun.Waves, p.begun.By)
-	return runActivity(withAskOptions(ctx, summary), acts.AskWave, activities.AskWaveInput{
+	err = runActivity(withAskOptions(ctx, summary), acts.AskWave, activities.AskWaveInput{
 		PlanID: p.in.PlanID, OrgID: p.begun.OrgID, Wave: wave, By: p.begun.By, Reason: p.begun.Reason,
 		Timeout: p.rollout.AskTimeout,
-	}, nil)
+	}, &asked)
+	return asked, err
+}
+
+// changeSoakFromAnswer marks the plans whose waves have lasted since their devices have answered, whoever has asked
+// them. A wave of an earlier release lasts from when the plan comes to it, also where another run has asked it before.
+const changeSoakFromAnswer = "soak-from-answer"
+
+// waveBegan is the time from which on a wave has lasted.
+func (p *resumePlan) waveBegan(ctx workflow.Context, asked activities.AskWaveResult) time.Time {
+	now := workflow.Now(ctx)
+	if p.rollout.Soak == 0 || asked.Since == 0 ||
+		workflow.GetVersion(ctx, changeSoakFromAnswer, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return now
+	}
+	return now.Add(-asked.Since)
 }
 
 // awaitWave waits until each device of the waves so far has applied the decision, has failed, or is away, and the wave
 // has lasted its time. The plan does not wait for the devices of the last wave, because every device has its answer
 // then.
-func (p *resumePlan) awaitWave(ctx workflow.Context, last bool) error {
-	began := workflow.Now(ctx)
-	for pause := firstPlanPoll; ; pause = min(2*pause, lastPlanPoll) {
+func (p *resumePlan) awaitWave(ctx workflow.Context, began time.Time, last bool) error {
+	wait := p.newWait(ctx)
+	for {
 		if err := p.readTally(ctx); err != nil {
 			return err
 		}
@@ -230,12 +266,20 @@ func (p *resumePlan) awaitWave(ctx workflow.Context, last bool) error {
 			if err := p.awaitCommand(ctx); err != nil {
 				return err
 			}
-			pause = firstPlanPoll
+			wait = p.newWait(ctx)
 			continue
 		}
-		soaked := workflow.Now(ctx).Sub(began) >= p.rollout.Soak
-		if (last || soaked && p.progress.Pending == 0) && !p.waitsForFailed(ctx) {
+		soak := p.rollout.Soak - workflow.Now(ctx).Sub(began)
+		if (last || soak <= 0 && p.progress.Pending == 0) && !p.waitsForFailed(ctx) {
 			return nil
+		}
+		longest := lastPlanPoll
+		if soak > 0 && p.progress.Pending == 0 {
+			longest = lastSoakPoll
+		}
+		pause := wait.next(longest, workflow.GetInfo(ctx).GetCurrentHistoryLength())
+		if soak > 0 {
+			pause = min(pause, soak)
 		}
 		p.setState(ctx, runbook.PlanRunning, fmt.Sprintf(
 			"Waits for wave %d of %d: %d devices have not reported the rendered version yet, and %d have failed.",
@@ -246,6 +290,11 @@ func (p *resumePlan) awaitWave(ctx workflow.Context, last bool) error {
 			return err
 		}
 	}
+}
+
+// newWait begins a wait for devices or for a human.
+func (p *resumePlan) newWait(ctx workflow.Context) *planWait {
+	return newPlanWait(workflow.GetInfo(ctx).GetCurrentHistoryLength(), p.begun.Waves-p.progress.Wave)
 }
 
 // overLimit reports whether more devices have failed than may.
@@ -289,7 +338,10 @@ func (p *resumePlan) awaitCommand(ctx workflow.Context) error {
 	p.setState(ctx, runbook.PlanHeld,
 		fmt.Sprintf("%d devices have failed, and %d may: a human decides.", p.progress.Failures(),
 			int64(p.in.MaxFailures)+p.tolerated))
-	for pause := lastPlanPoll; ; pause = min(2*pause, lastHeldPoll) {
+	wait := p.newWait(ctx)
+	wait.last = lastPlanPoll / 2
+	for {
+		pause := wait.next(lastHeldPoll, workflow.GetInfo(ctx).GetCurrentHistoryLength())
 		said, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
 			Timeout: pause, TimerOptions: workflow.TimerOptions{Summary: "look whether the restore still runs"},
 		}, func() bool { return p.pending != "" })
@@ -317,7 +369,7 @@ func (p *resumePlan) runCommand(ctx workflow.Context) error {
 	} else {
 		p.graceUntil = workflow.Now(ctx).Add(retryGrace)
 		for wave := range p.progress.Wave {
-			if err = p.ask(ctx, wave); err != nil {
+			if _, err = p.ask(ctx, wave); err != nil {
 				break
 			}
 		}
@@ -350,7 +402,7 @@ func (p *resumePlan) finish(ctx workflow.Context, err error) (runbook.PlanProgre
 	if moved.Tally != nil { // a device may have answered while the plan was being ended
 		p.progress.PlanTally = *moved.Tally
 	}
-	p.progress.State, p.progress.Why = end.State, endOfPlan(end)
+	p.progress.State, p.progress.Why = end.State, endOfPlan(end, p.progress.NotAsked)
 	p.showDetails(ctx)
 	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
 		return runbook.PlanProgress{}, err
@@ -360,7 +412,7 @@ func (p *resumePlan) finish(ctx workflow.Context, err error) (runbook.PlanProgre
 	return p.progress, nil
 }
 
-func endOfPlan(end activities.MovePlanInput) string {
+func endOfPlan(end activities.MovePlanInput, notAsked int64) string {
 	switch {
 	case end.State == runbook.PlanAborted && end.By == "":
 		return "Cancelled in Temporal."
@@ -370,6 +422,8 @@ func endOfPlan(end activities.MovePlanInput) string {
 		return fmt.Sprintf("Aborted by %s.", end.By)
 	case end.State == runbook.PlanSuperseded:
 		return end.Reason
+	case notAsked > 0:
+		return fmt.Sprintf("%d devices were not asked: they said that the plan was held.", notAsked)
 	}
 	return "Every device was asked."
 }
