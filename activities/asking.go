@@ -85,8 +85,8 @@ func (k *asking) start(ctx context.Context, due map[string]*resumes, at time.Tim
 	}
 }
 
-// storeAnswers asks the key-value store for any key. While it is away Flight Control resumes a device and then hangs, as
-// it cannot queue the rendering.
+// storeAnswers asks the key-value store for any key. While it is away Flight Control resumes a device and then hangs,
+// as it cannot queue the rendering.
 func (k *asking) storeAnswers(ctx context.Context, orgID string, what *resumes) error {
 	_, err := k.flightctl.MissingAwaiting(ctx, orgID, slices.Concat(what.decided, what.released)[:1])
 	return err

@@ -46,6 +46,8 @@ type AgentDevice struct {
 	RenderedHash string
 	// Credentials say which certificates may act for the device.
 	Credentials Credentials
+	// Resumed reports whether a human has resumed the device in the newest restore that had it on its roll.
+	Resumed bool
 	// Revoked reports whether the certificate that was asked about, or its key, was revoked.
 	Revoked bool
 }
@@ -94,6 +96,9 @@ select r.org_id, r.name, r.deleted_at is not null as deleted, rollcall.device_st
     coalesce(roll.noted_version, '') as noted,
     coalesce((select b.mode = 'flightctl' from rollcall.restores b where ` + fmt.Sprintf(lastRestore, "r.org_id") + `),
     false) as beside,
+    coalesce((select l.state = 'Normal' and l.next_version is not null
+        from rollcall.roll l join rollcall.restores t on t.id = l.restore_id
+        where l.org_id = r.org_id and l.name = r.name order by t.started_at desc, t.id desc limit 1), false) as resumed,
     coalesce(approved.csr, '') as approved_csr, coalesce(approved.at, '') as approved_at,
     ` + credentials.Newest + ` as revocations, ` + credentials.Revoked("r.org_id", ":serial", ":key") + ` as revoked
 from devices r` + agentFleet + `
@@ -148,6 +153,7 @@ type agentRow struct {
 	Reported     string        `db:"reported"`
 	Noted        string        `db:"noted"`
 	Beside       bool          `db:"beside"`
+	Resumed      bool          `db:"resumed"`
 	Revoked      bool          `db:"revoked"`
 	Credentials
 }
@@ -202,7 +208,7 @@ func (r agentRow) device() AgentDevice {
 	d := AgentDevice{
 		OrgID: r.OrgID, Name: r.Name, State: r.DeviceState, Restored: r.Restored, Current: r.Current,
 		SpecHash: r.SpecHash, RenderedHash: r.RenderedHash, Beside: r.Beside,
-		Credentials: r.Credentials, Revoked: r.Revoked,
+		Credentials: r.Credentials, Resumed: r.Resumed, Revoked: r.Revoked,
 	}
 	if r.RollState.Open() {
 		d.RestoreID, d.Called, d.Reported, d.Noted = r.RestoreID, r.Called, r.Reported, r.Noted
@@ -357,6 +363,27 @@ func (s *Store) NoteReports(ctx context.Context, orgID string, reports []NoteRep
 		return nil, fmt.Errorf("note what %d devices have reported: %w", len(reports), err)
 	}
 	return noted, nil
+}
+
+// StatusCounts is after how long the version in a status counts as a device's report, where its agent has not polled
+// since. An agent polls at once, and after failures within half a minute.
+const StatusCounts = time.Minute
+
+const noteStatus = `
+update rollcall.roll r set status_version = $4, status_at = now()
+from rollcall.restores t
+where r.org_id = cast($1 as uuid) and r.name = $2 and r.restore_id = $3 and r.state = $5 and not r.superseded
+  and t.id = r.restore_id and t.state = $6 and (r.status_version is null or r.status_version <> $4)`
+
+// NoteStatus keeps the version in a status on the roll, for a device that awaits its reconnect. The inventory watch
+// tells it where no poll has reported within StatusCounts.
+func (s *Store) NoteStatus(ctx context.Context, orgID string, in NoteReportInput) error {
+	_, err := s.db.ExecContext(ctx, noteStatus, orgID, in.Name, in.RestoreID, runbook.OrZero(in.Version),
+		runbook.StateAwaitingReconnect, runbook.RestoreRunning)
+	if err != nil {
+		return fmt.Errorf("note the status of device %s: %w", in.Name, err)
+	}
+	return nil
 }
 
 // seenAtOnce is how many devices one statement marks as seen.

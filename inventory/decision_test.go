@@ -240,7 +240,7 @@ func TestAResumeThatFlightControlCouldNotRenderIsRefused(t *testing.T) {
 		where name = $1`, "d")
 	got := decides(t, store, "alice")
 	require.Equal(t, runbook.CodeInvalidVersion, code(got))
-	require.Contains(t, got.Refusal.Message, "starter withdraw device/d --decommission Unenroll")
+	require.Contains(t, got.Refusal.Message, "flightctl delete device/d")
 	require.Empty(t, next(t, store), "nothing is asked")
 	play(t, store, `update devices set annotations = annotations || '{"device-controller/renderedVersion": "+014"}'
 		where name = $1`, "d")

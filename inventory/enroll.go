@@ -173,7 +173,8 @@ func (e enrollment) joinRoll(ctx context.Context, tx *sqlx.Tx) (from runbook.Sta
 			next_version = null,
 				superseded = false, resumed_by = null, resumed_reason = null, resumed_at = null, noted_version = null,
 				batch = $5, wave = 0, carried_version = null, decided_version = null, rendered_before = null, sent_at = null,
-				sent_id = null, seen_version = null, restored_generation = null, repairs = null
+				sent_id = null, seen_version = null, restored_generation = null, repairs = null,
+				status_version = null, status_at = null
 			where restore_id = $1 and org_id = $2 and name = $3`, id, orgID, name, runbook.StateAwaitingReconnect, lateBatch)
 	} else if errors.Is(err, sql.ErrNoRows) {
 		_, err = tx.ExecContext(ctx, `

@@ -283,7 +283,8 @@ func TestFlightControlApproves(t *testing.T) {
 		play(t, store, fcMakesDevice, "late")
 		store.DB().MustExec(`alter table rollcall.transitions disable trigger user`)
 		store.DB().MustExec(`update rollcall.transitions set at = now() - interval '1 hour'`)
-		_, _, err := store.AskApproval(t.Context(), approveOf("late", "alice"))
+		_, _, err := store.AskApproval(t.Context(),
+			inventory.ApproveInput{OrgID: runbook.DefaultOrgID, Name: "late", By: "alice", RequestID: "u1"})
 		require.ErrorContains(t, err, "not yet stored", "its server may wait for its key-value store")
 		store.DB().MustExec(`update devices set created_at = now() - interval '5 minutes' where name = 'late'`)
 		got, ask := approve()

@@ -19,13 +19,26 @@ func (d AgentDevice) RenderDue() bool {
 	return err != nil || d.SpecHash != d.RenderedHash
 }
 
+// IsAhead reports whether the device knows a version past the one that it was rendered as last, and no human has
+// resumed it since. Only a database that was put back has such a device: it would be rendered from the backup's spec, as
+// something newer than what it runs. known is what its agent says; what its status says counts as well.
+func (d AgentDevice) IsAhead(known runbook.Version) bool {
+	return !d.Resumed && runbook.IsAhead(d.Restored, max(known, d.current()))
+}
+
+// current is the version that the device's status says it runs; 0 where that cannot be read.
+func (d AgentDevice) current() runbook.Version {
+	version, err := runbook.ParseVersion(d.Current)
+	if err != nil {
+		return 0
+	}
+	return version
+}
+
 // NextVersion is the version that rendering makes: past what was rendered before, what the device's status says, and
 // what its agent knows, so that the agent accepts it. The error is a *Refusal, as runbook.NextVersion's.
 func (d AgentDevice) NextVersion(known runbook.Version) (runbook.Version, error) {
-	if current, err := runbook.ParseVersion(d.Current); err == nil {
-		known = max(known, current)
-	}
-	return runbook.NextVersion(d.Restored, known.String())
+	return runbook.NextVersion(d.Restored, max(known, d.current()).String())
 }
 
 // setRendered writes only what the caller has seen: a device that has come to wait meanwhile, was rendered by another,
@@ -73,8 +86,28 @@ func (s *Store) Render(ctx context.Context, d AgentDevice, next runbook.Version)
 	return changed == 1, nil
 }
 
+// MayRender refuses a device whose spec Rollcall cannot render.
+func (s *Store) MayRender(ctx context.Context, d AgentDevice) error {
+	var row struct {
+		Spec      []byte
+		Templated bool
+	}
+	err := s.db.GetContext(ctx, &row, `select `+agentSpec+` as spec, f.name is not null as templated
+from devices r`+agentFleet+` where r.org_id = $1 and r.name = $2`, d.OrgID, d.Name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil // it is gone, which rendering sees
+	}
+	if err == nil {
+		_, err = runbook.RenderSpec(row.Spec, row.Templated)
+	}
+	if err != nil {
+		return fmt.Errorf("read the spec of device %s: %w", d.Name, err)
+	}
+	return nil
+}
+
 const selectRendered = `
-select ` + commonColumns + `, ` + agentSpec + ` as spec
+select ` + commonColumns + `, ` + agentSpec + ` as spec, f.name is not null as templated
 from devices r` + agentFleet + `
 where r.org_id = $1 and r.name = $2 and r.deleted_at is null and rollcall.device_state(r.annotations) = 'Normal'
   and r.annotations ->> $3 = $4 and ` + agentHash + ` = $5`
@@ -83,7 +116,10 @@ where r.org_id = $1 and r.name = $2 and r.deleted_at is null and rollcall.device
 // rendered from, without its status. ok is false where it is not normal any more, or its version or its spec is
 // another since d was read, so that one version is never two specs.
 func (s *Store) RenderedDevice(ctx context.Context, d AgentDevice) (device Resource, ok bool, err error) {
-	var row resourceRow
+	var row struct {
+		resourceRow
+		Templated bool `db:"templated"`
+	}
 	err = s.db.GetContext(ctx, &row, selectRendered, d.OrgID, d.Name, runbook.AnnotationRenderedVersion, d.Restored,
 		d.SpecHash)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -91,6 +127,12 @@ func (s *Store) RenderedDevice(ctx context.Context, d AgentDevice) (device Resou
 	}
 	if err == nil {
 		device, err = row.resource(KindDevice)
+	}
+	if err == nil {
+		device.Spec, err = runbook.RenderSpec(device.Spec, row.Templated)
+	}
+	if runbook.AsRefusal(err) != nil {
+		return Resource{}, false, nil // an earlier release has rendered it
 	}
 	if err != nil {
 		return Resource{}, false, fmt.Errorf("read rendered device %s: %w", d.Name, err)

@@ -74,7 +74,7 @@ func TestOpenRestoreKeepsScopesApart(t *testing.T) {
 			}
 			again, err := open(c.opens, false)
 			require.NoError(t, err)
-			got.TakenUp = true
+			got.TakenUp, got.WasRunning = true, true
 			require.Equal(t, got, again, "opened again it says the same")
 		})
 	}

@@ -50,7 +50,8 @@ type PendingSignals struct {
 //
 // What a device runs is never read from its row in devices. Others write that row, and the status in it is the backup's
 // until the agent has sent one, so that the backup's own version would release a device that is ahead of it. A version
-// that is reported here is one that the gateway has noted on the roll (Store.NoteReports). One that was noted before a
+// that is reported here is one that the gateway has noted on the roll (Store.NoteReports), or that a status has said
+// which no poll has followed (Store.NoteStatus). One that was noted before a
 // batch claimed the device needs no signal: the device's workflow begins with it. One that cannot be read waits until
 // the last such refusal is posts.ReportEvery old, as it would at the gateway: a device that notes ever other ones fills
 // no audit, and its newest one is told in the end.
@@ -83,7 +84,7 @@ with looked as (
             or coalesce(d.status -> 'lifecycle' ->> 'status', '') = any (cast($3 as text[]))
             or s.beside as moved,
         case when s.beside then coalesce(d.status -> 'config' ->> 'renderedVersion', '') else coalesce(r.noted_version,
-        '') end as version,
+        r.status_version, '') end as version,
         r.batch is null and s.by_wave as uncalled
     from looked s
     join rollcall.roll r on r.restore_id = s.id and s.running
@@ -92,6 +93,8 @@ with looked as (
     where r.state in ('AwaitingReconnect', 'ConflictPaused') and not r.superseded
       and (r.state = 'AwaitingReconnect' and r.noted_version <> '' and ($7
             or (r.batch is not null or not s.by_wave) and r.noted_version is distinct from r.carried_version)
+        or r.state = 'AwaitingReconnect' and not s.beside and r.noted_version is null
+            and r.status_at < now() - make_interval(secs => $9) and (r.batch is not null or not s.by_wave)
         or d.name is null
         or s.beside and r.resumed_by is null and rollcall.device_state(d.annotations) not in (r.state,
         'AwaitingReconnect')
@@ -139,7 +142,8 @@ func (s *Store) PendingSignals(ctx context.Context, in PendingSignalsInput) (Pen
 		Running bool      `db:"running"`
 	}
 	err := s.db.SelectContext(ctx, &rows, pendingSignals, in.RestoreID, since, ineligible,
-		runbook.SignalLook, runbook.SignalReconnect, runbook.CodeInvalidVersion, in.Claimed, posts.ReportEvery.Seconds())
+		runbook.SignalLook, runbook.SignalReconnect, runbook.CodeInvalidVersion, in.Claimed, posts.ReportEvery.Seconds(),
+		StatusCounts.Seconds())
 	if err != nil {
 		return PendingSignals{}, fmt.Errorf("look for who restore %s waits for: %w", in.RestoreID, err)
 	}

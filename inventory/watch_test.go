@@ -132,6 +132,27 @@ func TestUnreadableNotesAreToldNowAndThen(t *testing.T) {
 	require.Equal(t, []string{"a reconnect 5", "b reconnect y1"}, sighted(t, store, time.Time{}), "it moves the device")
 }
 
+// A status says what a device runs, and its agent may have received more. It counts where no poll has said so.
+func TestAStatusCountsWhereNoPollFollows(t *testing.T) {
+	t.Parallel()
+	store := restored(t, newStore(t), versioned("a", "5"), versioned("b", "5"))
+	for _, name := range []string{"a", "b"} {
+		require.NoError(t, store.NoteStatus(t.Context(), runbook.DefaultOrgID,
+			inventory.NoteReportInput{RestoreID: "r1", Name: name, Version: "5"}))
+	}
+	store.DB().MustExec(`update rollcall.roll set batch = 0, wave = 0`)
+	ago := func(interval string) {
+		store.DB().MustExec(`update rollcall.roll set status_at = now() - cast($1 as interval)`, interval)
+	}
+	ago("50 seconds")
+	require.Empty(t, sighted(t, store, time.Time{}))
+	note(t, store, "a", "7")
+	ago("61 seconds")
+	require.Equal(t, []string{"a reconnect 7", "b reconnect 5"}, sighted(t, store, time.Time{}))
+	store.DB().MustExec(`update rollcall.roll set batch = null, wave = null`)
+	require.NotContains(t, sighted(t, store, time.Time{}), "b reconnect 5", "its workflow has yet to be started")
+}
+
 // reporting is a device whose status in the backup says which version it runs.
 func reporting(name, version string) device {
 	d := versioned(name, version)

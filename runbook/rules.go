@@ -1,6 +1,11 @@
 package runbook
 
-import "slices"
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+)
 
 // Eligible reports whether a restore puts a device on its roll (T1): it is not deleted and not on its way out.
 // lifecycle is status.lifecycle.status, or empty.
@@ -130,6 +135,16 @@ func EnrolledState(annotations map[string]string, known string) State {
 	return StateNormal
 }
 
+// IsAhead reports whether a device knows a version past the one that it was rendered as last, by the annotation. An
+// annotation that cannot be read is behind any version but 0.
+func IsAhead(rendered string, known Version) bool {
+	version, err := ParseVersion(rendered)
+	if err != nil {
+		return known > 0
+	}
+	return known > version
+}
+
 // KnownStays reports whether a pending request that is posted again keeps the known version that it has. One that says
 // that the device runs something is never lowered to nothing, so that its device waits: whoever has the shared
 // bootstrap certificate can post in its name.
@@ -150,4 +165,46 @@ func quoteShort(s string) string {
 		s = s[:40] + "…"
 	}
 	return `"` + s + `"`
+}
+
+// RenderSpec makes of a device's spec what its agent is given, as Flight Control's renderer does where it needs nothing
+// else: agents read the first provider of a configuration alone, and remove every file that is not in it, so that the
+// inline ones become one. What has to be fetched or filled in first is a *Refusal with CodeFailed: a provider that is
+// not inline, an item of a catalog, and, in a fleet's template, a parameter.
+func RenderSpec(spec []byte, templated bool) ([]byte, error) {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(spec, &fields) != nil || fields == nil {
+		return spec, nil // it is no spec, and is never rendered
+	}
+	switch {
+	case bytes.Contains(spec, []byte(`"catalogItemRef"`)):
+		return nil, Refuse(CodeFailed, "Rollcall cannot render a spec with an item of a catalog (catalogItemRef)")
+	case templated && bytes.Contains(spec, []byte("{{")):
+		return nil, Refuse(CodeFailed, "Rollcall cannot render a fleet's template with parameters ({{ ... }})")
+	}
+	var providers []map[string]json.RawMessage
+	if raw := fields["config"]; raw == nil || json.Unmarshal(raw, &providers) != nil || len(providers) == 0 {
+		return spec, nil
+	}
+	var files []json.RawMessage
+	for _, provider := range providers {
+		var inline []json.RawMessage
+		if provider["inline"] == nil || json.Unmarshal(provider["inline"], &inline) != nil {
+			return nil, Refuse(CodeFailed, "Rollcall cannot render a configuration that is not inline: provider %.80s",
+				provider["name"])
+		}
+		files = append(files, inline...)
+	}
+	if len(providers) == 1 {
+		return spec, nil
+	}
+	merged, err := json.Marshal(files)
+	if err == nil {
+		providers[0]["inline"] = merged
+		fields["config"], err = json.Marshal(providers[:1])
+	}
+	if err != nil {
+		return nil, fmt.Errorf("merge the configuration: %w", err)
+	}
+	return json.Marshal(fields)
 }

@@ -13,9 +13,11 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	reports  *prometheus.CounterVec
 	polls    prometheus.Gauge
-	signed   *prometheus.CounterVec
-	refusals *prometheus.CounterVec
-	expired  prometheus.Counter
+	// unrendered counts the polls of devices that are not rendered although that is due.
+	unrendered prometheus.Counter
+	signed     *prometheus.CounterVec
+	refusals   *prometheus.CounterVec
+	expired    prometheus.Counter
 }
 
 func newMetrics(registry *prometheus.Registry) metrics {
@@ -33,6 +35,11 @@ func newMetrics(registry *prometheus.Registry) metrics {
 				"is not there yet, repeated too soon to be sent again, held back because the device has reported too many " +
 				"versions, or failed.",
 		}, []string{"result"}),
+		unrendered: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rollcall_gateway_unrendered_polls_total",
+			Help: "Polls of devices that were due to be rendered, and were not: ahead of the backup, or with a spec that " +
+				"Rollcall cannot render. The log says which.",
+		}),
 		polls: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "rollcall_gateway_polls_open", Help: "Polls that are held.",
 		}),
@@ -51,7 +58,7 @@ func newMetrics(registry *prometheus.Registry) metrics {
 			Name: "rollcall_gateway_requests_expired_total", Help: "Pending enrollment requests that have expired.",
 		}),
 	}
-	registry.MustRegister(m.requests, m.reports, m.polls, m.signed, m.refusals, m.expired)
+	registry.MustRegister(m.requests, m.reports, m.polls, m.signed, m.refusals, m.expired, m.unrendered)
 	return m
 }
 

@@ -46,9 +46,20 @@ func (g *Gateway) putStatus(w http.ResponseWriter, r *http.Request, c caller) er
 
 // reportStatus reports the version in a status to the roll call, where it is new. An error is the agent's answer, and
 // then nothing is stored. A version that cannot be read is refused, told or not.
+//
+// A status names the version that the device runs, and a poll the newest one that it has received, which is higher for
+// as long as an update waits, downloads or reboots into a new image. So a version that would let a waiting device
+// through is kept on the roll until its agent's next poll. It counts where none comes for a while.
 func (g *Gateway) reportStatus(ctx context.Context, d inventory.AgentDevice, agent agentStatus) error {
 	if !agent.reports(d) {
 		return agent.invalid
+	}
+	if agent.letsThrough(d) {
+		ctx, cancel := bounded(ctx)
+		defer cancel()
+		return g.cfg.Store.NoteStatus(ctx, g.cfg.OrgID, inventory.NoteReportInput{
+			RestoreID: d.RestoreID, Name: d.Name, Version: *agent.version,
+		})
 	}
 	err := g.report(ctx, d, *agent.version, false)
 	if untold := errors.Is(err, errUntold); untold && agent.invalid == nil {
@@ -81,6 +92,15 @@ func (a agentStatus) reports(d inventory.AgentDevice) bool {
 	v, err := runbook.ParseVersion(*a.version)
 	known, unknown := runbook.ParseVersion(d.Reported)
 	return err == nil && (unknown != nil || v > known)
+}
+
+// letsThrough reports whether the version would let a device through that awaits its reconnect.
+func (a agentStatus) letsThrough(d inventory.AgentDevice) bool {
+	if d.RestoreID == "" || d.State != runbook.StateAwaitingReconnect {
+		return false
+	}
+	decision, err := runbook.DecideReconnect(d.Restored, *a.version)
+	return err == nil && decision.Transition == runbook.T2
 }
 
 // agentStatus is what an agent says of itself.

@@ -28,6 +28,8 @@ type poll struct {
 	credentials inventory.Credentials
 	// untold reports whether the device's workflow is yet to be told of the report.
 	untold bool
+	// refused reports whether it was said why the device is not rendered.
+	refused bool
 }
 
 // rendered answers GET /devices/{name}/rendered?knownRenderedVersion=VERSION, the poll of an agent. It takes no
@@ -230,6 +232,11 @@ func (p *poll) newer(ctx context.Context, d inventory.AgentDevice) (*inventory.R
 			return nil, nil
 		}
 		if p.cfg.Render && d.RenderDue() {
+			if d.IsAhead(p.known) {
+				p.refuse("ahead of what was rendered: no restore has called it yet, or it took a newer version while it was called",
+					"rendered", d.Restored, "known", p.known)
+				return nil, nil
+			}
 			if ok, err := p.render(ctx, d); err != nil || !ok {
 				return nil, err
 			}
@@ -256,15 +263,33 @@ func (p *poll) newer(ctx context.Context, d inventory.AgentDevice) (*inventory.R
 func (p *poll) render(ctx context.Context, d inventory.AgentDevice) (bool, error) {
 	next, err := d.NextVersion(p.known)
 	if err != nil {
-		p.cfg.Logger.Warn("Device cannot be rendered", "device", p.name, "error", err)
+		p.refuse(err.Error())
 		return false, nil
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
+	err = p.cfg.Store.MayRender(ctx, d)
+	if refusal := runbook.AsRefusal(err); refusal != nil {
+		p.refuse(refusal.Message)
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
 	if _, err := p.cfg.Store.Render(ctx, d, next); err != nil {
 		return false, err
 	}
 	return true, nil
+}
+
+// refuse says once for each poll why its device is not rendered.
+func (p *poll) refuse(why string, args ...any) {
+	if p.refused {
+		return
+	}
+	p.refused = true
+	p.metrics.unrendered.Inc()
+	p.cfg.Logger.Warn("Device is not rendered", append([]any{"device", p.name, "reason", why}, args...)...)
 }
 
 func (p *poll) serve(ctx context.Context, d inventory.AgentDevice) (*inventory.Resource, bool, error) {

@@ -35,8 +35,59 @@ func TestANormalDeviceIsServedWhatIsNewer(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, a.poll("9").code)
 
 	b.store.DB().MustExec(`update devices set spec = '{"os": {"image": "another"}}'`)
-	require.Equal(t, "10", version(served(t, a.poll("9"))), "the agent must find it newer than what it knows")
+	require.Equal(t, "7", version(served(t, a.poll("6"))))
 	require.Empty(t, b.signals.versions())
+}
+
+// A restored database believes that a device runs 5, and it runs 7. Before a restore has called it, after the database
+// was put back to before that, or where it took a newer version while it was called, nothing is rendered for it. A
+// human's resume renders past what it knows.
+func TestNothingIsRenderedForADeviceThatIsAheadOfTheBackup(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(c *agentapi.Config) { c.PollFor = time.Millisecond })
+	b.give(map[string]string{"web-1": "5", "status": "5", "unreadable": "v5", "restored": "5"})
+	b.store.DB().MustExec(`update devices set status = '{"config": {"renderedVersion": "7"}}' where name = 'status'`)
+	for name, known := range map[string]string{"web-1": "7", "status": "5", "unreadable": "1"} {
+		require.Equal(t, http.StatusNoContent, b.agent(name).poll(known).code, name)
+	}
+	require.Equal(t, "5", *b.text(`select annotations ->> 'device-controller/renderedVersion' from devices
+		where name = 'web-1'`))
+	require.Equal(t, "6", version(served(t, b.agent("restored").poll("5"))), "it is where the backup has it")
+
+	b.roll("r1")
+	a := b.agent("web-1")
+	require.Equal(t, http.StatusNoContent, a.poll("7").code)
+	b.reconnect("r1", "web-1", "7")
+	b.resume("r1", "web-1")
+	require.Equal(t, "8", version(served(t, a.poll("7"))))
+
+	b.reconnect("r1", "status", "5")
+	require.Equal(t, http.StatusNoContent, b.agent("status").poll("9").code, "it had received 9 before it was called")
+}
+
+// Agents read the first provider of a configuration alone, and remove each file that is not in it.
+func TestWhatCannotBeRenderedIsNotServed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(c *agentapi.Config) { c.PollFor = time.Millisecond })
+	b.give(map[string]string{"several": "5", "git": "5", "catalog": "5", "fleet": "5"})
+	for name, spec := range map[string]string{
+		"several": `{"config": [{"name": "a", "inline": [{"path": "/a", "content": "1"}]},
+			{"name": "b", "inline": [{"path": "/b", "content": "2"}]}], "os": {"image": "os:1"}}`,
+		"git":     `{"config": [{"name": "a", "gitRef": {"repository": "r"}}]}`,
+		"catalog": `{"os": {"catalogItemRef": {"catalog": "c"}}}`,
+	} {
+		b.store.DB().MustExec(`update devices set spec = $2 where name = $1`, name, spec)
+	}
+	b.store.DB().MustExec(`insert into fleets (org_id, name, spec) values ($1, 'web', '{"template": {"spec": {"config":
+		[{"name": "a", "inline": [{"path": "/a", "content": "{{ .metadata.name }}"}]}]}}}')`, runbook.DefaultOrgID)
+	b.store.DB().MustExec(`update devices set owner = 'Fleet/web' where name = 'fleet'`)
+	require.JSONEq(t, `{"config": [{"name": "a", "inline": [{"path": "/a", "content": "1"},
+		{"path": "/b", "content": "2"}]}], "os": {"image": "os:1"}}`, string(served(t, b.agent("several").poll("5")).Spec))
+	for _, name := range []string{"git", "catalog", "fleet"} {
+		require.Equal(t, http.StatusNoContent, b.agent(name).poll("5").code, name)
+		require.Equal(t, "5", *b.text(`select annotations ->> 'device-controller/renderedVersion' from devices
+			where name = '` + name + `'`))
+	}
 }
 
 func TestWithoutRenderingOnlyWhatIsRenderedIsServed(t *testing.T) {

@@ -43,16 +43,19 @@ func TestAStatusWithAVersionIsAReport(t *testing.T) {
 	require.Empty(t, b.signals.versions(), "that says no version; its poll does")
 	waits(b.agent("web-2").put(`{"summary":{"status":"Online"},"config":{"renderedVersion":"5"}}`),
 		runbook.StateAwaitingReconnect)
-	require.Equal(t, []string{"5"}, b.signals.versions(), "as old as the backup, and the agent's own word")
+	require.Empty(t, b.signals.versions(), "its agent may have received more, which its poll says")
+	require.Equal(t, "5", *b.text(`select status_version from rollcall.roll where name = 'web-2' and noted_version is null`))
+	require.Equal(t, http.StatusNoContent, b.agent("web-2").poll("7").code)
+	require.Equal(t, []string{"7"}, b.signals.versions())
 	waits(a.put(`{"summary":{"status":"Online"},"config":{"renderedVersion":"7"}}`), runbook.StateAwaitingReconnect)
-	require.Equal(t, []string{"5", "7"}, b.signals.versions())
+	require.Equal(t, []string{"7", "7"}, b.signals.versions())
 
 	b.reconnect("r1", "web-1", "7")
 	waits(a.put(`{"summary":{"status":"Online"},"config":{"renderedVersion":"6"}}`), runbook.StateConflictPaused)
 	waits(a.put(`{"summary":{"status":"Online"},"config":{"renderedVersion":"7"}}`), runbook.StateConflictPaused)
-	require.Equal(t, []string{"5", "7"}, b.signals.versions())
+	require.Equal(t, []string{"7", "7"}, b.signals.versions())
 	waits(a.put(`{"summary":{"status":"Online"},"config":{"renderedVersion":"8"}}`), runbook.StateConflictPaused)
-	require.Equal(t, []string{"5", "7", "8"}, b.signals.versions())
+	require.Equal(t, []string{"7", "7", "8"}, b.signals.versions())
 }
 
 func TestAStatusThatReportsNoVersionIsRefusedOnTheTimeline(t *testing.T) {

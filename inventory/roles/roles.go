@@ -48,7 +48,8 @@ var grants = []grant{
 		"superseded_by)", "rollcall.restores"},
 	{Worker, "insert, update (state, since, fleet, restored_version, reported_version, next_version, superseded, " +
 		"resumed_by, resumed_reason, resumed_at, noted_version, batch, wave, carried_version, decided_version, " +
-		"rendered_before, sent_at, sent_id, seen_version, restored_generation, repairs)", "rollcall.roll"},
+		"rendered_before, sent_at, sent_id, seen_version, restored_generation, repairs, " +
+		"status_version, status_at)", "rollcall.roll"},
 	{Worker, "insert", "rollcall.transitions"},
 	{Worker, "insert", "rollcall.decisions"},
 	{Worker, "insert", "rollcall.decision_targets"},
@@ -66,7 +67,8 @@ var grants = []grant{
 	{Gateway, "insert, update (owner, labels, annotations, spec, status, generation, resource_version, created_at, " +
 		"updated_at, deleted_at)", "enrollment_requests"},
 	{Gateway, "insert", "events"},
-	{Gateway, "update (noted_version, report_credit, report_credit_at, held_back)", "rollcall.roll"},
+	{Gateway, "update (noted_version, report_credit, report_credit_at, held_back, status_version, status_at)",
+		"rollcall.roll"},
 	{Gateway, "insert, update (key, brought_at), delete", "rollcall.request_keys"},
 	{Gateway, "insert, update (name, request, spec, certificate, created_at)", "rollcall.renewals"},
 	{Gateway, "insert, update (posted_at, expires, told_since, told, held_back), delete", "rollcall.request_posts"},
