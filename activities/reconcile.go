@@ -219,7 +219,7 @@ func (m *reconciler) start(ctx context.Context, entry inventory.RollEntry) error
 	case err != nil:
 		return fmt.Errorf("describe %s: %w", id, err)
 	case last.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
-		if ended, err := m.endOlder(ctx, id, last); err != nil || !ended {
+		if ended, err := m.endStuck(ctx, id, last); err != nil || !ended {
 			return err
 		}
 	default:
@@ -236,13 +236,14 @@ func (m *reconciler) start(ctx context.Context, entry inventory.RollEntry) error
 // stuckAttempt is the attempt of a workflow task from which on its workflow counts as stuck.
 const stuckAttempt = 3
 
-// endOlder ends a workflow that holds a device's id for a restore that does not run, or that the database does not know
-// because it was put back to an earlier moment. A look has it learn that. One that cannot end by itself, because its
-// task fails each time, is terminated. Nothing is lost: the database has the device's state, and nothing of that
-// restore may act. ended reports whether the id is free.
-func (m *reconciler) endOlder(
+// endStuck terminates a workflow that holds a device's id for an older restore and cannot end by itself, because its
+// task fails each time. Nothing is lost: the database has the device's state, and nothing of that restore may act.
+func (m *reconciler) endStuck(
 	ctx context.Context, id string, last *workflowservice.DescribeWorkflowExecutionResponse,
-) (ended bool, err error) {
+) (bool, error) {
+	if last.GetPendingWorkflowTask().GetAttempt() < stuckAttempt {
+		return false, nil
+	}
 	var of string
 	attributes := last.GetWorkflowExecutionInfo().GetSearchAttributes().GetIndexedFields()
 	if payload := attributes[runbook.AttributeRestoreID]; payload != nil {
@@ -250,18 +251,12 @@ func (m *reconciler) endOlder(
 			return false, fmt.Errorf("read the restore of %s: %w", id, err)
 		}
 	}
-	if of == m.watch.restoreID {
-		return false, nil
-	}
 	state, err := m.watch.inventory.RestoreStateOf(ctx, of)
 	if refusal := runbook.AsRefusal(err); err != nil && (refusal == nil || refusal.Code != runbook.CodeNotFound) {
 		return false, err
 	}
-	if state == runbook.RestoreRunning {
+	if of == m.watch.restoreID || state == runbook.RestoreRunning {
 		return false, nil
-	}
-	if last.GetPendingWorkflowTask().GetAttempt() < stuckAttempt {
-		return false, m.watch.look(ctx, id)
 	}
 	run := last.GetWorkflowExecutionInfo().GetExecution().GetRunId()
 	err = m.workflows.TerminateWorkflow(ctx, id, run, "it cannot end by itself, and restore "+m.watch.restoreID+

@@ -219,24 +219,39 @@ func (r agentRow) device() AgentDevice {
 
 // putStatus replaces a device's status by its agent's, but for what is the service's own: lifecycle and updated always;
 // summary and the version that it runs while it is paused, as a resume renders past what the roll call knows; summary
-// while it awaits its reconnect. An agent's summary that claims such a state is not the agent's to claim. What decides
-// is the row as it is once it is locked, so that a report that overtakes this one is not undone.
+// while it awaits its reconnect. An agent's summary that claims such a state is not the agent's to claim. An agent says
+// Unknown of its summary, its applications and its integrity where the service is to say it. That it updates, or has
+// left after it was told to, it says in its conditions. All that is as in Flight Control. What decides is the row as it
+// is once it is locked, so that a report that overtakes this one is not undone.
 const putStatus = `
 with changed as (
     update devices d set
         status = (cast(:status as jsonb) - array['lifecycle', 'updated', 'lastSeen'])
-            || case when d.status -> 'lifecycle' is not null
+            || case when d.status #>> '{lifecycle,status}' = 'Decommissioning'
+                and jsonb_path_exists(cast(:status as jsonb),
+                    '$.conditions[*] ? (@.type == "DeviceDecommissioning" && @.status == "True"
+                        && (@.reason == "Completed" || @.reason == "Error"))')
+                then jsonb_build_object('lifecycle', (d.status -> 'lifecycle')
+                    || jsonb_build_object('status', 'Decommissioned'))
+                when d.status -> 'lifecycle' is not null
                 then jsonb_build_object('lifecycle', d.status -> 'lifecycle') else cast('{}' as jsonb) end
+            || (select coalesce(jsonb_object_agg(k, d.status -> k), '{}')
+                from unnest(cast('{integrity,applicationsSummary}' as text[])) k
+                where d.status -> k is not null
+                  and coalesce(cast(:status as jsonb) -> k ->> 'status', 'Unknown') = 'Unknown')
             || jsonb_build_object('updated', rollcall.object(d.status -> 'updated') || case
                 when rollcall.device_state(d.annotations) <> 'Normal'
                 or cast(:reported as text) is null then cast('{}' as jsonb)
+                when jsonb_path_exists(cast(:status as jsonb),
+                    '$.conditions[*] ? (@.type == "Updating" && @.status == "True")')
+                    then jsonb_build_object('status', 'Updating')
                 when coalesce(nullif(:reported, ''), '0') = coalesce(nullif(d.annotations ->> cast(:version_key as
                 text), ''), '0')
                     then jsonb_build_object('status', cast(:up_to_date as text))
                 else jsonb_build_object('status', cast(:out_of_date as text)) end)
             || case when d.status -> 'summary' is not null and (rollcall.device_state(d.annotations) <> 'Normal'
-                    or coalesce(cast(:status as jsonb) #>> '{summary,status}', '') in ('', 'AwaitingReconnect',
-                    'ConflictPaused'))
+                    or coalesce(cast(:status as jsonb) #>> '{summary,status}', '') in ('', 'Unknown',
+                    'AwaitingReconnect', 'ConflictPaused'))
                 then jsonb_build_object('summary', d.status -> 'summary') else cast('{}' as jsonb) end
             || case when rollcall.device_state(d.annotations) = 'ConflictPaused'
                 then jsonb_build_object('config', rollcall.object(cast(:status as jsonb) -> 'config')

@@ -173,6 +173,41 @@ func TestPutStatusSaysWhetherTheDeviceIsUpToDate(t *testing.T) {
 		"it did not say what it runs")
 }
 
+// An agent says Unknown of what the service says, and in its conditions that it updates, and that it has left.
+func TestPutStatusTakesTheConditionsAsFlightControlDoes(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	versioned("web-1", "5").create(t, store)
+	put := func(status string) (d struct {
+		Summary, Updated, Integrity, ApplicationsSummary, Lifecycle struct{ Status string }
+	}) {
+		t.Helper()
+		device, _, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1", json.RawMessage(status), ptr("5"))
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(device.Status, &d))
+		return d
+	}
+	store.DB().MustExec(`update devices set status = '{"summary": {"status": "Online"}, "lifecycle": {"status": "Enrolled"},
+		"integrity": {"status": "Verified"}, "applicationsSummary": {"status": "Healthy"}}'`)
+	const unknown = `"summary": {"status": "Unknown"}, "integrity": {"status": "Unknown"},
+		"applicationsSummary": {"status": "Unknown"}`
+	d := put(`{` + unknown + `, "conditions": [{"type": "Updating", "status": "True", "reason": "Preparing"}]}`)
+	require.Equal(t, []string{"Online", "Updating", "Verified", "Healthy", "Enrolled"},
+		[]string{d.Summary.Status, d.Updated.Status, d.Integrity.Status, d.ApplicationsSummary.Status, d.Lifecycle.Status})
+	d = put(`{"applicationsSummary": {"status": "Degraded"}, "conditions": [{"type": "Updating", "status": "False"},
+		{"type": "DeviceDecommissioning", "status": "True", "reason": "Completed"}]}`)
+	require.Equal(t, []string{"UpToDate", "Degraded", "Enrolled"},
+		[]string{d.Updated.Status, d.ApplicationsSummary.Status, d.Lifecycle.Status}, "no one has told it to leave")
+	store.DB().MustExec(`update devices set status = jsonb_set(status, '{lifecycle,status}', '"Decommissioning"')`)
+	require.Equal(t, "Decommissioning", put(`{"conditions": [{"type": "DeviceDecommissioning", "status": "True",
+		"reason": "Started"}]}`).Lifecycle.Status)
+	for _, reason := range []string{"Completed", "Error"} {
+		store.DB().MustExec(`update devices set status = jsonb_set(status, '{lifecycle,status}', '"Decommissioning"')`)
+		require.Equal(t, "Decommissioned", put(`{"conditions": [{"type": "DeviceDecommissioning", "status": "True",
+			"reason": "`+reason+`"}]}`).Lifecycle.Status)
+	}
+}
+
 func TestPutStatusRefusesWhatPostgreSQLCannotHold(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)

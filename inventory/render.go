@@ -20,8 +20,8 @@ func (d AgentDevice) RenderDue() bool {
 }
 
 // IsAhead reports whether the device knows a version past the one that it was rendered as last, and no human has
-// resumed it since. Only a database that was put back has such a device: it would be rendered from the backup's spec, as
-// something newer than what it runs. known is what its agent says; what its status says counts as well.
+// resumed it since. Only a database that was put back has such a device: it would be rendered from the backup's spec,
+// as something newer than what it runs. known is what its agent says; what its status says counts as well.
 func (d AgentDevice) IsAhead(known runbook.Version) bool {
 	return !d.Resumed && runbook.IsAhead(d.Restored, max(known, d.current()))
 }
