@@ -244,12 +244,9 @@ func (m *reconciler) endStuck(
 	if last.GetPendingWorkflowTask().GetAttempt() < stuckAttempt {
 		return false, nil
 	}
-	var of string
-	attributes := last.GetWorkflowExecutionInfo().GetSearchAttributes().GetIndexedFields()
-	if payload := attributes[runbook.AttributeRestoreID]; payload != nil {
-		if err := converter.GetDefaultDataConverter().FromPayload(payload, &of); err != nil {
-			return false, fmt.Errorf("read the restore of %s: %w", id, err)
-		}
+	of, err := restoreOf(last.GetWorkflowExecutionInfo())
+	if err != nil {
+		return false, err
 	}
 	state, err := m.watch.inventory.RestoreStateOf(ctx, of)
 	if refusal := runbook.AsRefusal(err); err != nil && (refusal == nil || refusal.Code != runbook.CodeNotFound) {
@@ -267,15 +264,28 @@ func (m *reconciler) endStuck(
 	return true, nil
 }
 
+// restoreOf is the restore that a workflow shows in the search index; empty where it shows none.
+func restoreOf(info *workflow.WorkflowExecutionInfo) (restoreID string, err error) {
+	payload := info.GetSearchAttributes().GetIndexedFields()[runbook.AttributeRestoreID]
+	if payload == nil {
+		return "", nil
+	}
+	if err := converter.GetDefaultDataConverter().FromPayload(payload, &restoreID); err != nil {
+		return "", fmt.Errorf("read the restore of %s: %w", info.GetExecution().GetWorkflowId(), err)
+	}
+	return restoreID, nil
+}
+
 // recordLostOutcome writes to the audit how the device's last workflow ended, where the database was put back to an
-// earlier moment and does not know it.
+// earlier moment and does not know it. A device that was put on the roll since may have joined again, which the audit
+// says, or the database has lost its first place as well.
 func (m *reconciler) recordLostOutcome(
 	ctx context.Context, entry inventory.RollEntry, last *workflowservice.DescribeWorkflowExecutionResponse,
 ) error {
 	info := last.GetWorkflowExecutionInfo()
-	if info.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED ||
-		!info.GetCloseTime().AsTime().After(entry.Since) {
-		return nil // it ended for another restore, or without a result
+	of, err := restoreOf(info)
+	if err != nil || of != m.watch.restoreID || info.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+		return err // it ended for another restore, or without a result
 	}
 	run := info.GetExecution().GetRunId()
 	var result runbook.DeviceResult
@@ -284,6 +294,12 @@ func (m *reconciler) recordLostOutcome(
 	}
 	if result.Outcome == runbook.OutcomeSuperseded {
 		return nil
+	}
+	if !info.GetCloseTime().AsTime().After(entry.Since) { // it was put on the roll again
+		known, err := m.watch.inventory.HasLeft(ctx, m.watch.restoreID, entry.OrgID, entry.Name, result.Outcome)
+		if err != nil || known {
+			return err
+		}
 	}
 	return m.watch.inventory.RecordRefusal(ctx, inventory.RefusalInput{
 		RestoreID: m.watch.restoreID, OrgID: entry.OrgID, Name: entry.Name, Message: string(result.Outcome), By: result.By,

@@ -75,3 +75,34 @@ func TestTheWatchMendsWhatACrashLeft(t *testing.T) {
 	require.Equal(t, "alice", device.By)
 	require.EqualValues(t, 2, s.tally("r1").Lost)
 }
+
+// A device had left the roll call, and PostgreSQL is put back to before the device was on the roll. The roll is made
+// again, and how the device had left is named.
+func TestHowADeviceLeftIsNamedThoughItsPlaceWasLost(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).startWorker().fleet(map[string]string{"web-1": "5", "web-2": "5"})
+	s.putBack = true
+	s.restore(runbook.RestoreInput{RestoreID: "r1", WatchInterval: "1s"})
+	s.await("web-2", runbook.StateAwaitingReconnect)
+	s.await("web-1", runbook.StateAwaitingReconnect)
+	s.reports("web-1", "7")
+	s.await("web-1", runbook.StateConflictPaused)
+	decision, err := s.resume("web-1", "u1", runbook.ResumeRequest{By: "alice"})
+	require.NoError(t, err)
+	require.True(t, decision.Accepted)
+	s.eventually("web-1 has left", func() bool { return !s.runs(deviceID("web-1")) })
+
+	s.owner.DB().MustExec(`
+begin;
+update devices set annotations = '{"device-controller/renderedVersion": "5"}' where name = 'web-1';
+set local session_replication_role = replica; -- the audit can only be appended to
+delete from rollcall.transitions where name = 'web-1';
+delete from rollcall.roll where name = 'web-1';
+update rollcall.restores set rolled_at = null;
+commit`)
+	s.await("web-1", runbook.StateAwaitingReconnect)
+	require.EqualValues(t, 1, s.tally("r1").Lost)
+	rows, err := s.store.Transitions(t.Context(), runbook.DefaultOrgID, "web-1", 0)
+	require.NoError(t, err)
+	require.Equal(t, []any{runbook.CodeLost, "alice", "7"}, []any{rows[1].Code, rows[1].Actor, rows[1].Reported})
+}
