@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -34,7 +33,6 @@ type actor struct {
 	*run
 	id     int
 	random *rand.Rand
-	http   *http.Client
 }
 
 func (a *actor) act(ctx context.Context) {
@@ -42,9 +40,14 @@ func (a *actor) act(ctx context.Context) {
 		o := &a.orgs[a.random.IntN(len(a.orgs))]
 		c := Call{Client: a.id, OrgID: o.id, Device: a.device(), By: fmt.Sprintf("operator-%d", a.id)}
 		c.Version = fmt.Sprint(a.random.IntN(7) + 3)
+		many := a.random.IntN(100)
 		switch n := a.random.IntN(100); {
 		case a.beside != nil:
 			a.decideBeside(ctx, c, o, n)
+		case many < 10:
+			a.enroll(ctx, o)
+		case many < 13:
+			a.plan(ctx, o)
 		case n < 3:
 			c.Version = "v7"
 			a.signal(ctx, c, runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: c.Version})
@@ -98,32 +101,18 @@ func (a *actor) device() string { return deviceName(a.random.IntN(a.options.Devi
 
 func deviceName(n int) string { return fmt.Sprintf("d-%03d", n) }
 
-// put puts a status through the gateway of the organisation.
+// put puts a status through the gateway of the organisation, with the certificate of the device.
 func (a *actor) put(ctx context.Context, c Call, o *organisation) {
-	c.Kind, c.Via, c.By, c.Start = Put, "gateway", "agent", time.Now()
-	ctx, cancel := context.WithTimeout(ctx, callLimit)
-	defer cancel()
+	c.Kind, c.Via, c.By, c.Start, c.Answer = Put, "gateway", "agent", time.Now(), Unknown
 	body := fmt.Sprintf(`{"apiVersion": "v1beta1", "kind": "Device", "metadata": {"name": %q},
 		"status": {"config": {"renderedVersion": %q}}}`, c.Device, c.Version)
-	request, err := http.NewRequestWithContext(ctx, http.MethodPut,
-		"http://"+o.gateway+"/api/v1/devices/"+c.Device+"/status", strings.NewReader(body))
-	if err != nil {
-		a.say("put a status: %v", err)
-		return
-	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := a.http.Do(request)
-	c.Answer = Unknown
-	if err == nil {
-		text, _ := io.ReadAll(io.LimitReader(response.Body, 200))
-		_ = response.Body.Close() // it was read
-		c.Detail = response.Status
-		switch {
-		case response.StatusCode == http.StatusOK:
-			c.Answer = Stored
-		case response.StatusCode < http.StatusInternalServerError && response.StatusCode != http.StatusTooManyRequests:
-			a.fail(fmt.Errorf("put of %s: %s: %s", c.Device, response.Status, text))
-		}
+	answered := a.send(ctx, o, c.Device, http.MethodPut, "/devices/"+c.Device+"/status", body)
+	c.Detail = answered.said
+	switch {
+	case answered.code == http.StatusOK:
+		c.Answer, c.Detail = Stored, ""
+	case answered.refused():
+		a.fail(fmt.Errorf("put of %s: %s", c.Device, answered.said))
 	}
 	a.record(c)
 }
@@ -138,11 +127,15 @@ func (a *actor) signal(ctx context.Context, c Call, name string, message any) {
 		c.Kind = Resume
 	case runbook.SignalWithdraw:
 		c.Kind = Withdraw
+	case runbook.SignalApprove:
+		c.Kind = Approve
+	case runbook.SignalDeny:
+		c.Kind = Deny
 	}
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	if err := a.temporal.SignalWorkflow(ctx, runbook.DeviceWorkflowID(c.OrgID, c.Device), "", name, message); err != nil {
-		c.Answer, c.Detail = Unknown, err.Error()
+	if err := a.temporal.SignalWorkflow(ctx, c.workflowID(), "", name, message); err != nil {
+		c.Answer, c.Detail = withoutAnswer(err), err.Error()
 	}
 	a.record(c)
 }
@@ -192,37 +185,60 @@ type answer struct {
 	Code     runbook.Code `json:"code"`
 }
 
-// ask sends an update, again and again under its id until it has an answer or the device's workflow is gone.
+// ask sends an update, again and again under its id until it has an answer or the workflow is gone. A decision about a
+// request is then sent once more, and must have the same answer.
 func (a *actor) ask(ctx context.Context, c Call, id, name string, request any) {
 	c.Via, c.Start, c.Answer = "update", time.Now(), Unknown
 	defer func() { a.record(c) }()
-	for range 5 {
+	for try := range 5 {
 		answered, err := a.update(ctx, c, id, name, request)
 		var gone *serviceerror.NotFound
 		switch {
 		case err == nil && answered.Accepted:
 			c.Answer, c.Next, c.Detail = Accepted, answered.Next, ""
-			if c.Kind == Resume && answered.By != c.By {
-				a.fail(fmt.Errorf("resume of %s by %s was accepted in the name of %s", c.Device, c.By, answered.By))
+			if c.decides() && answered.By != c.By {
+				a.fail(fmt.Errorf("%s of %s by %s was accepted in the name of %s", c.Kind, c.Device, c.By, answered.By))
 			}
-			return
 		case err == nil:
 			c.Answer, c.Detail = Refused, string(answered.Code)
-			return
 		case errors.As(err, &gone):
-			c.Detail = err.Error()
+			if c.Detail = err.Error(); try == 0 {
+				c.Answer = Unheard
+			}
 			return
+		default:
+			c.Detail = err.Error()
+			wait(ctx, askAgain)
+			continue
 		}
-		c.Detail = err.Error()
-		wait(ctx, askAgain)
+		a.repeat(c, func() (Answer, string) {
+			again, err := a.update(ctx, c, id, name, request)
+			switch {
+			case err != nil:
+				return Unknown, err.Error()
+			case again.Accepted:
+				return Accepted, ""
+			}
+			return Refused, fmt.Sprintf("%s by %s", again.Code, again.By)
+		})
+		return
 	}
+}
+
+// withoutAnswer is the answer of a call that has failed.
+func withoutAnswer(err error) Answer {
+	var gone *serviceerror.NotFound
+	if errors.As(err, &gone) {
+		return Unheard
+	}
+	return Unknown
 }
 
 func (a *actor) update(ctx context.Context, c Call, id, name string, request any) (answered answer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	handle, err := a.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: runbook.DeviceWorkflowID(c.OrgID, c.Device), UpdateID: id, UpdateName: name,
+		WorkflowID: c.workflowID(), UpdateID: id, UpdateName: name,
 		Args: []any{request}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
 	if err == nil {
@@ -233,45 +249,68 @@ func (a *actor) update(ctx context.Context, c Call, id, name string, request any
 
 // commandLine resumes a device with starter, which may be killed before or after it has asked.
 func (a *actor) commandLine(ctx context.Context, c Call, o *organisation) {
-	c.Kind, c.Via, c.Version, c.Start, c.Answer = Resume, "starter", "", time.Now(), Unknown
-	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(ctx, a.program("starter"), "resume", "device", c.Device, "--org", o.ref, "--as", c.By,
-		"--timeout", callLimit.String(), "-o", "json")
-	cmd.Env = append(os.Environ(), a.env(roles.Operator)...)
-	if a.faulty() {
-		plans := []string{"UpdateWorkflowExecution.before#1:kill", "UpdateWorkflowExecution.after#1:kill", "", "", ""}
-		cmd.Env = append(cmd.Env, fault.Env+"="+plans[a.random.IntN(len(plans))])
-	}
-	cmd.Dir, cmd.Stdout, cmd.Stderr = a.dir, &out, &errs
-	err := cmd.Run()
-	for line := range strings.Lines(errs.String()) {
-		if what, met := strings.CutPrefix(line, "fault: "); met {
-			a.broke(atPoint(what))
-		}
-	}
-	c.Answer, c.Detail = toldBy(out.Bytes())
-	if c.Answer == Unknown && err != nil {
-		c.Detail = fmt.Sprintf("%v: %.100s%.100s", err, errs.String(), c.Detail)
-	}
+	c.Kind, c.Via, c.Version, c.Start = Resume, "starter", "", time.Now()
+	c.Answer, c.Detail = a.told(ctx, a.killAt("UpdateWorkflowExecution"), "resume", "device", c.Device, "--org", o.ref,
+		"--as", c.By, "--timeout", callLimit.String(), "-o", "json")
 	a.record(c)
 }
 
-// toldBy reads what `starter resume -o json` has said of its one device. Its exit code 4 is both a refusal and a device
-// of which it is not known. Where no workflow waits, as after the loss of Temporal's database, no device has answered.
+// killAt draws whether an operator's command is killed before or after a call to Temporal; empty is that it is not.
+func (a *actor) killAt(call string) string {
+	plans := []string{call + ".before#1:kill", call + ".after#1:kill", "", "", ""}
+	plan := plans[a.random.IntN(len(plans))]
+	if !a.faulty() {
+		return ""
+	}
+	return plan
+}
+
+// told runs starter and reads what it says of the one that it was to ask about.
+func (a *actor) told(ctx context.Context, plan string, args ...string) (answer Answer, detail string) {
+	out, err := a.operate(ctx, plan, args...)
+	answer, detail = toldBy(out)
+	if answer == Unknown && err != nil {
+		detail = fmt.Sprintf("%.200s %.100s", err, detail)
+	}
+	return answer, detail
+}
+
+// operate runs starter as an operator does. plan is what happens to it; empty is nothing. The error has what it wrote
+// to stderr.
+func (r *run) operate(ctx context.Context, plan string, args ...string) (stdout []byte, err error) {
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(ctx, r.program("starter"), args...)
+	cmd.Env = append(os.Environ(), r.env(roles.Operator)...)
+	cmd.Env = append(cmd.Env, fault.Env+"="+plan, "ROLLCALL_CONFIRM_ABOVE=100%")
+	cmd.Dir, cmd.Stdout, cmd.Stderr = r.dir, &out, &errs
+	if err = cmd.Run(); err != nil {
+		err = fmt.Errorf("%w: %s", err, errs.String())
+	}
+	for line := range strings.Lines(errs.String()) {
+		if what, met := strings.CutPrefix(line, "fault: "); met {
+			r.broke(atPoint(what))
+		}
+	}
+	return out.Bytes(), err
+}
+
+// toldBy reads what `starter resume -o json`, approve or deny has said of its one device or request. Its exit code 4 is
+// both a refusal and an outcome that is not known. Where no workflow waits, as after the loss of Temporal's database,
+// no device has answered.
 func toldBy(output []byte) (a Answer, detail string) {
 	type told struct {
 		Code    runbook.Code
 		Message string
 	}
 	var report struct {
-		Resumed          []string
-		Refused, Unknown []told
+		Resumed, Approved, Denied []string
+		Refused, Unknown          []told
 	}
 	if json.Unmarshal(output, &report) != nil {
 		return Unknown, ""
 	}
 	switch {
-	case len(report.Resumed) > 0:
+	case len(report.Resumed)+len(report.Approved)+len(report.Denied) > 0:
 		return Accepted, ""
 	case len(report.Refused) > 0 && report.Refused[0].Code == runbook.CodeNoRollCall:
 		return Unknown, report.Refused[0].Message

@@ -16,6 +16,8 @@ func TestWhatStarterSaysOfADevice(t *testing.T) {
 		`{"resumed":[],"refused":[],"unknown":[{"name":"a","code":"OutcomeUnknown"}]}`: Unknown,
 		`{"resumed":[],"refused":[],"unknown":[],"notAsked":["a"]}`:                    Unknown,
 		`{"resumed":[],"refused":[{"name":"a","code":"NoRollCall"}],"unknown":[]}`:     Unknown,
+		`{"approved":["a"],"refused":[],"unknown":[]}`:                                 Accepted,
+		`{"denied":[],"refused":[{"name":"a","code":"AlreadyDenied"}],"unknown":[]}`:   Refused,
 		`{"resu`: Unknown,
 		``:       Unknown,
 	} {

@@ -27,6 +27,11 @@ func (r *run) breakThings(acting, whole context.Context) error {
 	if r.options.Disasters {
 		disasters = r.disasters()
 	}
+	if r.options.PutBacks {
+		if err := r.saveEarly(acting, whole, random); err != nil {
+			return err
+		}
+	}
 	for acting.Err() == nil {
 		wait(acting, time.Duration(500+random.IntN(3000))*time.Millisecond)
 		if acting.Err() != nil {

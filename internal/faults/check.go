@@ -1,10 +1,15 @@
 package faults
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 
 	"rollcall/internal/invariants"
 	"rollcall/runbook"
@@ -33,8 +38,13 @@ func (r *run) check(ctx context.Context) error {
 	}
 	end := time.Now()
 	r.say("everything is at rest")
+	plans, err := r.planCalls(ctx, end)
+	if err != nil {
+		return err
+	}
+	r.result.Calls = append(r.result.Calls, plans...)
 	for _, o := range r.orgs {
-		if err := r.look(ctx, o, end); err != nil {
+		if err := cmp.Or(r.look(ctx, o, end), r.lookAtRequests(ctx, o, end)); err != nil {
 			return err
 		}
 	}
@@ -48,7 +58,10 @@ func (r *run) check(ctx context.Context) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, atRest)
 	defer cancel()
-	return r.checkInvariants(limited)
+	if err := r.checkInvariants(limited); err != nil {
+		return err
+	}
+	return r.checkNamed(ctx)
 }
 
 // look reads where the devices of an organisation stand, and marks the calls that came before they were all on the
@@ -60,20 +73,14 @@ func (r *run) look(ctx context.Context, o organisation, end time.Time) error {
 		return fmt.Errorf("read when the roll was complete: %w", err)
 	}
 	for i, c := range r.result.Calls {
-		r.result.Calls[i].Early = c.Early || c.OrgID == o.id && c.Start.Before(rolled)
+		r.result.Calls[i].Early = c.Early || c.OrgID == o.id && r.isUnrolled(o, c, rolled)
 	}
-	var rows []struct {
-		row
-		Name string `db:"name"`
+	looks, err := r.rows(ctx, o)
+	if err != nil {
+		return err
 	}
-	if err := r.store.DB().SelectContext(ctx, &rows, selectRows, o.restoreID); err != nil {
-		return fmt.Errorf("read the roll: %w", err)
-	}
-	for _, found := range rows {
-		c := Call{
-			OrgID: o.id, Device: found.Name, Kind: Look, Seen: found.row,
-			Start: end.Add(time.Millisecond), End: end.Add(time.Second),
-		}
+	for _, c := range looks {
+		c.Start, c.End = end.Add(time.Millisecond), end.Add(time.Second)
 		if r.beside != nil {
 			if err := r.beside.look(ctx, &c); err != nil {
 				return err
@@ -82,6 +89,22 @@ func (r *run) look(ctx context.Context, o organisation, end time.Time) error {
 		r.result.Calls = append(r.result.Calls, c)
 	}
 	return nil
+}
+
+// rows reads where the devices on the roll of an organisation stand.
+func (r *run) rows(ctx context.Context, o organisation) (looks []Call, err error) {
+	var rows []struct {
+		row
+		Name string `db:"name"`
+	}
+	start := time.Now()
+	if err := r.store.DB().SelectContext(ctx, &rows, selectRows, o.restoreID); err != nil {
+		return nil, fmt.Errorf("read the roll: %w", err)
+	}
+	for _, found := range rows {
+		looks = append(looks, Call{OrgID: o.id, Device: found.Name, Kind: Look, Seen: found.row, Start: start})
+	}
+	return looks, nil
 }
 
 // settle is for the inventory watch, which mends within a minute what a crash has left.
@@ -120,6 +143,12 @@ func (r *run) awaitRest(ctx context.Context) error {
 			if busy, err := r.beside.busy(ctx); busy != "" || err != nil {
 				return busy, err
 			}
+		}
+		if busy, err := r.goOnWithPlans(ctx); busy != "" || err != nil {
+			return busy, err
+		}
+		if busy, err := r.requestsBusy(ctx); busy != "" || err != nil {
+			return busy, err
 		}
 		return r.busy(ctx)
 	})
@@ -189,16 +218,36 @@ func (r *run) busy(ctx context.Context) (string, error) {
 		return "", err
 	}
 	for _, d := range open {
-		id := runbook.DeviceWorkflowID(d.OrgID, d.Name)
-		described, err := r.temporal.DescribeWorkflowExecution(ctx, id, "")
-		if err != nil {
-			return "", fmt.Errorf("describe %s: %w", id, err)
-		}
-		// A child has no workflow task for a moment after its start, until Temporal has told its parent.
-		begun := described.GetWorkflowExecutionInfo().GetHistoryLength() > eventsOfStart
-		if !begun || described.GetPendingWorkflowTask() != nil || len(described.GetPendingActivities()) > 0 {
-			return id + " has a message to read", nil
+		if busy, err := r.reads(ctx, runbook.DeviceWorkflowID(d.OrgID, d.Name)); busy != "" || err != nil {
+			return busy, err
 		}
 	}
 	return "", nil
+}
+
+// reads says that a workflow has something to read, or to carry out; empty is that it has not.
+func (r *run) reads(ctx context.Context, id string) (string, error) {
+	described, err := r.temporal.DescribeWorkflowExecution(ctx, id, "")
+	if err != nil {
+		return "", fmt.Errorf("describe %s: %w", id, err)
+	}
+	// A child has no workflow task for a moment after its start, until Temporal has told its parent.
+	begun := described.GetWorkflowExecutionInfo().GetHistoryLength() > eventsOfStart
+	if !begun || described.GetPendingWorkflowTask() != nil || len(described.GetPendingActivities()) > 0 {
+		return id + " has a message to read", nil
+	}
+	return "", nil
+}
+
+// runs reports whether a workflow of this id runs.
+func (r *run) runs(ctx context.Context, id string) (bool, error) {
+	described, err := r.temporal.DescribeWorkflowExecution(ctx, id, "")
+	var missing *serviceerror.NotFound
+	if errors.As(err, &missing) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("describe %s: %w", id, err)
+	}
+	return described.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
 }

@@ -1,17 +1,16 @@
 package faults
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
-
-	"rollcall/inventory/roles"
 )
 
 // disaster is a loss after which the record of calls reads differently.
@@ -20,15 +19,55 @@ type disaster struct {
 	strike func(context.Context) error
 }
 
-// disasters are struck in this order, between the other faults.
+// disasters are struck in this order, between the other faults. With PutBacks the first copy is there already.
 func (r *run) disasters() []disaster {
-	return []disaster{
-		{"PostgreSQL is saved", r.save},
-		{"Temporal loses its database", r.loseTemporal},
-		{"PostgreSQL is put back to when it was saved", r.putBack},
-		{"the disk of PostgreSQL is full", func(ctx context.Context) error { return r.fillDisk(ctx, postgresDir) }},
-		{"the disk of Temporal is full", func(ctx context.Context) error { return r.fillDisk(ctx, temporalDir) }},
+	save := disaster{"PostgreSQL is saved", r.save}
+	putBack := disaster{"PostgreSQL is put back to when it was saved", r.putBack}
+	all := []disaster{save, {"Temporal loses its database", r.loseTemporal}, putBack}
+	if r.options.PutBacks {
+		later := disaster{putBack.what, func(ctx context.Context) error {
+			wait(ctx, r.options.For/9) // so that there is something to lose
+			return r.putBack(ctx)
+		}}
+		all = []disaster{later, save, later}
 	}
+	return append(all,
+		disaster{"the disk of PostgreSQL is full", func(ctx context.Context) error { return r.fillDisk(ctx, postgresDir) }},
+		disaster{"the disk of Temporal is full", func(ctx context.Context) error { return r.fillDisk(ctx, temporalDir) }})
+}
+
+// saveEarly saves PostgreSQL while the restores put their devices on the roll. Until then processes commit slowly.
+func (r *run) saveEarly(acting, whole context.Context, random *rand.Rand) error {
+	err := await(whole, atRest, "the restores are open", func(ctx context.Context) (string, error) {
+		var open int
+		err := r.store.DB().GetContext(ctx, &open, `select count(*) from rollcall.restores`)
+		if err == nil && open < len(r.orgs) {
+			return "a restore is not open", nil
+		}
+		return "", err
+	})
+	if err != nil {
+		return err
+	}
+	wait(acting, time.Duration(random.IntN(2000))*time.Millisecond)
+	left, err := r.rolled(whole)
+	if err != nil {
+		return err
+	}
+	r.say("PostgreSQL is saved early: %s", cmp.Or(left, "the rolls are made"))
+	if err := r.save(whole); err != nil {
+		return err
+	}
+	if left != "" {
+		r.broke("PostgreSQL saved while devices were put on the roll")
+	}
+	r.mu.Lock()
+	r.slow = false
+	r.mu.Unlock()
+	for _, p := range r.processes {
+		p.renew()
+	}
+	return nil
 }
 
 const savedDir = "saved"
@@ -38,18 +77,31 @@ const harness = "harness"
 
 // save keeps a copy of PostgreSQL's files.
 func (r *run) save(ctx context.Context) error {
-	data := filepath.Join(r.servers.postgres.Dir(), "data")
-	return r.recordForAll(Save, "PostgreSQL saved", func() error {
-		return r.servers.betweenPostgres(ctx, func() error {
-			return command(ctx, "cp", "-a", data, filepath.Join(r.dir, savedDir))
-		})
+	data, saved := filepath.Join(r.servers.postgres.Dir(), "data"), filepath.Join(r.dir, savedDir)
+	if err := os.RemoveAll(saved); err != nil {
+		return fmt.Errorf("remove an older copy: %w", err)
+	}
+	began := time.Now()
+	asked, err := r.requestsThere(ctx)
+	if err != nil {
+		return err
+	}
+	err = r.recordForAll(Save, "PostgreSQL saved", r.orgs, func() error {
+		return r.servers.betweenPostgres(ctx, func() error { return command(ctx, "cp", "-a", data, saved) })
 	})
+	if err != nil {
+		return err
+	}
+	return r.noteSaved(ctx, asked, began)
 }
 
 // putBack puts the copy in the place of PostgreSQL's files.
 func (r *run) putBack(ctx context.Context) error {
 	data := filepath.Join(r.servers.postgres.Dir(), "data")
-	return r.recordForAll(PutBack, "PostgreSQL put back", func() error {
+	if err := r.noteRolled(ctx); err != nil {
+		return err
+	}
+	return r.recordForAll(PutBack, "PostgreSQL put back", r.orgs, func() error {
 		return r.servers.betweenPostgres(ctx, func() error {
 			if err := os.RemoveAll(data); err != nil {
 				return fmt.Errorf("remove PostgreSQL's files: %w", err)
@@ -61,7 +113,7 @@ func (r *run) putBack(ctx context.Context) error {
 
 // loseTemporal removes Temporal's files. An operator then has what is missing started again.
 func (r *run) loseTemporal(ctx context.Context) error {
-	err := r.recordForAll(Forget, "Temporal's database deleted", func() error {
+	err := r.recordForAll(Forget, "Temporal's database deleted", r.orgs, func() error {
 		return r.servers.betweenTemporal(ctx, func() error {
 			files, err := filepath.Glob(filepath.Join(r.dir, temporalDir, "*.db*"))
 			if err == nil && len(files) == 0 {
@@ -77,7 +129,7 @@ func (r *run) loseTemporal(ctx context.Context) error {
 		return err
 	}
 	for ctx.Err() == nil {
-		said, err := r.starter(ctx, "fsck", "--repair", "--settle", "0")
+		said, err := r.operate(ctx, "", "fsck", "--repair", "--settle", "0")
 		r.say("starter fsck --repair: %v: %.200s", err, said)
 		var exit *exec.ExitError
 		if err == nil || errors.As(err, &exit) && exit.ExitCode() == exitViolations {
@@ -91,15 +143,6 @@ func (r *run) loseTemporal(ctx context.Context) error {
 // exitViolations is the exit code of fsck where something is wrong still.
 const exitViolations = 5
 
-func (r *run) starter(ctx context.Context, args ...string) (said string, err error) {
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, r.program("starter"), args...)
-	cmd.Env = append(os.Environ(), r.env(roles.Operator)...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = r.dir, &out, &out
-	err = cmd.Run()
-	return out.String(), err
-}
-
 func command(ctx context.Context, name string, args ...string) error {
 	if said, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", name, err, said)
@@ -107,8 +150,8 @@ func command(ctx context.Context, name string, args ...string) error {
 	return nil
 }
 
-// recordForAll records what happens to all devices at a time, and counts it.
-func (r *run) recordForAll(kind Kind, what string, do func() error) error {
+// recordForAll records what happens to all devices and requests of organisations at a time, and counts it.
+func (r *run) recordForAll(kind Kind, what string, orgs []organisation, do func() error) error {
 	start := time.Now()
 	if err := do(); err != nil {
 		return err
@@ -117,11 +160,16 @@ func (r *run) recordForAll(kind Kind, what string, do func() error) error {
 	r.broke(what)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, o := range r.orgs {
+	for _, o := range orgs {
+		c := Call{OrgID: o.id, Kind: kind, Via: harness, Start: start, End: end, Answer: Accepted}
 		for n := range r.options.Devices {
-			r.result.Calls = append(r.result.Calls, Call{
-				OrgID: o.id, Device: deviceName(n), Kind: kind, Via: harness, Start: start, End: end, Answer: Accepted,
-			})
+			c.Device = deviceName(n)
+			r.result.Calls = append(r.result.Calls, c)
+		}
+		c.Request = true
+		for _, n := range o.newcomers {
+			c.Device = n.name
+			r.result.Calls = append(r.result.Calls, c)
 		}
 	}
 	return nil

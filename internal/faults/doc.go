@@ -6,6 +6,14 @@
 // that the table of transitions allows, in some order that agrees with the times of the calls (linearizability), and
 // internal/invariants must find nothing wrong.
 //
+// Agents also post enrollment requests, with a bootstrap certificate, and look what has become of them. Some requests
+// are in the backup. Several operators approve and deny a request at the same time. The record of each request must be
+// one that a small model allows: the first decision stands, an approval makes one device, which waits on the roll or
+// does not, a denial makes none, and a command that is given again has the same answer.
+//
+// Now and then an operator resumes the paused devices of a selection, in one wave or in several. Each device that the
+// plan has resumed counts as a decision of that person.
+//
 // The search for such an order ends after 5 s for a device, and after a minute for all. A device for which it has not
 // ended is "not decided in time": the run says so, and fails only where internal/invariants finds its audit wrong.
 //
@@ -14,9 +22,19 @@
 // left alone there, because the fake does not try a rendering again that the database has refused. No device may be
 // served a newer version while it waits or is paused, and each that was resumed must run what was rendered for it.
 //
+// A restore can be cancelled and taken up again with starter. Each device must then be where it was. What was told in
+// between may be refused, and what had not been read by then may be lost.
+//
 // A run can have disasters: PostgreSQL is put back to a copy of its files, Temporal's files are removed and `starter
 // fsck --repair` is run, and disks are full. For disks the process must be able to mount a file system, as root on
 // Linux is. Where it is not, the run says "left out".
+//
+// Where PostgreSQL was put back, the state of the copy stands. What was accepted since the copy was made, or since
+// Temporal lost its database where that was later, must be named in the audit and counted by `starter status`:
+// decisions about devices and requests, and the first version that a person has reported for a device. It need not be
+// named of a request that was lost itself, or was decided again since. In some runs PostgreSQL is put back twice,
+// first to a time at which devices were still put on the roll. What the second time has lost must be named. Of an
+// agent's report the harness does not say that it was lost, because it may have been read later.
 //
 // A run prints how often it has broken each thing, at each point.
 //
@@ -27,9 +45,16 @@
 //
 //	make faults SEED=42 FAULTS_FOR=1m
 //
-// plays the seed 42 once. With more time it goes on with 43, 44 and so on. The rest of the seed divided by 3 says what
-// is played: 0 is faults, 1 is faults and disasters, 2 is beside Flight Control. A failure prints which calls of which
-// device cannot be explained, what disagrees, the timeline, and the folder with the logs of all processes.
+// plays the seed 42 once. With more time it goes on with 43, 44 and so on. The rest of the seed divided by 6 says what
+// is played:
+//
+//	0, 3  faults; with 3 a restore is cancelled and taken up again
+//	1     faults and disasters
+//	4     the same, with PostgreSQL put back twice and Temporal's files left alone
+//	2, 5  beside Flight Control
+//
+// A failure prints which calls of which device or request cannot be explained, what disagrees, the timeline, and the
+// folder with the logs of all processes.
 //
 // # Time
 //

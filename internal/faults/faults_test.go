@@ -89,7 +89,9 @@ func TestPlantedBugsAreFound(t *testing.T) {
 	if os.Getenv(long) != "" {
 		t.Skip("they are for every test run")
 	}
-	for _, bug := range []string{"resume-twice", "lost-report", "foreign-message", "resume-others"} {
+	for _, bug := range []string{
+		"resume-twice", "lost-report", "foreign-message", "resume-others", "approve-twice", "plan-lies",
+	} {
 		t.Run(bug, func(t *testing.T) {
 			t.Parallel()
 			options := Options{For: 2 * time.Minute, Calls: 200, Devices: 20, Actors: 10, Calm: true, Bug: bug}
@@ -114,7 +116,7 @@ const (
 	longSeed = "ROLLCALL_FAULTS_SEED"
 )
 
-// TestLong is `make faults`: one run of a hundred devices after the other, each with the next seed.
+// TestLong is `make faults`: one run of a hundred devices or more after the other, each with the next seed.
 func TestLong(t *testing.T) {
 	if os.Getenv(long) == "" {
 		t.Skip("use make faults")
@@ -130,9 +132,15 @@ func TestLong(t *testing.T) {
 	defer cancel()
 	for ; ctx.Err() == nil; seed++ {
 		options := Options{Seed: seed, For: time.Minute, Devices: 50, Actors: 10}
+		other := seed/3%2 == 1
 		switch seed % 3 {
+		case 0:
+			options.Cancel = other
 		case 1:
 			options.Disasters, options.For = true, 90*time.Second
+			if other { // fewer calls about each device, as most are open once PostgreSQL was put back
+				options.PutBacks, options.Devices, options.Actors = true, 120, 6
+			}
 		case 2:
 			options.Beside, options.Given = true, given(t)
 		}

@@ -21,31 +21,44 @@ const (
 	Resume Kind = "resume"
 	// Withdraw is a person's word that the device never comes back.
 	Withdraw Kind = "withdraw"
-	// Look reads the device's row at the end.
+	// Post makes an enrollment request; it is refused where there is one. Approve and Deny are decisions about it, and
+	// See is what its agent is told of it.
+	Post    Kind = "post"
+	Approve Kind = "approve"
+	Deny    Kind = "deny"
+	See     Kind = "see"
+	// Look reads the row of a device or of a request at the end.
 	Look Kind = "look"
 	// Save keeps a copy of the database, and PutBack puts it in the database's place.
 	Save    Kind = "save"
 	PutBack Kind = "put back"
 	// Forget is the loss of Temporal's database.
 	Forget Kind = "forget"
+	// Cancel is the time from the cancellation of a restore until it is taken up again.
+	Cancel Kind = "cancel"
 )
 
 // Answer is what the caller was told.
 type Answer string
 
-// The answers. Stored says that a message will be read; Unknown that it may have been carried out, or be yet.
+// The answers. Stored says that a message will be read; Unknown that it may have been carried out, or be yet; Unheard
+// that there was no workflow to hear it.
 const (
 	Stored   Answer = "stored"
 	Accepted Answer = "accepted"
 	Refused  Answer = "refused"
 	Unknown  Answer = "unknown"
+	Unheard  Answer = "unheard"
 )
 
-// Call is one call about one device.
+// Call is one call about one device, or about the enrollment request of that name.
 type Call struct {
 	Client  int
 	OrgID   string
 	Device  string
+	Request bool
+	// Awaits reports whether the device of a request awaits its reconnect once it is approved.
+	Awaits  bool
 	Kind    Kind
 	Version string // of a report; of a resume the version that was looked at
 	By      string
@@ -53,19 +66,34 @@ type Call struct {
 	Start   time.Time
 	End     time.Time
 	Answer  Answer
-	Next    string // of a resume that was accepted, where the caller was told
-	Seen    row    // by Look
-	// Early reports whether the call began before the restore had put all its devices on the roll. What a device reports
-	// before it is on the roll counts for nothing.
+	Next    string     // of a resume that was accepted, where the caller was told
+	Seen    row        // by Look
+	Found   requestRow // by Look and See of a request
+	// Early reports whether the call began before the restore had put all its devices on the roll, or came while the
+	// restore was cancelled. What a device reports before it is on the roll counts for nothing.
 	Early  bool
 	Detail string
 }
+
+// workflowID is that of the workflow that the call is about.
+func (c Call) workflowID() string {
+	if c.Request {
+		return runbook.EnrollmentWorkflowID(c.OrgID, c.Device)
+	}
+	return runbook.DeviceWorkflowID(c.OrgID, c.Device)
+}
+
+// decides reports whether the call is a person's decision, which the answer names.
+func (c Call) decides() bool { return c.Kind == Resume || c.Kind == Approve || c.Kind == Deny }
 
 // String is one line of a timeline.
 func (c Call) String() string {
 	text := fmt.Sprintf("%s client %d %s %s/%s %q by %s: %s",
 		c.Via, c.Client, c.Kind, c.OrgID[:4], c.Device, c.Version, c.By, c.Answer)
-	if c.Kind == Look {
+	switch {
+	case c.Request && (c.Kind == Look || c.Kind == See):
+		text = fmt.Sprintf("%s %s/%s: %+v", c.Kind, c.OrgID[:4], c.Device, c.Found)
+	case c.Kind == Look:
 		text = fmt.Sprintf("look %s/%s: %+v", c.OrgID[:4], c.Device, c.Seen)
 	}
 	if c.Next != "" {
@@ -157,11 +185,11 @@ func resume(r row, c Call) []row {
 	switch {
 	case c.Answer == Accepted && counts && (c.Next == "" || c.Next == after.Next):
 		return []row{after}
-	case c.Answer == Accepted, c.Answer == Refused && counts:
+	case c.Answer == Accepted, c.Answer == Refused && counts && !c.Early:
 		return nil
 	case c.Answer == Refused:
 		return []row{r}
-	case c.Answer == Stored || !counts:
+	case c.Answer == Stored && !c.Early || !counts:
 		return []row{after}
 	}
 	return []row{after, r}

@@ -101,6 +101,25 @@ func TestTheModelKnowsTheTableOfTransitions(t *testing.T) {
 			[]Call{{Kind: Forget, Answer: Accepted}, reports("7"), looks(runbook.StateAwaitingReconnect, "", "", "")}, false,
 		},
 		"withdrawn": {[]Call{{Kind: Withdraw, Answer: Stored}, looks(runbook.StateWithdrawn, "", "", "")}, true},
+		"decided after its restore was taken up": {[]Call{
+			reports("7"), {Kind: Cancel, Answer: Accepted}, resumes("a", "7", Accepted), looks(normal, "7", "8", "a"),
+		}, true},
+		"cancelled, and not taken up as it stood": {[]Call{
+			{Kind: Report, Version: "7", Answer: Accepted},
+			{Kind: Cancel, Answer: Accepted},
+			looks(runbook.StateAwaitingReconnect, "", "", ""),
+		}, false},
+		"seen, and not taken up as it stood": {[]Call{
+			reports("7"), looks(paused, "7", "", ""),
+			{Kind: Cancel, Answer: Accepted},
+			looks(runbook.StateAwaitingReconnect, "", "", ""),
+		}, false},
+		"unread when its restore was cancelled": {[]Call{
+			reports("7"), {Kind: Cancel, Answer: Accepted}, looks(runbook.StateAwaitingReconnect, "", "", ""),
+		}, true},
+		"lost after its restore was taken up": {[]Call{
+			{Kind: Cancel, Answer: Accepted}, reports("7"), looks(runbook.StateAwaitingReconnect, "", "", ""),
+		}, false},
 	} {
 		now := time.Unix(1, 0)
 		for i := range test.calls {
@@ -111,4 +130,25 @@ func TestTheModelKnowsTheTableOfTransitions(t *testing.T) {
 		end := test.calls[len(test.calls)-1].Start.Add(-time.Millisecond)
 		require.Equal(t, test.legal, legal(test.calls, end), name)
 	}
+}
+
+// While a restore is cancelled, what is asked may be refused, and be asked again later.
+func TestADecisionMayBeRefusedWhileTheRestoreIsCancelled(t *testing.T) {
+	t.Parallel()
+	at := func(from, to int, c Call) Call {
+		c.OrgID, c.Device = runbook.DefaultOrgID, "d"
+		c.Start, c.End = time.Unix(int64(from), 0), time.Unix(int64(to), 0)
+		return c
+	}
+	history := func(asked int) []Call {
+		return []Call{
+			at(1, 2, Call{Kind: Report, Version: "7", Answer: Accepted}),
+			at(3, 9, Call{Kind: Cancel, Answer: Accepted}),
+			at(asked, asked+1, Call{Kind: Resume, By: "a", Answer: Refused}),
+			at(30, 31, Call{Kind: Look, Seen: row{runbook.StateConflictPaused, "7", "", ""}}),
+		}
+	}
+	require.True(t, legal(history(5), time.Unix(29, 0)))
+	require.True(t, legal(history(8), time.Unix(29, 0)))
+	require.False(t, legal(history(12), time.Unix(29, 0)), "it runs again")
 }

@@ -3,7 +3,10 @@ package faults
 import (
 	"fmt"
 	"net"
+	"path/filepath"
+	"time"
 
+	"rollcall/internal/authority"
 	"rollcall/internal/fault"
 	"rollcall/inventory/roles"
 )
@@ -22,12 +25,36 @@ func (r *run) startPrograms() error {
 			plan: r.planner(workerPoints), say: r.say, broke: r.broke,
 		})
 	}
-	for i := range r.orgs {
-		if r.beside != nil {
-			break // it answers the agents
+	if r.beside == nil { // it answers the agents
+		if err := r.addGateways(); err != nil {
+			return err
 		}
+	}
+	for _, p := range r.processes {
+		if err := p.start(r.dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addGateways adds the gateways. Each has a port that stays the same when the process is killed.
+func (r *run) addGateways() error {
+	file := func(name string) string { return filepath.Join(r.dir, name) }
+	var err error
+	if r.ca, err = authority.LoadOrMake(file("ca.crt"), file("ca.key")); err != nil {
+		return err
+	}
+	pair, err := r.ca.Server([]string{"127.0.0.1"}, 24*time.Hour)
+	if err == nil {
+		err = pair.Write(file("gateway.crt"), file("gateway.key"))
+	}
+	if err != nil {
+		return err
+	}
+	for i := range r.orgs {
 		o := &r.orgs[i]
-		listener, err := net.Listen("tcp", "127.0.0.1:0") // a port that stays the same when the process is killed
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return fmt.Errorf("find a port for a gateway: %w", err)
 		}
@@ -37,14 +64,12 @@ func (r *run) startPrograms() error {
 		}
 		r.processes = append(r.processes, &process{
 			name: "gateway-" + o.ref, program: r.program("gateway"),
-			args: []string{"--plain-http", "--listen", o.gateway, "--org", o.ref},
-			env:  r.env(roles.Gateway), plan: r.planner(gatewayPoints), say: r.say, broke: r.broke,
+			args: []string{
+				"--listen", o.gateway, "--org", o.ref, "--cert", file("gateway.crt"), "--key", file("gateway.key"),
+				"--client-ca", file("ca.crt"), "--ca-cert", file("ca.crt"), "--ca-key", file("ca.key"),
+			},
+			env: r.env(roles.Gateway), plan: r.planner(gatewayPoints), say: r.say, broke: r.broke,
 		})
-	}
-	for _, p := range r.processes {
-		if err := p.start(r.dir); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -69,13 +94,19 @@ func (r *run) faulty() bool {
 	return !r.calm
 }
 
+// slowly holds a process up at each commit, so that it takes long to put the devices on the roll.
+const slowly = fault.BeforeCommit + "#1:delay=700ms"
+
 // planner draws what happens to a process: it is killed at one of the points, sooner or later.
 func (r *run) planner(points []string) func() string {
 	return func() string {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if r.calm {
+		switch {
+		case r.calm:
 			return ""
+		case r.slow:
+			return slowly
 		}
 		point := points[r.plans.IntN(len(points))]
 		return fmt.Sprintf("%s#%d:kill", point, 1+r.plans.IntN(40))

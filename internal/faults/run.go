@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/sdk/client"
 
+	"rollcall/internal/authority"
 	"rollcall/internal/fault"
 	"rollcall/inventory"
 	"rollcall/runbook"
@@ -34,6 +36,11 @@ type Options struct {
 	// Disasters adds what an operator has a part in: PostgreSQL is put back to an earlier moment, Temporal loses its
 	// database, and disks are full.
 	Disasters bool
+	// PutBacks has PostgreSQL put back twice in the place of the loss of Temporal's database, first to a moment at which
+	// devices were still put on the roll.
+	PutBacks bool
+	// Cancel has an operator cancel a restore and take it up again.
+	Cancel bool
 	// Given are servers that run already, which are left alone; nil is servers of the run's own.
 	Given *Given
 	// Bug is a planted bug that workers and gateways have; empty is none.
@@ -48,6 +55,7 @@ type Options struct {
 // organisation is one of the two, with a gateway and a restore of its own.
 type organisation struct {
 	id, ref, gateway, restoreID string
+	newcomers                   []newcomer
 }
 
 const taskQueue = "faults"
@@ -66,12 +74,22 @@ type run struct {
 	// store and temporal are the harness's own, past the proxies.
 	store    *inventory.Store
 	temporal client.Client
+	// ca is the authority of the gateways and of the agents.
+	ca *authority.CA
+	// begun is set once the devices were on the roll.
+	begun atomic.Bool
 
 	mu     sync.Mutex
 	enough context.CancelFunc // ends the acting
 	calm   bool               // the processes that start now have no plan
+	slow   bool               // the processes that start now are held up at each commit
 	plans  *rand.Rand
-	result Result
+	agents map[string]*http.Client
+	// planned are the plans that operators have made.
+	planned []planned
+	// unrolled are the times for which a roll was lost that had been made.
+	unrolled []unrolled
+	result   Result
 }
 
 func (r *run) say(format string, args ...any) {
@@ -127,7 +145,10 @@ func (r *run) env(role string) []string {
 
 // Run plays a roll call and returns what it has found. The error is a failure of the harness itself.
 func Run(ctx context.Context, options Options) (result Result, err error) {
-	r := &run{options: options, dir: options.Dir, calm: options.Calm, plans: rand.New(rand.NewPCG(options.Seed, 1))}
+	r := &run{
+		options: options, dir: options.Dir, calm: options.Calm, slow: options.PutBacks,
+		plans: rand.New(rand.NewPCG(options.Seed, 1)),
+	}
 	r.result.Seed = options.Seed
 	if r.servers, err = r.startServers(ctx); err != nil {
 		return r.result, err
@@ -144,6 +165,9 @@ func Run(ctx context.Context, options Options) (result Result, err error) {
 	defer func() {
 		for _, p := range r.processes {
 			p.stop()
+		}
+		for _, agent := range r.agents {
+			agent.CloseIdleConnections()
 		}
 	}()
 	if options.Beside {
@@ -192,19 +216,43 @@ func (r *run) prepare(ctx context.Context) error {
 			return err
 		}
 		o.restoreID = "restore-of-" + o.ref
-		var docs []string
-		for n := range r.options.Devices {
-			docs = append(docs, fmt.Sprintf(`{"apiVersion": "flightctl.io/v1beta1", "kind": "Device",
-				"metadata": {"name": %q, "annotations": {%q: "%d"}}, "spec": {},
-				"status": {"config": {"renderedVersion": "%d"}}}`,
-				deviceName(n), runbook.AnnotationRenderedVersion, restoredVersion, restoredVersion))
-		}
-		text := strings.NewReader(strings.Join(docs, "\n---\n"))
-		if _, err := r.store.Import(ctx, text, inventory.ImportOptions{OrgID: o.id}); err != nil {
+		if err := r.importBackup(ctx, o); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// parts is how many selections of devices there are, by a label.
+const parts = 5
+
+// importBackup makes the devices of an organisation, and the enrollment requests that its backup has.
+func (r *run) importBackup(ctx context.Context, o *organisation) error {
+	var docs []string
+	for n := range r.options.Devices {
+		docs = append(docs, fmt.Sprintf(`{"apiVersion": "flightctl.io/v1beta1", "kind": "Device",
+			"metadata": {"name": %q, "labels": {"part": "%d"}, "annotations": {%q: "%d"}}, "spec": {},
+			"status": {"config": {"renderedVersion": "%d"}}}`,
+			deviceName(n), n%parts, runbook.AnnotationRenderedVersion, restoredVersion, restoredVersion))
+	}
+	for n := range r.options.Devices / 2 {
+		if r.options.Beside {
+			break // they are approved there
+		}
+		asks, err := newNewcomer(n)
+		if err != nil {
+			return err
+		}
+		o.newcomers = append(o.newcomers, asks)
+		if asks.inBackup {
+			docs = append(docs, asks.request())
+			c := asks.call(0, o, Post)
+			c.Via, c.Answer = "backup", Accepted
+			r.record(c)
+		}
+	}
+	_, err := r.store.Import(ctx, strings.NewReader(strings.Join(docs, "\n---\n")), inventory.ImportOptions{OrgID: o.id})
+	return err
 }
 
 // act lets actors act and faults happen for as long as the options say. A run without faults is about what happens to
@@ -231,15 +279,18 @@ func (r *run) act(ctx context.Context) error {
 		all.Go(func() { r.restoreAll(limited) })
 	}
 	for i := range r.options.Actors {
-		a := &actor{run: r, id: i, random: rand.New(rand.NewPCG(r.options.Seed, uint64(i)+2)), http: &http.Client{}}
+		a := &actor{run: r, id: i, random: rand.New(rand.NewPCG(r.options.Seed, uint64(i)+2))}
 		all.Go(func() { a.act(limited) })
 	}
-	var err error
+	var broken, cancelled error
 	if !r.options.Calm {
-		all.Go(func() { err = r.breakThings(limited, ctx) })
+		all.Go(func() { broken = r.breakThings(limited, ctx) })
+	}
+	if r.options.Cancel {
+		all.Go(func() { cancelled = r.cancelAndTakeUp(limited, ctx) })
 	}
 	all.Wait()
-	return err
+	return errors.Join(broken, cancelled)
 }
 
 func (r *run) restoreAll(ctx context.Context) {

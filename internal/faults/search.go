@@ -16,14 +16,20 @@ const (
 	searchLimit = time.Minute
 )
 
-// search looks for an order of the calls of each device that the model allows. It returns the calls of those devices
-// for which there is none, and of those for which the time did not suffice.
+// search looks for an order of the calls of each device, and of each request, that the model allows. It returns the
+// calls of those for which there is none, and of those for which the time did not suffice.
 func search(calls []Call, end time.Time, limit time.Duration) (illegal, undecided [][]Call) {
-	type device struct{ orgID, name string }
+	type device struct {
+		orgID, name string
+		request     bool
+	}
 	var order []device
 	by := map[device][]Call{}
 	for _, c := range calls {
-		d := device{c.OrgID, c.Device}
+		d := device{c.OrgID, c.Device, c.Request}
+		if c.Answer == Unheard {
+			continue
+		}
 		if by[d] == nil {
 			order = append(order, d)
 		}
@@ -31,7 +37,11 @@ func search(calls []Call, end time.Time, limit time.Duration) (illegal, undecide
 	}
 	deadline := time.Now().Add(limit)
 	for _, d := range order {
-		switch searchDevice(by[d], end, min(deviceLimit, time.Until(deadline))) {
+		search := searchDevice
+		if d.request {
+			search = searchRequest
+		}
+		switch search(by[d], end, min(deviceLimit, time.Until(deadline))) {
 		case porcupine.Illegal:
 			illegal = append(illegal, by[d])
 		case porcupine.Unknown:
@@ -89,7 +99,7 @@ func searchDevice(calls []Call, end time.Time, limit time.Duration) porcupine.Ch
 // device ends only as it was seen last, an open call waits until the next answer depends on it, and the moment atEnd
 // judges those that have waited until then.
 type history struct {
-	last     *row // nil where the device was not seen
+	last     *row // as the device was seen last; nil where it was not
 	putBacks int
 	open     []Call
 }
@@ -225,7 +235,8 @@ const mends = 2 * time.Minute
 
 // afterLosses returns the calls of a device as they count after the losses among them. What Temporal kept is lost with
 // its database. What was under way while the database was put back may be carried out twice, and a report that came
-// shortly after may be taken for one that is known.
+// shortly after may be taken for one that is known. What a workflow has yet to read when its restore is cancelled may
+// not count, and what is asked until the restore is taken up again may be refused.
 func afterLosses(calls []Call) []Call {
 	after := slices.Clone(calls)
 	for _, loss := range calls {
@@ -234,6 +245,8 @@ func afterLosses(calls []Call) []Call {
 			switch {
 			case loss.Kind == Forget && c.Answer == Stored && c.Start.Before(loss.End):
 				after[i].Answer = Unknown
+			case loss.Kind == Cancel && c.Start.Before(loss.End):
+				after[i].Early = after[i].Early || c.open() || c.End.After(loss.Start)
 			case loss.Kind != PutBack || c.Kind == Look || c.Via == harness:
 			case report && c.Answer != Refused && c.Start.After(loss.Start) && c.Start.Before(loss.End.Add(mends)):
 				after[i].Answer = Unknown
@@ -243,5 +256,5 @@ func afterLosses(calls []Call) []Call {
 			}
 		}
 	}
-	return slices.DeleteFunc(after, func(c Call) bool { return c.Kind == Forget })
+	return slices.DeleteFunc(after, func(c Call) bool { return c.Kind == Forget || c.Kind == Cancel })
 }

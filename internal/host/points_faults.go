@@ -63,6 +63,8 @@ const (
 	bugForeign    = "foreign-message"
 	bugTwice      = "resume-twice"
 	bugOthers     = "resume-others"
+	bugApproved   = "approve-twice"
+	bugPlan       = "plan-lies"
 )
 
 var reports atomic.Int64
@@ -87,7 +89,8 @@ func bugs(ctx context.Context, method string, req, reply any, cc *grpc.ClientCon
 	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
-// twice tells the second of two who resume a device that the decision is theirs as well.
+// twice tells the second of two who resume a device, or who approve a request, that the decision is theirs as well. It
+// tells a plan that a device was resumed, and resumes none.
 type twice struct{ interceptor.InterceptorBase }
 
 // InterceptWorkflow is called for each run of a workflow.
@@ -103,10 +106,20 @@ type twiceInbound struct {
 
 // ExecuteUpdate carries out an update.
 func (i *twiceInbound) ExecuteUpdate(ctx workflow.Context, in *interceptor.UpdateInput) (any, error) {
+	if fault.Planted(bugPlan) && strings.HasPrefix(workflow.GetCurrentUpdateInfo(ctx).ID, "plan/") {
+		return runbook.ResumeDecision{Accepted: true}, nil
+	}
 	answer, err := i.Next.ExecuteUpdate(ctx, in)
-	decision, ok := answer.(runbook.ResumeDecision)
-	if ok && fault.Planted(bugTwice) && decision.Code == runbook.CodeAlreadyResumed {
-		decision.Accepted, decision.Code, decision.Message = true, "", ""
+	switch decision := answer.(type) {
+	case runbook.ResumeDecision:
+		if fault.Planted(bugTwice) && decision.Code == runbook.CodeAlreadyResumed {
+			decision.Accepted, decision.Code, decision.Message = true, "", ""
+		}
+		return decision, err
+	case runbook.EnrollmentDecision:
+		if fault.Planted(bugApproved) && decision.Code == runbook.CodeAlreadyApproved {
+			decision.Accepted, decision.Code, decision.Message = true, "", ""
+		}
 		return decision, err
 	}
 	return answer, err
