@@ -58,7 +58,9 @@ const (
 //
 // Documents that hold nothing but comments are not counted. A stream without any resource or list is an error, and so
 // is a resource that stands there twice, or that the organisation has already, deleted or not. An organisation that
-// there is not is a *runbook.Refusal with CodeNotFound. Import ends soon after ctx, even while r gives nothing, and
+// there is not is a *runbook.Refusal with CodeNotFound. While a restore of the organisation runs, a device that would
+// have no place on its roll, and would not wait either, is a *runbook.Refusal with CodeRestoreRunning. Import ends soon
+// after ctx, even while r gives nothing, and
 // then stores nothing. It holds a batch of resources at a time, however large the file is.
 func (s *Store) Import(ctx context.Context, r io.Reader, opts ImportOptions) (ImportResult, error) {
 	if opts.OrgID == "" {
@@ -146,6 +148,8 @@ type importWriter struct {
 	// size is how large the specs and statuses are that wait, by kind.
 	size   map[string]int
 	result ImportResult
+	// served is the first inserted device that an agent could be served; empty where there is none.
+	served string
 }
 
 func (w *importWriter) put(ctx context.Context, record fleetfile.Record) error {
@@ -170,6 +174,13 @@ func (w *importWriter) finish(ctx context.Context) (ImportResult, error) {
 			return ImportResult{}, fmt.Errorf("analyze the devices: %w", err)
 		}
 	}
+	// A restore that opens from now on waits, and then finds the devices.
+	if _, err := w.tx.ExecContext(ctx, `select pg_advisory_xact_lock_shared($1)`, restoreLock); err != nil {
+		return ImportResult{}, fmt.Errorf("wait for a restore that opens: %w", err)
+	}
+	if err := w.passesNone(ctx); err != nil {
+		return ImportResult{}, err
+	}
 	return w.result, nil
 }
 
@@ -187,7 +198,33 @@ func (w *importWriter) flush(ctx context.Context, kind string) error {
 	if refused := new(pq.Error); errors.As(err, &refused) {
 		return w.blame(ctx, kind, records, err)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return w.passesNone(ctx) // a large file is refused early
+}
+
+// passesNone refuses the import where a restore of the organisation runs and an inserted device could be served. The
+// roll of the restore may be made: the gateway would serve the device by the backup's version, and compare it with
+// nothing.
+func (w *importWriter) passesNone(ctx context.Context) error {
+	if w.served == "" {
+		return nil
+	}
+	var running []string
+	err := w.tx.SelectContext(ctx, &running, `select id from rollcall.restores
+		where state = $1 and (org_id is null or org_id = $2) order by started_at desc, id limit 1`,
+		runbook.RestoreRunning, w.opts.OrgID)
+	if err != nil {
+		return fmt.Errorf("look for a restore that runs: %w", err)
+	}
+	if len(running) == 0 {
+		return nil
+	}
+	return runbook.Refuse(runbook.CodeRestoreRunning,
+		"restore %[1]s runs, and device %[2]q would not be on its roll: its agent would be served by the backup's version. "+
+			"Stop the gateway, end the restore with `starter cancel %[1]s --reason REASON`, import, and start a restore of "+
+			"another id before the gateway; one that is taken up again keeps its roll", running[0], w.served)
 }
 
 // blame finds the resource for which the database refused a batch: what it does not take (a NUL in a text, a number
@@ -212,7 +249,8 @@ var importTables = map[string]string{
 }
 
 // insertRecords inserts the resources of a JSON list, but for those that there are, and returns the names of the
-// others. It takes the table, and an extra column with a comma before it.
+// others, and of each whether an agent could be served it if it is a device. It takes the table, and an extra column
+// with a comma before it.
 const insertRecords = `
 insert into %s (org_id, name, owner, labels, annotations, generation, resource_version, created_at, updated_at,
 deleted_at,
@@ -223,7 +261,8 @@ deleted_at,
 from json_to_recordset($2::json) as r(name text, owner text, labels jsonb, annotations jsonb, generation bigint,
     resource_version bigint, created_at timestamptz, deleted_at timestamptz, spec jsonb, status jsonb, alias text)
 on conflict (org_id, name) do nothing
-returning name`
+returning name, deleted_at is null and coalesce(status -> 'lifecycle' ->> 'status', '') <> all (cast($3 as text[]))
+    and rollcall.device_state(annotations) = 'Normal' as served`
 
 // insert inserts records of one kind. One that is there already is counted as skipped or is an error.
 func (w *importWriter) insert(ctx context.Context, kind string, records []fleetfile.Record) error {
@@ -235,10 +274,20 @@ func (w *importWriter) insert(ctx context.Context, kind string, records []fleetf
 	if kind == KindDevice {
 		extra = ", alias"
 	}
-	var inserted []string
+	var stored []struct {
+		Name   string
+		Served bool
+	}
 	query := fmt.Sprintf(insertRecords, importTables[kind], extra)
-	if err := w.tx.SelectContext(ctx, &inserted, query, w.opts.OrgID, string(text)); err != nil {
+	if err := w.tx.SelectContext(ctx, &stored, query, w.opts.OrgID, string(text), ineligible); err != nil {
 		return fmt.Errorf("store: %w", err)
+	}
+	inserted := make([]string, 0, len(stored))
+	for _, r := range stored {
+		inserted = append(inserted, r.Name)
+		if kind == KindDevice && r.Served && w.served == "" {
+			w.served = r.Name
+		}
 	}
 	if len(inserted) < len(records) && !w.opts.SkipExisting {
 		return w.exists(records, inserted)

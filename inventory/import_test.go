@@ -179,3 +179,107 @@ func TestImportEndsWithItsContext(t *testing.T) {
 		})
 	}
 }
+
+// A restore compares the devices that were there when it began. One that is imported later would have no place on its
+// roll, and the gateway would serve it by the backup's version.
+func TestImportLetsNoDevicePastARestore(t *testing.T) {
+	t.Parallel()
+	store := openImported(t, document("Device", "name: web-1", "a: 1", ""))
+	acme, err := store.CreateOrg(t.Context(), "acme")
+	require.NoError(t, err)
+	open := func(id, orgID string) {
+		_, err := store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: id, OrgID: orgID})
+		require.NoError(t, err)
+	}
+	end := func(id string) {
+		_, err := store.CloseRestore(t.Context(),
+			inventory.CloseRestoreInput{RestoreID: id, State: runbook.RestoreCancelled})
+		require.NoError(t, err)
+	}
+	late := document("Fleet", "name: web", "", "") + "\n---\n" + document("Device", "name: web-2", "", "") +
+		"\n---\n" + document("Device", "name: web-3", "", "")
+	for name, orgID := range map[string]string{"of-all": "", "of-it": runbook.DefaultOrgID} {
+		open(name, orgID)
+		before := rows(t, store)
+		_, err := importText(t, store, late, inventory.ImportOptions{})
+		require.ErrorContains(t, err, "restore "+name+" runs")
+		require.ErrorContains(t, err, `device "web-2"`)
+		require.Equal(t, runbook.CodeRestoreRunning, runbook.AsRefusal(err).Code)
+		require.Equal(t, before, rows(t, store), "it changes nothing")
+		end(name)
+	}
+	open("of-another", acme)
+	result, err := importText(t, store, late, inventory.ImportOptions{})
+	require.NoError(t, err, "it is not about these devices")
+	require.Equal(t, 2, result.Devices)
+	end("of-another")
+
+	open("again", "")
+	result, err = importText(t, store, strings.Join([]string{
+		late,
+		document("Device", `name: deleted, deletionTimestamp: "2026-08-01T10:00:00Z"`, "", ""),
+		document("Device", "name: decommissioned", "", "lifecycle: {status: Decommissioned}"),
+		document("Device", `name: waiting, annotations: {device-controller/awaitingReconnect: "true"}`, "", ""),
+		document("Device", `name: paused, annotations: {device-controller/conflictPaused: "true"}`, "", ""),
+		document("EnrollmentRequest", "name: r1", "", ""),
+		document("Fleet", "name: db", "", ""),
+	}, "\n---\n"), inventory.ImportOptions{SkipExisting: true})
+	require.NoError(t, err, "no device of these is served")
+	require.Equal(t, []int{4, 1, 1, 3},
+		[]int{result.Devices, result.Fleets, result.EnrollmentRequests, result.Skipped})
+	for _, annotation := range []string{`device-controller/awaitingReconnect: "false"`, "other: x"} {
+		_, err = importText(t, store, document("Device", "name: web-4, annotations: {"+annotation+"}", "", ""),
+			inventory.ImportOptions{})
+		require.Equal(t, runbook.CodeRestoreRunning, runbook.AsRefusal(err).Code, annotation)
+	}
+}
+
+// What the refusal of an import advises: another restore puts the imported devices on its roll. One that is taken up
+// does not.
+func TestAnotherRestoreCallsWhatWasImportedSince(t *testing.T) {
+	t.Parallel()
+	store := openImported(t, document("Device", "name: web-1", "", ""))
+	roll := func(id string) int64 {
+		_, err := store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: id})
+		require.NoError(t, err)
+		_, err = store.PutOnRoll(t.Context(), inventory.RollInput{RestoreID: id})
+		require.NoError(t, err)
+		total, err := store.FinishRoll(t.Context(), id)
+		require.NoError(t, err)
+		return total
+	}
+	require.Equal(t, int64(1), roll("first"))
+	_, err := store.CloseRestore(t.Context(),
+		inventory.CloseRestoreInput{RestoreID: "first", State: runbook.RestoreCancelled})
+	require.NoError(t, err)
+	_, err = importText(t, store, document("Device", "name: web-2", "", ""), inventory.ImportOptions{})
+	require.NoError(t, err)
+	require.Equal(t, int64(1), roll("first"), "it keeps the roll that it has")
+	_, err = store.CloseRestore(t.Context(),
+		inventory.CloseRestoreInput{RestoreID: "first", State: runbook.RestoreCancelled})
+	require.NoError(t, err)
+	require.Equal(t, int64(2), roll("second"))
+}
+
+// A restore that begins while a file is read is seen at its end.
+func TestImportSeesARestoreThatBeginsMeanwhile(t *testing.T) {
+	t.Parallel()
+	store := openImported(t)
+	in, out := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := store.Import(t.Context(), in, inventory.ImportOptions{})
+		ended <- err
+	}()
+	many := ""
+	for i := range 1000 { // a whole batch, which is inserted at once
+		many += document("Device", fmt.Sprintf("name: web-%d", i), "", "") + "\n---\n"
+	}
+	_, err := io.WriteString(out, many)
+	require.NoError(t, err)
+	_, err = store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: "meanwhile"})
+	require.NoError(t, err)
+	require.NoError(t, out.Close())
+	require.Equal(t, runbook.CodeRestoreRunning, runbook.AsRefusal(<-ended).Code)
+	require.Zero(t, rows(t, store))
+}

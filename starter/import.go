@@ -40,7 +40,11 @@ func newImportCommand(g *globals) *cobra.Command {
 yaml|json" prints them: single resources, lists, or several documents in one file. All of the file is imported, or
 nothing; an error names the document and the field. A pending enrollment request of which no certificate can ever be
 signed is imported, and
-named in a warning.`,
+named in a warning.
+
+Import the whole backup before the restore. While a restore of the organisation runs, a file is refused that adds a
+device which would not wait: it would not be on the roll, and its agent would be served by the backup's version. Devices
+that are deleted or decommissioned, fleets and enrollment requests may be imported.`,
 		Example: `  starter import -f examples/fleet.yaml
   flightctl get devices -o yaml | starter import -f -
   starter import -f devices.json --org acme --create-org`,
