@@ -31,6 +31,16 @@ where mode = $1`, runbook.ModeFlightctl, orgID)
 	return id, nil
 }
 
+// LastRestore returns the id of the restore that runs for an organisation, or was its last; empty where there is none.
+func (s *Store) LastRestore(ctx context.Context, orgID string) (id string, err error) {
+	err = s.db.GetContext(ctx, &id,
+		`select b.id from rollcall.restores b where `+fmt.Sprintf(lastRestore, "cast($1 as uuid)"), orgID)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("look for the last restore: %w", err)
+	}
+	return id, nil
+}
+
 // Awaited is a device that awaits its reconnect.
 type Awaited struct {
 	OrgID string `db:"org_id"`

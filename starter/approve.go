@@ -211,8 +211,13 @@ func (o *enrollOptions) run(ctx context.Context) error {
 	if o.deny {
 		verb = "deny"
 	}
+	restoreID, err := store.LastRestore(ctx, orgID)
+	if err != nil {
+		return err
+	}
 	command := []string{
-		orgID, o.as, o.reason, o.label, o.field, fmt.Sprint(o.all, o.replaceLabels, o.remove), printer.Pairs(o.labels),
+		restoreID, orgID, o.as, o.reason, o.label, o.field, fmt.Sprint(o.all, o.replaceLabels, o.remove),
+		printer.Pairs(o.labels),
 	}
 	journal, targets := goOn(o.globals, &o.request, &report.Outcomes, verb, command, o.names, targets,
 		func(e inventory.EnrollmentPosition) string { return e.Name },

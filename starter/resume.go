@@ -164,9 +164,13 @@ func (o *resumeOptions) run(ctx context.Context) error {
 		report.Plan(targets, lifecycles, o.expectVersion)
 		return finishReport(o.globals, o.output, report)
 	}
+	restoreID, err := store.LastRestore(ctx, orgID)
+	if err != nil {
+		return err
+	}
 	command := []string{orgID, o.as, o.reason, o.label, o.field, fmt.Sprint(o.all)}
-	journal, targets := goOn(o.globals, &o.request, &report.Outcomes, "resume", command, o.names, targets,
-		func(d inventory.DevicePosition) string { return d.Name }, againDevice(orgID))
+	journal, targets := goOn(o.globals, &o.request, &report.Outcomes, "resume", append([]string{restoreID}, command...),
+		o.names, targets, func(d inventory.DevicePosition) string { return d.Name }, againDevice(orgID))
 	switch {
 	case len(o.names) > 0 && o.plan.confirm != 0 && o.plan.confirm != int64(len(targets)):
 		err = usagef("--confirm %d: %s are named", o.plan.confirm, printer.Count(len(targets), "device"))

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -307,12 +308,56 @@ func TestAnInterruptedResumeSaysWhatIsKnown(t *testing.T) {
 	require.Equal(t, 3, b.run(command...).code)
 }
 
-// nothingToGoOnWith checks that no command was left to be gone on with.
-func (b *bench) nothingToGoOnWith() {
+// A decision is about the conflicts of one restore. What is left of a command before a newer restore is not gone on
+// with: those who answered then are asked again.
+func TestACommandOfAnOlderRestoreIsNotGoneOnWith(t *testing.T) {
+	t.Parallel()
+	b, stopWorker := pausedBench(t)
+	stopWorker()
+	b.state = t.TempDir()
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	b.hooks = &hooks{update: func(string) { interrupt() }}
+	command := []string{"resume", "device", "web-1", "web-2", "web-3", "--as", "alice"}
+	require.Equal(t, 6, b.runWith(ctx, "", command...).code)
+	b.hooks = nil
+	left := b.leftToGoOnWith()
+	require.Len(t, left, 1)
+	file, err := os.OpenFile(left[0], os.O_APPEND|os.O_WRONLY, 0)
+	require.NoError(t, err)
+	for _, name := range []string{"web-1", "web-2", "web-3"} {
+		_, err = fmt.Fprintf(file, "{\"answered\":%q}\n", name)
+		require.NoError(t, err)
+	}
+	require.NoError(t, file.Close())
+
+	b.work()
+	b.ok("restore", "--id", "second", "--supersede")
+	for _, name := range []string{"web-1", "web-2", "web-3"} {
+		b.until(name, runbook.StateAwaitingReconnect)
+		b.reported(name, "8", runbook.StateConflictPaused)
+	}
+	o := b.run(append(command, "-o", "json")...)
+	require.Equal(t, 0, o.code, o.stderr)
+	require.NotContains(t, o.stderr, "going on with")
+	var report printer.ResumeReport
+	o.json(t, &report)
+	require.ElementsMatch(t, []string{"web-1", "web-2", "web-3"}, report.Resumed)
+	require.Zero(t, report.AnsweredBefore)
+}
+
+// leftToGoOnWith are the files of commands that were left to be gone on with.
+func (b *bench) leftToGoOnWith() []string {
 	b.t.Helper()
 	left, err := filepath.Glob(filepath.Join(b.state, "rollcall", "commands", "*"))
 	require.NoError(b.t, err)
-	require.Empty(b.t, left)
+	return left
+}
+
+// nothingToGoOnWith checks that no command was left to be gone on with.
+func (b *bench) nothingToGoOnWith() {
+	b.t.Helper()
+	require.Empty(b.t, b.leftToGoOnWith())
 }
 
 // What a killed command has left behind is gone on with: who has answered is not asked again.
@@ -320,7 +365,7 @@ func TestAKilledResumeIsGoneOnWith(t *testing.T) {
 	t.Parallel()
 	b, _ := pausedBench(t)
 	b.state = t.TempDir()
-	command := []string{runbook.DefaultOrgID, "alice", "", "", "", "true"}
+	command := []string{"first", runbook.DefaultOrgID, "alice", "", "", "", "true"}
 	j, err := ask.OpenJournal(filepath.Join(b.state, "rollcall", "commands"), b.database("resume"),
 		append([]string{"resume"}, command...), time.Now())
 	require.NoError(t, err)

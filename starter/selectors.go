@@ -202,7 +202,11 @@ func (g *globals) tellSeveral(ctx context.Context, s *several, b bulk) error {
 		}
 		return finishReport(g, s.output, report)
 	}
-	command := append([]string{orgID, s.label, s.field, b.as, b.reason}, b.flags...)
+	restoreID, err := store.LastRestore(ctx, orgID)
+	if err != nil {
+		return err
+	}
+	command := append([]string{restoreID, orgID, s.label, s.field, b.as, b.reason}, b.flags...)
 	journal, targets := goOn(g, &s.request, &report.Outcomes, b.update, command, s.names, targets,
 		func(d inventory.DevicePosition) string { return d.Name }, againDevice(orgID))
 	answers, err := g.tellEach(ctx, store, s, b, journal, targets)
@@ -306,7 +310,8 @@ func (r *request) complete(cmd *cobra.Command) error {
 }
 
 // goOn opens the journal of a decision about several targets, by names or a selector, and returns who is left to be
-// asked. command is what tells the command apart from the same verb with other flags. name and asked are as in
+// asked. command is what tells the command apart from the same verb with other flags. Its first element is the restore
+// that the decision is about, so that the same command after a new restore is a new decision. name and asked are as in
 // ask.GoOn.
 func goOn[T any](
 	g *globals, r *request, outcomes *printer.Outcomes, verb string, command, names []string, targets []T,
