@@ -223,6 +223,10 @@ func (g *globals) journal(verb string, command ...string) *ask.Journal {
 		fmt.Fprintf(g.io.Stderr, "warning: the command cannot be gone on with after an interruption: %v\n", err)
 		return nil
 	}
+	if j.Unread != nil {
+		fmt.Fprintf(g.io.Stderr, "warning: how far this command came before cannot be read, and it begins again: %v\n",
+			j.Unread)
+	}
 	if j.GoesOn() {
 		fmt.Fprintf(g.io.Stderr, "going on with the %s of %s under request id %s: %d have answered and are not asked again\n",
 			verb, printer.Stamp(j.Begun), j.RequestID, j.AnsweredCount())

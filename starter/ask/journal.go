@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -28,6 +29,8 @@ type Journal struct {
 	RequestID string
 	// Begun is when the command was interrupted; zero for one that begins now.
 	Begun time.Time
+	// Unread is why the file of an earlier run could not be read. The journal begins again.
+	Unread error
 
 	mu       sync.Mutex
 	file     *os.File
@@ -37,13 +40,14 @@ type Journal struct {
 	withVerbs bool
 }
 
-// journalLine is a line of the file. The first line names the command. Each other line says that a name was asked, or
+// journalLine is a line of the file. The first line begins the journal. Each other line says that a name was asked, or
 // that it has answered.
 type journalLine struct {
 	RequestID string    `json:"requestId,omitempty"`
 	Begun     time.Time `json:"begun,omitzero"`
-	Command   []string  `json:"command,omitempty"`
-	WithVerbs bool      `json:"withVerbs,omitempty"`
+	// Command is the verb. An earlier release wrote the whole command, which the file's name identifies.
+	Command   []string `json:"command,omitempty"`
+	WithVerbs bool     `json:"withVerbs,omitempty"`
 
 	Asked    string `json:"asked,omitempty"`
 	Version  string `json:"version,omitempty"`
@@ -62,10 +66,14 @@ func OpenJournal(folder, secret string, command []string, now time.Time) (*Journ
 	}
 	sum := sha256.Sum256(id)
 	path := filepath.Join(folder, hex.EncodeToString(sum[:16])+".jsonl")
-	j := &Journal{asked: map[string]string{}, answered: map[string]bool{}}
-	err = j.read(path, now)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("read how far the command has come: %w", err)
+	j := &Journal{}
+	j.forget()
+	if err := j.read(path, now); err != nil && !errors.Is(err, os.ErrNotExist) {
+		j.forget()
+		j.Unread = err
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("remove what cannot be read of how far the command has come: %w", err)
+		}
 	}
 	flags := os.O_WRONLY | os.O_APPEND
 	if j.RequestID == "" {
@@ -76,9 +84,16 @@ func OpenJournal(folder, secret string, command []string, now time.Time) (*Journ
 	}
 	if j.RequestID == "" {
 		j.RequestID, j.withVerbs = uuid.NewString(), true
-		j.write(journalLine{RequestID: j.RequestID, Begun: now.UTC(), Command: command, WithVerbs: true})
+		verb := command[:min(1, len(command))]
+		j.write(journalLine{RequestID: j.RequestID, Begun: now.UTC(), Command: verb, WithVerbs: true})
 	}
 	return j, nil
+}
+
+// forget is how a journal begins.
+func (j *Journal) forget() {
+	j.RequestID, j.Begun, j.withVerbs = "", time.Time{}, false
+	j.asked, j.answered = map[string]string{}, map[string]bool{}
 }
 
 // read takes over what the file of an interrupted command says. A line that was not written to its end is none.
@@ -88,12 +103,15 @@ func (j *Journal) read(path string, now time.Time) error {
 		return err
 	}
 	defer file.Close()
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
+	begins := false
+	for lines := bufio.NewReader(file); err == nil; {
+		var text []byte
+		text, err = lines.ReadBytes('\n') // of any length: the first may hold thousands of names
 		var line journalLine
-		if json.Unmarshal(lines.Bytes(), &line) != nil {
+		if json.Unmarshal(text, &line) != nil {
 			continue
 		}
+		begins = begins || line.RequestID != ""
 		switch {
 		case line.RequestID != "" && now.Sub(line.Begun) < journalLife:
 			j.RequestID, j.Begun, j.withVerbs = line.RequestID, line.Begun, line.WithVerbs
@@ -103,10 +121,15 @@ func (j *Journal) read(path string, now time.Time) error {
 			j.answered[line.Answered] = true
 		}
 	}
-	if j.RequestID == "" {
-		j.asked, j.answered = map[string]string{}, map[string]bool{}
+	switch {
+	case !errors.Is(err, io.EOF):
+		return err
+	case !begins:
+		return errors.New("it does not say which command it is of")
+	case j.RequestID == "":
+		j.forget() // it is too old
 	}
-	return lines.Err()
+	return nil
 }
 
 // write adds a line. One that cannot be written is asked for again by the same command, which gets the same answer.

@@ -1,6 +1,9 @@
 package ask
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -84,4 +87,70 @@ func TestTheIDsOfAJournal(t *testing.T) {
 	require.True(t, earlier.GoesOn())
 	require.Equal(t, "one", earlier.updateID("deny", "one"))
 	require.Equal(t, "deny/one", (*Journal)(nil).updateID("deny", "one"))
+}
+
+// A command may name thousands of devices.
+func TestTheJournalOfALongCommandIsReadBack(t *testing.T) {
+	t.Parallel()
+	folder, now := t.TempDir(), time.Date(2026, 8, 1, 10, 0, 0, 0, time.UTC)
+	command := []string{"resume"}
+	for i := range 3000 {
+		command = append(command, fmt.Sprintf("%052d", i))
+	}
+	open := func() *Journal {
+		j, err := OpenJournal(folder, "db", command, now)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = j.Close(false) })
+		return j
+	}
+	begun := open()
+	begun.Asking("a", "7")
+	again := open()
+	require.True(t, again.GoesOn())
+	require.NoError(t, again.Unread)
+	require.Equal(t, map[string]string{"a": "7"}, again.Unanswered())
+	info, err := os.Stat(begun.file.Name())
+	require.NoError(t, err)
+	require.Less(t, info.Size(), int64(1000), "it does not repeat the command")
+
+	// An earlier release wrote the whole command into the first line.
+	first, err := json.Marshal(journalLine{RequestID: "one", Begun: now, Command: command, WithVerbs: true})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(begun.file.Name(), append(first, "\n{\"asked\":\"b\"}\n"...), 0o600))
+	earlier := open()
+	require.Equal(t, "one", earlier.RequestID)
+	require.Equal(t, map[string]string{"b": ""}, earlier.Unanswered())
+}
+
+// A journal that cannot be read is begun again, and says so once.
+func TestAJournalThatCannotBeReadIsBegunAgain(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 8, 1, 10, 0, 0, 0, time.UTC)
+	for name, spoil := range map[string]func(path string) error{
+		"no text of ours": func(path string) error {
+			return os.WriteFile(path, []byte("\x00\x00\n{\"answered\":\"a\"}\n"), 0o600)
+		},
+		"no file": func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			folder := t.TempDir()
+			open := func() *Journal {
+				j, err := OpenJournal(folder, "db", []string{"resume", "--all"}, now)
+				require.NoError(t, err)
+				t.Cleanup(func() { _ = j.Close(false) })
+				return j
+			}
+			require.NoError(t, spoil(open().file.Name()))
+			spoilt := open()
+			require.Error(t, spoilt.Unread)
+			require.False(t, spoilt.GoesOn())
+			require.Zero(t, spoilt.AnsweredCount())
+			spoilt.Answered("b")
+			again := open()
+			require.NoError(t, again.Unread)
+			require.True(t, again.GoesOn())
+			require.Equal(t, 1, again.AnsweredCount())
+		})
+	}
 }
