@@ -7,7 +7,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"rollcall/inventory"
 	"rollcall/runbook"
+	"rollcall/starter/ask"
 	"rollcall/starter/printer"
 )
 
@@ -19,6 +21,38 @@ func (b *bench) acme(documents ...string) string {
 	orgID, err := b.store.ResolveOrg(b.t.Context(), "Acme")
 	require.NoError(b.t, err)
 	return orgID
+}
+
+// A restore of one organisation is not started, taken up or waited for as one of another.
+func TestARestoreOfAnotherOrganisationIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	b.giveYAML(device{name: "web-1", version: "5"}.document())
+	orgID := b.acme(device{name: "web-2", version: "5"}.document())
+	b.ok("restore", "--id", "ours", "--org", "Acme", "--timeout", "1ms") // which no worker opens
+	requireRefused := func(id, says string, args ...string) {
+		o := b.run(append([]string{"restore", "--id", id, "-o", "json"}, args...)...)
+		require.Equal(t, printer.ExitFailed, o.code, o.stderr)
+		require.Empty(t, o.stdout)
+		require.Contains(t, o.stderr, `"code":"ScopeMismatch"`)
+		require.Contains(t, o.stderr, says)
+	}
+	_, err := b.store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: "ours", OrgID: orgID})
+	require.NoError(t, err)
+	is := "restore ours is of organisation " + orgID + ", not of "
+	requireRefused("ours", is+"organisation default", "--org", "default")
+	requireRefused("ours", is+"organisation default", "--org", "default", "--wait")
+	requireRefused("ours", is+"all organisations", "--wait")
+	_, err = ask.Restore{ID: "ours", Queue: b.queue}.StartOrTakeUp(t.Context(), b.store, b.client, runbook.DefaultOrgID)
+	require.Equal(t, runbook.CodeScopeMismatch, runbook.AsRefusal(err).Code, "it opened since the look before the start")
+	_, err = b.store.CloseRestore(t.Context(),
+		inventory.CloseRestoreInput{RestoreID: "ours", State: runbook.RestoreCancelled})
+	require.NoError(t, err)
+	requireRefused("ours", is+"organisation default", "--org", "default", "--dry-run")
+
+	_, err = b.store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: "of-all"})
+	require.NoError(t, err)
+	requireRefused("of-all", "restore of-all is of all organisations", "--org", "Acme", "--wait")
 }
 
 // Two organisations hold the same names, and the same request ids are used in both: each verb acts in its own.

@@ -45,9 +45,15 @@ func (s Restore) Precheck(ctx context.Context, store *inventory.Store, orgID str
 		return fmt.Errorf("read the restores there are: %w", err)
 	}
 	for _, r := range restores {
-		if r.RestoreID == s.ID && (r.State == runbook.RestoreCompleted || r.State == runbook.RestoreSuperseded) {
+		if r.RestoreID != s.ID {
+			continue
+		}
+		if r.State == runbook.RestoreCompleted || r.State == runbook.RestoreSuperseded {
 			return runbook.Refuse(runbook.CodeRestoreEnded,
 				"restore %s has ended (%s) and cannot be taken up again: start one with another --id", s.ID, r.State)
+		}
+		if err := s.isOf(r, orgID); err != nil {
+			return err
 		}
 	}
 	for _, r := range restores {
@@ -59,6 +65,23 @@ func (s Restore) Precheck(ctx context.Context, store *inventory.Store, orgID str
 		}
 	}
 	return nil
+}
+
+// isOf refuses a restore that there is where it is not of the organisation that is meant; an empty one is all of them.
+// It would be taken up, or waited for, as another than it is.
+func (s Restore) isOf(status runbook.RestoreStatus, orgID string) error {
+	if strings.EqualFold(status.OrgID, orgID) {
+		return nil
+	}
+	return runbook.Refuse(runbook.CodeScopeMismatch, "restore %s is of %s, not of %s: take it up as that, or use another "+
+		"--id", s.ID, scopeName(status.OrgID), scopeName(orgID))
+}
+
+func scopeName(orgID string) string {
+	if orgID == "" {
+		return "all organisations (no --org)"
+	}
+	return "organisation " + runbook.OrgName(orgID)
 }
 
 // endTimeout is how long the workflow of a restore that is over may take to end, before the restore is taken up again.
@@ -86,6 +109,11 @@ func (s Restore) StartOrTakeUp(
 			return started, fmt.Errorf("%w; the database does not know the restore: no worker has opened it yet, or the "+
 				"database was put back to before it began. In that case end it with `%s`", err,
 				printer.Command("", "cancel", s.ID, "--reason", "REASON"))
+		}
+		if stateErr == nil {
+			if refusal := s.isOf(status, orgID); refusal != nil {
+				return nil, refusal
+			}
 		}
 		if stateErr != nil || status.State != runbook.RestoreCancelled {
 			return started, err
