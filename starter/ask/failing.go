@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"rollcall/runbook"
+	"rollcall/starter/printer"
 )
 
 // WhatFails says what cannot be done for a restore at present; empty is nothing. An activity that waits for its next
@@ -32,7 +33,7 @@ func WhatFails(ctx context.Context, c client.Client, restoreID string) string {
 		}
 		if progress.Failing != "" {
 			return fmt.Sprintf("not everything can be done for restore %s at present, and it is tried again: %s", restoreID,
-				progress.Failing)
+				foreign(progress.Failing))
 		}
 	}
 	return ""
@@ -49,10 +50,22 @@ func pendingFailure(ctx context.Context, c client.Client, workflowID string) str
 	}
 	for _, pending := range run.GetPendingActivities() {
 		if failure := pending.GetLastFailure(); failure != nil {
-			return failure.GetMessage()
+			return foreign(failure.GetMessage())
 		}
 	}
 	return ""
+}
+
+// maxForeign is how many characters of a failure are shown.
+const maxForeign = 500
+
+// foreign is a failure's text as a terminal may get it: it may quote what Flight Control or another program has
+// written.
+func foreign(text string) string {
+	if runes := []rune(text); len(runes) > maxForeign {
+		text = string(runes[:maxForeign]) + "…"
+	}
+	return printer.OneLine(text)
 }
 
 // watchActivity is the activity's name in each history.
