@@ -135,6 +135,9 @@ type requestBefore struct {
 	Known        string                  `db:"known"`
 	DecidedBy    string                  `db:"decided_by"`
 	DeviceExists bool                    `db:"device_exists"`
+	// OtherLabels and OtherMode report whether what arrives brings labels and an OS mode that are not the request's.
+	OtherLabels bool `db:"other_labels"`
+	OtherMode   bool `db:"other_mode"`
 }
 
 // The row is locked first and read after: a statement that waits for a lock sees the row as it has become, and all
@@ -146,15 +149,18 @@ select ` + requestState("e") + ` as state, e.deleted_at is not null as deleted, 
     coalesce(e.spec ->> 'knownRenderedVersion', '') as known, coalesce(e.status #>> '{approval,approvedBy}',
     '') as decided_by,
     exists (select from devices d where d.org_id = e.org_id and d.name = e.name
-    and d.deleted_at is null) as device_exists
-from enrollment_requests e where e.org_id = $1 and e.name = $2`
+    and d.deleted_at is null) as device_exists,
+    coalesce(nullif(p.spec -> 'labels', 'null') <> coalesce(nullif(e.spec -> 'labels', 'null'), '{}'),
+    false) as other_labels,
+    coalesce(p.spec ->> 'osMode' <> coalesce(e.spec ->> 'osMode', ''), false) as other_mode
+from enrollment_requests e, (select cast($3 as jsonb) as spec) p where e.org_id = $1 and e.name = $2`
 
 func lockBefore(ctx context.Context, tx *sqlx.Tx, in SubmitRequestInput) (requestBefore, error) {
 	b := requestBefore{Found: true}
 	if _, err := tx.ExecContext(ctx, lockRequestBefore, in.OrgID, in.Name); err != nil {
 		return b, fmt.Errorf("lock the request: %w", err)
 	}
-	err := tx.GetContext(ctx, &b, readRequestBefore, in.OrgID, in.Name)
+	err := tx.GetContext(ctx, &b, readRequestBefore, in.OrgID, in.Name, string(in.Spec))
 	if errors.Is(err, sql.ErrNoRows) {
 		return b, errors.New("the request has just been deleted") // which the agent's next attempt finds
 	}
@@ -231,15 +237,33 @@ func saidVersion(version string) string {
 	return version
 }
 
+// brings names what an arrival with the request's key brings that stays as it was; empty where there is none.
+func (b requestBefore) brings() string {
+	switch {
+	case b.OtherLabels && b.OtherMode:
+		return "other labels and another OS mode"
+	case b.OtherLabels:
+		return "other labels"
+	case b.OtherMode:
+		return "another OS mode"
+	}
+	return ""
+}
+
 // news is the event of an arrival; nil where it says nothing that counts. A status that changes at each attempt does
 // not.
 func (b requestBefore) news(
 	in SubmitRequestInput, arrival runbook.Submission, key runbook.Key, standing runbook.KeyMatch,
 ) *notice {
 	n := &notice{OrgID: in.OrgID, Kind: KindEnrollmentRequest, Name: in.Name, Actor: ActorService, Type: eventNormal}
+	other := b.brings()
 	switch {
 	case arrival == runbook.SubmissionAgain && keyOf(b.CSR).Fingerprint != key.Fingerprint:
 		n.Reason, n.Message = runbook.ReasonResourceUpdated, "Enrollment requested again with another key"
+	case arrival == runbook.SubmissionAgain && other != "":
+		n.Type, n.Reason = eventWarning, runbook.ReasonResourceUpdated
+		n.Message = "Enrollment requested again with " + other +
+			", which do not count: those of the first post with its key stay"
 	case arrival == runbook.SubmissionAgain && b.Known != in.Known:
 		n.Reason, n.Message = runbook.ReasonResourceUpdated, "Enrollment requested again"
 	case arrival == runbook.SubmissionAgain:

@@ -154,7 +154,20 @@ func TestARequestThatIsPostedAgainKeepsWhatCounts(t *testing.T) {
 	require.Equal(t, labels("bonn"), stored["labels"])
 	require.Equal(t, "image", stored["osMode"])
 	require.Contains(t, stored, "deviceStatus", "the rest is as it says now")
+	told := func() string {
+		all := events(t, store)
+		last := all[len(all)-1]
+		return last.Type + ": " + last.Message
+	}
+	require.Equal(t, "Warning: Enrollment requested again with other labels and another OS mode, which do not count: "+
+		"those of the first post with its key stay; the device runs version 7", told())
+	post(first, "7", map[string]any{"labels": labels("bonn"), "osMode": "image"})
+	post(first, "7", map[string]any{})
+	require.Len(t, events(t, store), 2, "it says nothing else")
+	post(first, "7", map[string]any{"labels": map[string]any{}})
+	require.Contains(t, told(), "Warning: Enrollment requested again with other labels, which do not count: ")
 	require.Equal(t, "9", post(first, "9", map[string]any{})["knownRenderedVersion"])
+	require.Equal(t, "Normal: Enrollment requested again; the device runs version 9", told())
 	stored = post(other, "", map[string]any{"labels": labels("kiel")})
 	require.Equal(t, "9", stored["knownRenderedVersion"], "waiting is the safe state, whatever the key is")
 	require.Equal(t, labels("kiel"), stored["labels"], "another key is another device, which a person is shown")
