@@ -1,6 +1,7 @@
 package agentapi
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
@@ -172,3 +174,18 @@ func FuzzDecodeStatus(f *testing.F) {
 }
 
 var deepBody = `{"status":` + strings.Repeat(`{"a":`, 50) + `1` + strings.Repeat(`}`, 51)
+
+// What a poll waits under a flood, before it is held, is part of PollFor: a response that comes much later is cut off.
+func TestAHoldCountsFromTheRequest(t *testing.T) {
+	t.Parallel()
+	g := &Gateway{
+		cfg:     Config{Logger: slog.New(slog.DiscardHandler), PollFor: time.Hour, RecheckEvery: time.Hour},
+		metrics: newMetrics(nil),
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	p := poll{Gateway: g, began: time.Now().Add(-2 * time.Hour)}
+	device, err := p.hold(ctx, inventory.AgentDevice{State: runbook.StateAwaitingReconnect}, nil)
+	require.NoError(t, err, "it is answered, and not held for another hour")
+	require.Nil(t, device)
+}

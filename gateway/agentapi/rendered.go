@@ -18,6 +18,8 @@ const maxReads = 4
 type poll struct {
 	*Gateway
 	caller
+	// began is when the request came to the poll.
+	began time.Time
 	// version is as the agent reports it, and known what it reads as; invalid is why it cannot be read.
 	version string
 	known   runbook.Version
@@ -49,19 +51,18 @@ func (g *Gateway) rendered(w http.ResponseWriter, r *http.Request, c caller) err
 		return problemf(http.StatusServiceUnavailable, "the gateway holds %d polls, as many as it may; come again",
 			g.cfg.MaxHeldPolls)
 	}
-	p := poll{Gateway: g, caller: c}
+	p := poll{Gateway: g, caller: c, began: time.Now()}
 	if p.version, err = only(query["knownRenderedVersion"]); err != nil {
 		return err
 	}
 	p.known, p.invalid = runbook.ParseVersion(p.version)
 	woken, leave := g.polls.join(c.name) // before the device is read, so that no move falls between
 	defer leave()
-	began := time.Now()
 	d, err := p.answerRoll(r.Context())
 	if err != nil {
 		return err
 	}
-	g.lastSeen.note(c.name, began)
+	g.lastSeen.note(c.name, p.began)
 	device, err := p.hold(r.Context(), d, woken)
 	if err != nil {
 		return err
@@ -128,11 +129,12 @@ func (p *poll) moved(ctx context.Context, d inventory.AgentDevice) bool {
 }
 
 // hold waits until there is something newer than the agent knows. It returns nil where there is not, or where the agent
-// had better ask again. A look that fails is made again with the next one.
+// had better ask again. A look that fails is made again with the next one. The time that the answer to the roll call
+// took counts: the server cuts a response off that comes much later than PollFor after the request.
 func (p *poll) hold(ctx context.Context, d inventory.AgentDevice, woken <-chan struct{}) (*inventory.Resource, error) {
 	p.metrics.polls.Inc()
 	defer p.metrics.polls.Dec()
-	end := time.NewTimer(p.cfg.PollFor)
+	end := time.NewTimer(max(p.cfg.PollFor-time.Since(p.began), time.Millisecond))
 	defer end.Stop()
 	recheck := time.NewTicker(p.cfg.RecheckEvery)
 	defer recheck.Stop()
