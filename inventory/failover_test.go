@@ -154,12 +154,12 @@ func pgbouncer(t *testing.T, database, more string) string {
 	dir, err := os.MkdirTemp("", "rollcall-pgbouncer-")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
-	require.NoError(t, os.Chmod(dir, 0o755))
-	port := freePort(t)
-	ini := fmt.Sprintf("[databases]\n* = host=%s port=%s user=%s password=%s\n[pgbouncer]\nlisten_addr = "+
-		"127.0.0.1\nlisten_port = %d\n"+
-		"unix_socket_dir =\nauth_type = any\npool_mode = transaction\n%s", u.Hostname(), u.Port(), u.User.Username(),
-		password, port, more)
+	require.NoError(t, os.Chmod(dir, 0o777)) // where it runs as another user
+	// On a socket of its own: another test, which runs at the same time, may take a TCP port that is free now.
+	const port = "6432"
+	ini := fmt.Sprintf("[databases]\n* = host=%s port=%s user=%s password=%s\n[pgbouncer]\nlisten_addr =\n"+
+		"listen_port = %s\nunix_socket_dir = %s\nauth_type = any\npool_mode = transaction\n%s", u.Hostname(), u.Port(),
+		u.User.Username(), password, port, dir, more)
 	file := filepath.Join(dir, "pgbouncer.ini")
 	require.NoError(t, os.WriteFile(file, []byte(ini), 0o644))
 	args := []string{file}
@@ -169,21 +169,18 @@ func pgbouncer(t *testing.T, database, more string) string {
 	cmd := exec.Command(binary, args...)
 	require.NoError(t, cmd.Start(), "PgBouncer is missing: run `make tools`")
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	u.Host = fmt.Sprintf("127.0.0.1:%d", port)
-	require.Eventually(t, func() bool { return listens(u.Host) }, time.Minute, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return listens(filepath.Join(dir, ".s.PGSQL."+port)) }, time.Minute,
+		20*time.Millisecond)
+	u.Host = ""
+	query := u.Query()
+	query.Set("host", dir)
+	query.Set("port", port)
+	u.RawQuery = query.Encode()
 	return u.String()
 }
 
-func freePort(t *testing.T) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
-func listens(address string) bool {
-	conn, err := net.Dial("tcp", address)
+func listens(socket string) bool {
+	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		return false
 	}
