@@ -34,7 +34,7 @@ func (a *Activities) DecisionStands(ctx context.Context, in DecisionStandsInput)
 
 // nameLostEnds writes to the audit that a restore had ended, where it is taken up again because the database, put back
 // to an earlier moment, holds it open. Completed, it cannot be taken up otherwise. Cancelled, it can be, and the end is
-// lost where the audit does not have it.
+// lost where the audit does not have it, unless the run is of a release that wrote none.
 func (a *Activities) nameLostEnds(ctx context.Context, in OpenRestoreInput, wasRunning bool) error {
 	if a.Workflows == nil {
 		return nil
@@ -78,7 +78,7 @@ func (a *Activities) lostEnd(
 		if !wasRunning {
 			return "", nil
 		}
-		known, err := a.Inventory.KnowsCancel(ctx, id, run)
+		known, err := a.Inventory.KnowsCancel(ctx, id, run, e.GetCloseTime().AsTime())
 		if err != nil || known {
 			return "", err
 		}

@@ -373,11 +373,15 @@ type ActInput struct {
 	Refusal *runbook.Refusal
 }
 
-// KnowsCancel reports whether the audit has the cancellation of a run of a restore's workflow.
-func (s *Store) KnowsCancel(ctx context.Context, restoreID, runID string) (known bool, err error) {
-	err = s.db.GetContext(ctx, &known, `select exists (select from rollcall.transitions
-where restore_id = $1 and name = '' and transition = $2 and signal = $3 and position($4 in request_id) > 0)`,
-		restoreID, runbook.Acted, runbook.ActCancel, runID)
+// KnowsCancel reports whether the audit has the cancellation of a run of a restore's workflow, or could not have it:
+// earlier releases wrote there neither who started a restore nor who cancelled it. closed is when the run ended.
+func (s *Store) KnowsCancel(ctx context.Context, restoreID, runID string, closed time.Time) (known bool, err error) {
+	err = s.db.GetContext(ctx, &known, `
+with acts as (select signal, request_id, at from rollcall.transitions
+    where restore_id = $1 and name = '' and transition = $2)
+select exists (select from acts where signal = $3 and position($4 in request_id) > 0)
+    or not exists (select from acts where at < $5)`,
+		restoreID, runbook.Acted, runbook.ActCancel, runID, closed)
 	if err != nil {
 		return false, fmt.Errorf("look for who cancelled restore %s: %w", restoreID, err)
 	}

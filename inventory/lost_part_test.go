@@ -3,6 +3,7 @@ package inventory_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -94,4 +95,32 @@ func TestWhoIsNotCalledIsNotMissing(t *testing.T) {
 	again, err := store.FinishRoll(t.Context(), "r1")
 	require.NoError(t, err)
 	require.Equal(t, total, again, "a roll that is made stays as it is")
+}
+
+// That a run was cancelled is lost where the audit had been told who started the restore, and does not know of that. A
+// release that wrote neither has lost nothing.
+func TestACancellationThatTheAuditCannotHaveIsNotLost(t *testing.T) {
+	t.Parallel()
+	store := restored(t, newStore(t), versioned("web-1", "5"))
+	knows := func(run string, closed time.Time) bool {
+		known, err := store.KnowsCancel(t.Context(), "r1", run, closed)
+		require.NoError(t, err)
+		return known
+	}
+	store.DB().MustExec(`
+begin;
+set local session_replication_role = replica; -- the audit can only be appended to
+delete from rollcall.transitions where name = '';
+commit`)
+	before := time.Now().Add(-time.Hour)
+	require.True(t, knows("run-1", before), "an earlier release writes no acts")
+	act := inventory.ActInput{Act: runbook.ActRestore, RestoreID: "r1", By: "alice", RequestID: "start"}
+	require.NoError(t, store.RecordAct(t.Context(), act))
+	require.True(t, knows("run-1", before), "this one has taken it up")
+	after := time.Now().Add(time.Hour)
+	require.False(t, knows("run-1", after))
+	act.Act, act.RequestID = runbook.ActCancel, "signal/run-1/7"
+	require.NoError(t, store.RecordAct(t.Context(), act))
+	require.True(t, knows("run-1", after))
+	require.False(t, knows("run-2", after))
 }
