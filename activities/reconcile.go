@@ -77,13 +77,13 @@ func (m *reconciler) startMissed(ctx context.Context) {
 		return
 	}
 	progress, err := m.progress(ctx)
-	if err != nil || progress.Called == nil {
-		return // the restore does not answer, or is of an early release
+	if err != nil || progress.Called == nil || progress.Stopping {
+		return // the restore does not answer, is of an early release, or ends the workflows of its devices
 	}
 	tried := attempts{of: "missing workflows"}
 	for _, d := range missed {
 		entry, err := m.watch.inventory.WaitingEntry(ctx, m.watch.restoreID, d.OrgID, d.Name)
-		if err == nil && entry != nil && progress.HasCalled(entry.Seq, entry.Claimed) {
+		if err == nil && entry != nil && progress.HasCalled(entry.Seq, entry.Batch) {
 			err = m.start(ctx, *entry)
 		}
 		tried.add(ctx, m.watch, d.Name, err)
@@ -120,7 +120,7 @@ func (m *reconciler) compare(ctx context.Context) error {
 		id := runbook.DeviceWorkflowID(entry.OrgID, entry.Name)
 		shown, there := running[id]
 		delete(running, id)
-		called := progress.HasCalled(entry.Seq, entry.Claimed)
+		called := !progress.Stopping && progress.HasCalled(entry.Seq, entry.Batch)
 		switch {
 		case !there && called && twice(id):
 			tried.add(ctx, m.watch, entry.Name, m.start(ctx, entry))

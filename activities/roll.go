@@ -29,7 +29,7 @@ type RollEntry struct {
 	Since    time.Time     `json:"since"`
 	Noted    string        `json:"noted,omitempty"`
 	Look     bool          `json:"look,omitempty"`
-	Claimed  bool          `json:"-"`
+	Batch    *int          `json:"-"`
 	Mode     runbook.Mode  `json:"mode,omitempty"`
 }
 

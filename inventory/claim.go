@@ -20,9 +20,6 @@ type ClaimInput struct {
 	Limit int `json:"limit"`
 }
 
-// lateBatch is the batch of a device that joined the roll late: its enrollment starts its workflow.
-const lateBatch = -1
-
 // Claim gives the next devices on the roll to a wave, and returns them: those first that are there, because their
 // report was noted or Flight Control has moved them, and then the others in the order of the roll. Repeated it returns
 // the same devices. None is a roll on which nothing is left to claim. A restore that no longer runs is a *Refusal.
@@ -147,7 +144,7 @@ func (s *Store) BeginWaves(ctx context.Context, restoreID string, batches int) e
 		_, err = tx.ExecContext(ctx, `
 			update rollcall.roll r set batch = null, wave = null, carried_version = null
 			where r.restore_id = $1 and (r.batch >= $2 or r.batch = $3) and r.state in ($4, $5) and not r.superseded`,
-			restoreID, batches, lateBatch, runbook.StateAwaitingReconnect, runbook.StateConflictPaused)
+			restoreID, batches, runbook.LateBatch, runbook.StateAwaitingReconnect, runbook.StateConflictPaused)
 		if err != nil {
 			return fmt.Errorf("release the devices of other batches: %w", err)
 		}

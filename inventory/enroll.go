@@ -175,7 +175,8 @@ func (e enrollment) joinRoll(ctx context.Context, tx *sqlx.Tx) (from runbook.Sta
 				batch = $5, wave = 0, carried_version = null, decided_version = null, rendered_before = null, sent_at = null,
 				sent_id = null, seen_version = null, restored_generation = null, repairs = null,
 				status_version = null, status_at = null
-			where restore_id = $1 and org_id = $2 and name = $3`, id, orgID, name, runbook.StateAwaitingReconnect, lateBatch)
+			where restore_id = $1 and org_id = $2 and name = $3`, id, orgID, name,
+			runbook.StateAwaitingReconnect, runbook.LateBatch)
 	} else if errors.Is(err, sql.ErrNoRows) {
 		_, err = tx.ExecContext(ctx, `
 			with added as (
@@ -183,7 +184,7 @@ func (e enrollment) joinRoll(ctx context.Context, tx *sqlx.Tx) (from runbook.Sta
 				select $1, $2, $3, coalesce(max(seq) + 1, 0), $4, $5, 0 from rollcall.roll where restore_id = $1
 				returning restore_id)
 			update rollcall.restores s set total = s.total + 1 from added where s.id = added.restore_id`,
-			id, orgID, name, runbook.StateAwaitingReconnect, lateBatch)
+			id, orgID, name, runbook.StateAwaitingReconnect, runbook.LateBatch)
 	}
 	if err != nil {
 		return "", fmt.Errorf("put the device on the roll of restore %s: %w", id, err)

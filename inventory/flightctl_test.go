@@ -404,7 +404,7 @@ func TestADeviceThatAppearsJoinsTheRoll(t *testing.T) {
 			for range 2 {
 				entry, err := store.JoinAppeared(t.Context(), "r1", late)
 				require.NoError(t, err)
-				require.Equal(t, []any{isAwaiting, runbook.ModeFlightctl, true}, []any{entry.State, entry.Mode, entry.Claimed})
+				require.Equal(t, []any{isAwaiting, runbook.ModeFlightctl, true}, []any{entry.State, entry.Mode, entry.Batch != nil})
 			}
 			require.Empty(t, appearedIn(t, store))
 			require.Equal(t, 2, count(t, store, `select total from rollcall.restores`))

@@ -175,8 +175,8 @@ type RollEntry struct {
 	// awaits its reconnect.
 	Noted string `db:"noted" json:"-"`
 	Look  bool   `db:"look" json:"-"`
-	// Claimed reports whether a batch has claimed the device.
-	Claimed bool `db:"claimed" json:"-"`
+	// Batch is the number of the batch that has claimed the device; nil is none.
+	Batch *int `db:"batch" json:"-"`
 	// Mode is that of the restore; empty is standalone, and where it was not asked for.
 	Mode runbook.Mode `db:"mode" json:"-"`
 }
@@ -187,7 +187,7 @@ select r.org_id, r.name, r.fleet, r.seq, r.state, r.restored_version, coalesce(r
 '') as reported_version, r.since,
     case when r.state = 'AwaitingReconnect' then coalesce(r.noted_version, '') else '' end as noted,
     r.state = 'AwaitingReconnect' and coalesce(r.noted_version = '', false) as look,
-    r.batch is not null as claimed,
+    r.batch,
     coalesce((select nullif(m.mode, 'standalone') from rollcall.restores m where m.id = r.restore_id), '') as mode
 `
 

@@ -29,6 +29,9 @@ func BatchesAtOnce(asked int) int {
 	return min(asked, MaxBatchesAtOnce)
 }
 
+// LateBatch is the batch of a device that joined the roll late: its enrollment starts its workflow.
+const LateBatch = -1
+
 // Slice is a part of a roll: the entries whose sequence number is at least From and below To.
 type Slice struct {
 	From int64 `json:"from"`

@@ -1,6 +1,7 @@
 package runbook
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -356,6 +357,12 @@ type RestoreProgress struct {
 	// otherwise they are called in the order of the roll.
 	Called *int64 `json:"called,omitempty"`
 	Claims bool   `json:"claims,omitempty"`
+	// CalledBatches are the numbers of the batches that have asked for the workflow of each device that they had claimed,
+	// in their order. Nil is not known: workers of earlier releases do not say.
+	CalledBatches []int `json:"calledBatches,omitzero"`
+	// Stopping reports whether the roll call was told to end: the workflows of its devices end, and the database holds it
+	// open until they have.
+	Stopping bool `json:"stopping,omitempty"`
 	// RefusedSignal is nil where none was.
 	RefusedSignal *RefusedSignal `json:"refusedSignal,omitempty"`
 }
@@ -380,14 +387,16 @@ func (r *RefusedSignal) Then(name string, at time.Time, refusal *Refusal) *Refus
 }
 
 // HasCalled reports whether the workflow of a device has been asked for, as far as the restore knows: one is missing
-// where there is none. seq is the device's number on the roll, and claimed what the roll says. Those who joined late
-// are called by others.
-func (p RestoreProgress) HasCalled(seq int64, claimed bool) bool {
+// where there is none. seq is the device's number on the roll, and batch the one that has claimed it, or nil. A device
+// of a restore that was taken up again is claimed before its batch begins. Those who joined late are called by others.
+func (p RestoreProgress) HasCalled(seq int64, batch *int) bool {
 	switch {
 	case p.Called == nil:
 		return p.Phase == PhaseWaiting
+	case p.Claims && *p.Called < p.Total && p.CalledBatches != nil:
+		return batch != nil && (*batch == LateBatch || slices.Contains(p.CalledBatches, *batch))
 	case p.Claims:
-		return claimed || *p.Called >= p.Total
+		return batch != nil || *p.Called >= p.Total
 	}
 	return seq < *p.Called || seq >= p.Total && p.Phase == PhaseWaiting
 }

@@ -73,25 +73,44 @@ func setUpRestore(ctx workflow.Context, in runbook.RestoreInput) (*restore, erro
 		inbox: openRestoreInbox(ctx),
 		log:   log.With(workflow.GetLogger(ctx), "restore", in.RestoreID),
 	}
-	if err := workflow.SetQueryHandler(ctx, runbook.QueryTally, r.answerTally); err != nil {
+	answer := func() (runbook.RestoreProgress, error) { return r.answerTally(ctx) }
+	if err := workflow.SetQueryHandler(ctx, runbook.QueryTally, answer); err != nil {
 		return nil, fmt.Errorf("register query %s: %w", runbook.QueryTally, err)
 	}
 	r.enterPhase(ctx, runbook.PhaseOpening)
 	return r, nil
 }
 
-// answerTally answers the query.
-func (r *restore) answerTally() (runbook.RestoreProgress, error) {
+// answerTally answers the query. A cancellation of the workflow itself stops the roll call as well.
+func (r *restore) answerTally(ctx workflow.Context) (runbook.RestoreProgress, error) {
 	progress, called := r.progress, r.scheduled()
 	progress.Called, progress.Claims = &called, r.claims
+	progress.Stopping = r.stopping || ctx.Err() != nil
+	if r.claims {
+		progress.CalledBatches = r.calledBatches()
+	}
 	return progress, nil
+}
+
+// hasCalled reports whether a batch has requested the start of every workflow.
+func (r *restore) hasCalled(batch int) bool { return r.inbox.scheduled[batch] || r.batchEnded[batch] }
+
+// calledBatches returns the batches that have; it is never nil.
+func (r *restore) calledBatches() []int {
+	called := []int{}
+	for n := range r.batches {
+		if r.hasCalled(n) {
+			called = append(called, n)
+		}
+	}
+	return called
 }
 
 // scheduled returns for how many devices the start of a workflow was requested. Where batches have slices, these are
 // the first of the roll.
 func (r *restore) scheduled() (devices int64) {
 	for n, slice := range r.batches {
-		if r.inbox.scheduled[n] || r.batchEnded[n] {
+		if r.hasCalled(n) {
 			devices += slice.To - slice.From
 		} else if !r.claims {
 			break

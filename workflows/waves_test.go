@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"cmp"
 	"testing"
 	"time"
 
@@ -68,11 +69,19 @@ func TestBatchesFollowThoseThatNeverCall(t *testing.T) {
 	n.step(func() { require.Equal(t, 4, silent) })
 	n.at = 30 * time.Minute
 	n.step(func() { require.Equal(t, 6, silent) })
-	for _, step := range []struct{ said, called int }{{1, 1}, {0, 2}, {3, 3}, {2, 4}} {
+	n.step(func() { require.Equal(t, []int{}, n.progress().CalledBatches, "it is known that there are none") })
+	for _, step := range []struct {
+		said, called int
+		batches      []int
+	}{{1, 1, []int{1}}, {0, 2, []int{0, 1}}, {3, 3, []int{0, 1, 3}}, {2, 4, []int{0, 1, 2, 3}}} {
 		n.step(func() {
 			n.env.SignalWorkflow(runbook.SignalBatchCalled, runbook.BatchCalledSignal{Number: step.said})
 		})
-		n.step(func() { require.EqualValues(t, step.called, *n.progress().Called) })
+		n.step(func() {
+			require.EqualValues(t, step.called, *n.progress().Called)
+			require.Equal(t, step.batches, n.progress().CalledBatches)
+			require.False(t, n.progress().Stopping)
+		})
 	}
 	n.step(n.env.CancelWorkflow)
 	require.True(t, temporal.IsCanceledError(n.run(runbook.RestoreInput{BatchSize: 1})))
@@ -134,4 +143,37 @@ func TestACancellationBetweenTwoWaves(t *testing.T) {
 	n.step(func() { require.Fail(t, "it should have ended") })
 	require.True(t, temporal.IsCanceledError(n.run(runbook.RestoreInput{})))
 	require.Equal(t, runbook.RestoreCancelled, n.world.restores["r1"])
+}
+
+// While the workflows of its devices end, a restore says that it stops, however it was told to.
+func TestARestoreThatStopsSaysSo(t *testing.T) {
+	t.Parallel()
+	for name, stop := range map[string]func(n *fleetNight){
+		"by a signal": func(n *fleetNight) {
+			n.env.SignalWorkflow(runbook.SignalCancel, runbook.CancelSignal{By: "alice"})
+		},
+		"by a cancellation": func(n *fleetNight) { n.env.CancelWorkflow() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newFleetNight(t, 4)
+			batchesEndSlowly(n)
+			n.step(func() { stop(n) })
+			n.step(func() {
+				require.True(t, n.progress().Stopping)
+				require.Equal(t, runbook.RestoreRunning, n.progress().State)
+			})
+			require.True(t, temporal.IsCanceledError(n.run(runbook.RestoreInput{BatchSize: 2})))
+		})
+	}
+}
+
+// batchesEndSlowly plays batches whose devices take an hour to end.
+func batchesEndSlowly(n *fleetNight) {
+	n.env.OnWorkflow(runbook.BatchWorkflowName, mock.Anything,
+		mock.Anything).Return(func(ctx workflow.Context, _ runbook.BatchInput) (runbook.BatchResult, error) {
+		err := workflow.Sleep(ctx, 24*time.Hour)
+		steady, _ := workflow.NewDisconnectedContext(ctx)
+		return runbook.BatchResult{}, cmp.Or(workflow.Sleep(steady, time.Hour), err)
+	})
 }

@@ -1,7 +1,10 @@
 package invariants
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -29,10 +32,15 @@ type Checker struct {
 	Settle time.Duration
 	// Secrets are values that may stand nowhere. Those shorter than LeastSecret are not looked for.
 	Secrets []string
+	// OrgID limits what is returned to one organisation, and to what concerns all of them; empty is everything.
+	OrgID string
+
+	asked *asked
 }
 
 // Check returns what is wrong. Database, devices and workflows move while it reads, so it reports only what is still
-// wrong when Settle is over; a control plane without a violation is answered for at once.
+// wrong when Settle is over; a control plane without a violation is answered for at once. With an error it returns
+// what was found all the same.
 func (c Checker) Check(ctx context.Context) ([]Violation, error) {
 	found, err := c.once(ctx)
 	settle := c.Settle
@@ -42,12 +50,13 @@ func (c Checker) Check(ctx context.Context) ([]Violation, error) {
 	for deadline := time.Now().Add(settle); err == nil && len(found) > 0 && time.Now().Before(deadline); {
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return found, ctx.Err()
 		case <-time.After(min(recheckEvery, time.Until(deadline))):
 		}
 		var again []Violation
-		again, err = c.once(ctx)
-		found = both(found, again)
+		if again, err = c.once(ctx); err == nil {
+			found = both(found, again)
+		}
 	}
 	return found, err
 }
@@ -62,9 +71,30 @@ func both(before, again []Violation) []Violation {
 }
 
 func (c Checker) once(ctx context.Context) ([]Violation, error) {
+	found, err := c.all(ctx)
+	if c.OrgID == "" {
+		return found, err
+	}
+	var restores []runningRestore
+	failed := c.DB.SelectContext(ctx, &restores, `
+select id, cast(org_id as text) as org_id from rollcall.restores where org_id is not null`)
+	if failed != nil {
+		return nil, errors.Join(err, fmt.Errorf("read the organisations of restores: %w", failed))
+	}
+	orgs := map[string]string{}
+	for _, r := range restores {
+		orgs[r.ID] = r.OrgID
+	}
+	return slices.DeleteFunc(found, func(v Violation) bool {
+		of := cmp.Or(v.OrgID, orgs[v.RestoreID])
+		return of != "" && of != c.OrgID
+	}), err
+}
+
+func (c Checker) all(ctx context.Context) ([]Violation, error) {
 	found, err := Database(ctx, c.DB)
 	if err != nil {
-		return nil, err
+		return found, err
 	}
 	secret, err := c.Secret(ctx)
 	if found = append(found, secret...); err != nil || c.Temporal == nil {

@@ -39,10 +39,9 @@ func (c Checker) checkEnrollments(ctx context.Context, devices map[string]indexe
 			continue
 		}
 		some, err := c.checkEnrollment(ctx, request, isDecided[request])
-		if err != nil {
-			return nil, err
+		if found = append(found, some...); err != nil {
+			return found, err
 		}
-		found = append(found, some...)
 	}
 	return found, nil
 }
@@ -57,8 +56,10 @@ func (c Checker) checkEnrollment(
 		return nil, err
 	}
 	var status runbook.EnrollmentStatus
-	if err := c.query(ctx, id, runbook.QueryState, &status); err != nil {
-		return nil, fmt.Errorf("ask workflow %s for its state (is a worker running?): %w", id, err)
+	of := Violation{OrgID: request.OrgID, Name: request.Name, WorkflowID: id}
+	answered, err := c.ask(ctx, of, runbook.QueryState, &status)
+	if err != nil || !answered {
+		return nil, err
 	}
 	if waits := status.State == runbook.EnrollmentPending; waits != decided {
 		return nil, nil

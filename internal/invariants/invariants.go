@@ -45,6 +45,8 @@ const (
 	// WorkflowFollowsRequest: the workflow of an enrollment request waits for a decision while the request is pending, and
 	// no longer.
 	WorkflowFollowsRequest = "WorkflowFollowsRequest"
+	// WorkflowAnswers: a workflow that runs answers what it is asked.
+	WorkflowAnswers = "WorkflowAnswers"
 	// OwnMessages: a message of one device or organisation changes nothing of another.
 	OwnMessages = "OwnMessages"
 	// TakesEffect: what was acknowledged takes effect: a report moves its device, and a resume that a plan counts was

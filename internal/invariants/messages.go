@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jmoiron/sqlx"
+
+	"rollcall/runbook"
 )
 
 // An entry without a device is about a restore or a plan. A refused message has changed nothing.
@@ -72,17 +74,22 @@ func checkAnswers(ctx context.Context, tx *sqlx.Tx) ([]Violation, error) {
 // A report that a gateway has noted on the roll was acknowledged. One that cannot be read keeps its device waiting. One
 // of a device that no batch has claimed waits for its turn.
 const selectNotActedOn = `
-select r.restore_id, r.org_id, r.name, r.noted_version
+select r.restore_id, r.org_id, r.name, r.seq, r.batch, r.noted_version
 from rollcall.roll r join rollcall.restores s on s.id = r.restore_id
     and s.state = 'Running' and s.mode = 'standalone' and s.by_wave
 where r.state = 'AwaitingReconnect' and not r.superseded and r.batch is not null
   and r.noted_version ~ '^(0|[1-9][0-9]{0,17})$'
 order by r.restore_id, r.seq`
 
-// checkReports looks for reports that were acknowledged and that no workflow has acted on.
-func (c Checker) checkReports(ctx context.Context) ([]Violation, error) {
+// checkReports looks for reports that were acknowledged and that no workflow has acted on. A restore that is being
+// cancelled, or that was taken up and has not come to the device again, acts on none.
+func (c Checker) checkReports(
+	ctx context.Context, progress map[string]runbook.RestoreProgress,
+) ([]Violation, error) {
 	var rows []struct {
 		deviceRow
+		Seq   int64  `db:"seq"`
+		Batch *int   `db:"batch"`
 		Noted string `db:"noted_version"`
 	}
 	if err := c.DB.SelectContext(ctx, &rows, selectNotActedOn); err != nil {
@@ -90,6 +97,9 @@ func (c Checker) checkReports(ctx context.Context) ([]Violation, error) {
 	}
 	var found []Violation
 	for _, r := range rows {
+		if p := progress[r.RestoreID]; p.Stopping || p.Called != nil && !p.HasCalled(r.Seq, r.Batch) {
+			continue
+		}
 		found = append(found, r.violation(TakesEffect, "the device has reported version %s, and still waits; look at its "+
 			"workflow, and at the pending activity WatchInventory of its restore", r.Noted))
 	}

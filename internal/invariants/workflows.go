@@ -2,14 +2,11 @@ package invariants
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 
-	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
@@ -20,13 +17,13 @@ import (
 // waitingRow is a device that a running restore waits for.
 type waitingRow struct {
 	deviceRow
-	Seq     int64         `db:"seq"`
-	State   runbook.State `db:"state"`
-	Claimed bool          `db:"claimed"`
+	Seq   int64         `db:"seq"`
+	State runbook.State `db:"state"`
+	Batch *int          `db:"batch"`
 }
 
 const selectWaiting = `
-select r.restore_id, r.org_id, r.name, r.seq, r.state, r.batch is not null as claimed
+select r.restore_id, r.org_id, r.name, r.seq, r.state, r.batch
 from rollcall.roll r join rollcall.restores s on s.id = r.restore_id and s.state = 'Running'
 where r.state in ('AwaitingReconnect', 'ConflictPaused') and not r.superseded
 order by r.restore_id, r.seq`
@@ -35,7 +32,7 @@ const selectRunning = `
 select id, coalesce(cast(org_id as text), '') as org_id from rollcall.restores where state = 'Running'
 order by started_at, id`
 
-// runningRestore is a restore that is open; an empty OrgID is all organisations.
+// runningRestore is a restore, which runs unless said otherwise; an empty OrgID is all organisations.
 type runningRestore struct {
 	ID    string `db:"id"`
 	OrgID string `db:"org_id"`
@@ -49,8 +46,11 @@ type indexed struct {
 
 // Workflows compares the database with Temporal: who should run, who does, and in which state. The search index finds
 // the workflows; what it says amiss is asked of the workflow itself before it counts. A device whose turn in the roll
-// has not come needs no workflow yet.
-func (c Checker) Workflows(ctx context.Context) ([]Violation, error) {
+// has not come needs no workflow yet. One that does not answer is a violation, and the others are checked all the same.
+// With an error it returns what was found before.
+func (c Checker) Workflows(ctx context.Context) (found []Violation, err error) {
+	c.asked = newAsked()
+	defer func() { found = append(found, c.asked.violations()...) }()
 	// The index is read first: what starts in between is in both, and what ends is asked again.
 	running, err := c.runningDevices(ctx)
 	if err != nil {
@@ -63,46 +63,43 @@ func (c Checker) Workflows(ctx context.Context) ([]Violation, error) {
 	}
 	progress, found, err := c.progressOf(ctx, restores)
 	if err != nil {
-		return nil, err
+		return found, err
 	}
 	var waiting []waitingRow
 	if err := c.DB.SelectContext(ctx, &waiting, selectWaiting); err != nil {
-		return nil, fmt.Errorf("read who waits: %w", err)
+		return found, fmt.Errorf("read who waits: %w", err)
 	}
 	for _, w := range waiting {
-		if p, runs := progress[w.RestoreID]; runs && !p.HasCalled(w.Seq, w.Claimed) {
-			continue
-		}
 		id := runbook.DeviceWorkflowID(w.OrgID, w.Name)
 		shown, ok := running[id]
 		delete(running, id)
-		some, err := c.checkWaiting(ctx, w, id, shown, ok)
-		if err != nil {
-			return nil, err
+		if p, runs := progress[w.RestoreID]; runs && (p.Stopping || !p.HasCalled(w.Seq, w.Batch)) {
+			continue // its workflow may be gone, or still be that of another restore
 		}
-		found = append(found, some...)
+		some, err := c.checkWaiting(ctx, w, id, shown, ok)
+		if found = append(found, some...); err != nil {
+			return found, err
+		}
 	}
 	unknown, err := c.checkUnknown(ctx)
 	if err != nil {
-		return nil, err
+		return found, err
 	}
-	rest, err := c.checkUnwanted(ctx, running, waiting, unknown)
-	if err != nil {
-		return nil, err
-	}
-	reports, err := c.checkReports(ctx)
-	if err != nil {
-		return nil, err
-	}
-	late, err := c.checkEnrollments(ctx, devices)
-	if err != nil {
-		return nil, err
-	}
-	plans, err := c.checkPlans(ctx)
 	for _, id := range slices.Sorted(maps.Keys(unknown)) {
 		found = append(found, unknown[id])
 	}
-	return slices.Concat(found, rest, reports, late, plans), err
+	for _, check := range []func() ([]Violation, error){
+		func() ([]Violation, error) { return c.checkUnwanted(ctx, running, progress, unknown) },
+		func() ([]Violation, error) { return c.checkReports(ctx, progress) },
+		func() ([]Violation, error) { return c.checkEnrollments(ctx, devices) },
+		func() ([]Violation, error) { return c.checkPlans(ctx) },
+	} {
+		some, err := check()
+		if found = append(found, some...); err != nil {
+			return found, err
+		}
+	}
+	return found, nil
 }
 
 // checkUnknown looks for restores that run, and that the database does not know. It returns the violations by restore.
@@ -126,11 +123,10 @@ func (c Checker) checkUnknown(ctx context.Context) (map[string]Violation, error)
 			return err
 		}
 		var progress runbook.RestoreProgress
-		if err := c.query(ctx, workflowID, runbook.QueryTally, &progress); err != nil {
-			return fmt.Errorf("ask restore %s how far it is (is a worker running?): %w", id, err)
-		}
-		if progress.Phase == runbook.PhaseOpening {
-			return nil // it is about to be known
+		of := Violation{RestoreID: id, WorkflowID: workflowID}
+		answered, err := c.ask(ctx, of, runbook.QueryTally, &progress)
+		if err != nil || !answered || progress.Phase == runbook.PhaseOpening {
+			return err // one that is opened is about to be known
 		}
 		found[id] = Violation{
 			Invariant: WorkflowRuns, RestoreID: id, WorkflowID: workflowID,
@@ -152,7 +148,7 @@ func (c Checker) progressOf(
 		workflowID := runbook.RestoreWorkflowID(id)
 		runs, err := c.runs(ctx, workflowID)
 		if err != nil {
-			return nil, nil, err
+			return said, found, err
 		}
 		var progress runbook.RestoreProgress
 		if !runs {
@@ -164,10 +160,11 @@ func (c Checker) progressOf(
 			said[id] = progress // its devices have no parent to start them; the restore itself is what is missing
 			continue
 		}
-		if err := c.query(ctx, workflowID, runbook.QueryTally, &progress); err != nil {
-			return nil, nil, fmt.Errorf("ask restore %s how far it has called its devices (is a worker running?): %w", id, err)
+		of := Violation{RestoreID: id, OrgID: restore.OrgID, WorkflowID: workflowID}
+		if _, err := c.ask(ctx, of, runbook.QueryTally, &progress); err != nil {
+			return said, found, err
 		}
-		said[id] = progress
+		said[id] = progress // where it has not answered, it is not known which of its devices were called
 	}
 	return said, found, nil
 }
@@ -188,8 +185,9 @@ func (c Checker) checkWaiting(
 		return []Violation{v}, nil
 	}
 	var status runbook.DeviceStatus
-	if err := c.query(ctx, id, runbook.QueryState, &status); err != nil {
-		return nil, fmt.Errorf("ask workflow %s for its state (is a worker running?): %w", id, err)
+	answered, err := c.ask(ctx, w.violation("", ""), runbook.QueryState, &status)
+	if err != nil || !answered {
+		return nil, err
 	}
 	switch {
 	case status.RestoreID != w.RestoreID:
@@ -205,23 +203,33 @@ func (c Checker) checkWaiting(
 }
 
 // checkUnwanted looks at the workflows that run although no one waits for their device. Those of unknown restores are
-// found already.
+// found already. Those of a restore that is ending have their time: a restore that was superseded has ended in the
+// database before its workflows do.
 func (c Checker) checkUnwanted(
-	ctx context.Context, running map[string]indexed, waiting []waitingRow, unknown map[string]Violation,
-) ([]Violation, error) {
-	wanted := map[string]bool{}
-	for _, w := range waiting {
-		wanted[runbook.DeviceWorkflowID(w.OrgID, w.Name)] = true
+	ctx context.Context, running map[string]indexed, progress map[string]runbook.RestoreProgress,
+	unknown map[string]Violation,
+) (found []Violation, err error) {
+	ending := map[string]bool{}
+	for id, p := range progress {
+		ending[id] = p.Stopping
 	}
-	var found []Violation
-	for id, shown := range running {
+	for _, id := range slices.Sorted(maps.Keys(running)) {
+		shown := running[id]
 		orgID, name, ok := runbook.ParseDeviceWorkflowID(id)
-		if _, of := unknown[shown.restoreID]; !ok || wanted[id] || of {
+		if _, of := unknown[shown.restoreID]; !ok || of {
+			continue
+		}
+		if _, known := ending[shown.restoreID]; !known {
+			if ending[shown.restoreID], err = c.isEnding(ctx, shown.restoreID); err != nil {
+				return found, err
+			}
+		}
+		if ending[shown.restoreID] {
 			continue
 		}
 		runs, err := c.runs(ctx, id)
 		if err != nil {
-			return nil, err
+			return found, err
 		}
 		if runs {
 			row := deviceRow{RestoreID: shown.restoreID, OrgID: orgID, Name: name}
@@ -229,6 +237,19 @@ func (c Checker) checkUnwanted(
 		}
 	}
 	return found, nil
+}
+
+// isEnding reports whether the workflow of a restore that has ended in the database still runs and ends those of its
+// devices, or does not answer, which is found elsewhere. A worker of an earlier release says nothing of that.
+func (c Checker) isEnding(ctx context.Context, restoreID string) (bool, error) {
+	of := Violation{RestoreID: restoreID, WorkflowID: runbook.RestoreWorkflowID(restoreID)}
+	runs, err := c.runs(ctx, of.WorkflowID)
+	if err != nil || !runs {
+		return false, err
+	}
+	var progress runbook.RestoreProgress
+	answered, err := c.ask(ctx, of, runbook.QueryTally, &progress)
+	return !answered || progress.Stopping, err
 }
 
 const pageSize = 1000
@@ -275,38 +296,4 @@ func (c Checker) eachRunning(
 			return nil
 		}
 	}
-}
-
-// runs reports whether a workflow of this id runs now.
-func (c Checker) runs(ctx context.Context, id string) (bool, error) {
-	described, err := c.Temporal.DescribeWorkflowExecution(ctx, id, "")
-	var notFound *serviceerror.NotFound
-	switch {
-	case errors.As(err, &notFound):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("look for workflow %s: %w", id, err)
-	}
-	return described.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
-}
-
-// query asks a workflow. A question that was not answered in time is asked once more: it may have gone to a worker that
-// has died and had the workflow in its cache.
-func (c Checker) query(ctx context.Context, id, query string, into any) error {
-	err := c.ask(ctx, id, query, into)
-	var late *serviceerror.DeadlineExceeded
-	if ctx.Err() == nil && (errors.Is(err, context.DeadlineExceeded) || errors.As(err, &late)) {
-		return c.ask(ctx, id, query, into)
-	}
-	return err
-}
-
-func (c Checker) ask(ctx context.Context, id, query string, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	answer, err := c.Temporal.QueryWorkflow(ctx, id, "", query)
-	if err != nil {
-		return err
-	}
-	return answer.Get(into)
 }
