@@ -63,6 +63,12 @@ type Store struct {
 // does not look at the schema; that is CheckSchema's part. The caller closes the Store.
 func Open(ctx context.Context, url string) (*Store, error) { return open(ctx, url, pgdial.Transition) }
 
+// PasswordOf is the password with which Open connects to the database of url; empty is without one.
+func PasswordOf(url string) (string, error) {
+	cfg, err := pgdial.Config(url)
+	return cfg.Password, err
+}
+
 func open(ctx context.Context, url string, limits pgdial.Limits) (*Store, error) {
 	connector, err := pgdial.NewConnector(url, limits)
 	if err != nil {

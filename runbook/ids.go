@@ -23,10 +23,11 @@ func OrgName(orgID string) string {
 // RestoreWorkflowID is the id of a restore's workflow.
 func RestoreWorkflowID(restoreID string) string { return "restore/" + restoreID }
 
-// ParseRestoreWorkflowID is the inverse of RestoreWorkflowID; ok is false where id is of another kind.
+// ParseRestoreWorkflowID is the inverse of RestoreWorkflowID; ok is false where id is of another kind, or holds what
+// CheckRestoreID refuses, as anyone may give a workflow in Temporal any id.
 func ParseRestoreWorkflowID(id string) (restoreID string, ok bool) {
 	restoreID, ok = strings.CutPrefix(id, "restore/")
-	if !ok || restoreID == "" || strings.Contains(restoreID, "/") {
+	if !ok || CheckRestoreID(restoreID) != nil {
 		return "", false
 	}
 	return restoreID, true

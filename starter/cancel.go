@@ -63,7 +63,7 @@ func (o *cancelOptions) run(ctx context.Context, id string) error {
 	status, err := readStatus(ctx, store, id, "")
 	switch refusal := runbook.AsRefusal(err); {
 	case refusal != nil && refusal.Code == runbook.CodeNotFound:
-		// A workflow may have been started that no worker has taken up yet.
+		// A workflow may run that no worker has taken up yet, or that the database has lost. It knows the organisation.
 	case err != nil:
 		return err
 	case orgID != "" && status.OrgID != orgID:
@@ -72,24 +72,31 @@ func (o *cancelOptions) run(ctx context.Context, id string) error {
 		return runbook.Refuse(runbook.CodeRestoreEnded, "restore %s has ended already (%s)%s", id, status.State,
 			endedBy(status))
 	}
-	if orgID != "" && status.RestoreID == "" {
-		return runbook.Refuse(runbook.CodeNotFound,
-			"restore %s is not in the database, so that it is not known to be of organisation %s: leave --org out, or wait "+
-				"for a worker to open it", id, runbook.OrgName(orgID))
-	}
 	c, err := o.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	if status.RestoreID == "" {
+		if status.OrgID, err = ask.StartedFor(ctx, c, id); err != nil {
+			return err
+		}
+		if orgID != "" && status.OrgID != orgID {
+			return notOfOrg(runbook.RestoreStatus{RestoreID: id, OrgID: status.OrgID}, orgID)
+		}
+	}
 	noWorker := ask.Reach(ctx, c, o.queue())
 	if noWorker != nil && !ask.IsNoWorker(noWorker) {
 		return noWorker
 	}
+	refusals := &cancelRefusals{client: c, workflowID: runbook.RestoreWorkflowID(id)}
+	if noWorker == nil {
+		refusals.begin(ctx)
+	}
 	if err := o.send(ctx, c, id, status); err != nil {
 		return err
 	}
-	return o.outcome(ctx, store, c, id, noWorker)
+	return o.outcome(ctx, store, refusals, id, noWorker)
 }
 
 // notOfOrg refuses to end what other organisations wait for, too.
@@ -142,9 +149,46 @@ func (o *cancelOptions) send(ctx context.Context, c client.Client, id string, st
 	return nil
 }
 
+// cancelRefusals hears from a restore's workflow that it has refused a cancellation.
+type cancelRefusals struct {
+	client     client.Client
+	workflowID string
+	// before is how many signals it had refused before the cancellation was sent; known is false where it has not said.
+	before int
+	known  bool
+}
+
+func (r *cancelRefusals) begin(ctx context.Context) {
+	refused, err := r.ask(ctx)
+	r.before, r.known = refused.Times, err == nil
+}
+
+// since is why the workflow has refused the cancellation; empty where it has not, or has not said.
+func (r *cancelRefusals) since(ctx context.Context) string {
+	if !r.known {
+		return ""
+	}
+	refused, err := r.ask(ctx)
+	if err != nil || refused.Name != runbook.SignalCancel || refused.Times <= r.before {
+		return ""
+	}
+	return refused.Why
+}
+
+func (r *cancelRefusals) ask(ctx context.Context) (refused runbook.RefusedSignal, err error) {
+	ctx, cancel := context.WithTimeout(ctx, ask.QueryTimeout)
+	defer cancel()
+	var progress runbook.RestoreProgress
+	err = ask.Query(ctx, r.client, r.workflowID, runbook.QueryTally, &progress)
+	if err != nil || progress.RefusedSignal == nil {
+		return refused, err
+	}
+	return *progress.RefusedSignal, nil
+}
+
 // outcome waits until the restore has ended, where a worker runs that could end it.
 func (o *cancelOptions) outcome(
-	ctx context.Context, store *inventory.Store, c client.Client, id string, noWorker error,
+	ctx context.Context, store *inventory.Store, refusals *cancelRefusals, id string, noWorker error,
 ) error {
 	if noWorker != nil {
 		return fmt.Errorf("outcome unknown: restore %s was told, and ends when a worker reads it: %w", id, noWorker)
@@ -157,8 +201,11 @@ func (o *cancelOptions) outcome(
 			return o.print(status)
 		}
 		if refusal := runbook.AsRefusal(err); refusal != nil && refusal.Code == runbook.CodeNotFound &&
-			ask.HasEnded(ctx, c, id) {
+			ask.HasEnded(ctx, refusals.client, id) {
 			return o.printUnknown(id)
+		}
+		if why := refusals.since(ctx); why != "" {
+			return fmt.Errorf("restore %s is not cancelled: %s", id, why)
 		}
 		select {
 		case <-ctx.Done():

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"slices"
 	"time"
 
@@ -43,7 +43,8 @@ its environment (the password of the database URL, TEMPORAL_API_KEY, ROLLCALL_FL
 ROLLCALL_FLIGHTCTL_KV_PASSWORD, or their files) and that have at least 12 bytes are looked for in Rollcall's tables, in
 the events, in the lists of workflows, and in the histories of restores that run. With --repair it
 takes up restores that no workflow runs, which starts the workflows that are missing below them, starts the workflows of
-devices that are missing below a restore that runs, and changes nothing else.
+devices that are missing below a restore that runs, and changes nothing else. With --org it reports what concerns that
+organisation or all of them, and --repair takes up no restore but its own.
 
 Exit code 0: nothing is wrong. 5: something is.`,
 		Example: `  starter fsck
@@ -79,7 +80,11 @@ type fsckReport struct {
 	Repaired []string `json:"repaired,omitempty"`
 	// Started are the devices whose workflows were started.
 	Started []startedDevice `json:"started,omitempty"`
+	// Incomplete reports whether an error has ended the checks early.
+	Incomplete bool `json:"incomplete,omitempty"`
 }
+
+func (r fsckReport) isEmpty() bool { return len(r.Violations)+len(r.Repaired)+len(r.Started) == 0 }
 
 // startedDevice is a device whose workflow was missing below a restore that runs.
 type startedDevice struct {
@@ -98,10 +103,30 @@ func (o *fsckOptions) run(ctx context.Context) error {
 	if checker.Secrets, err = o.secrets(); err != nil {
 		return err
 	}
+	if checker.OrgID, err = o.scope(ctx, store); err != nil {
+		return err
+	}
 	if o.settle == 0 {
 		checker.Settle = -1
 	}
 	report := fsckReport{Violations: []invariants.Violation{}}
+	err = o.inspect(ctx, store, checker, &report)
+	if report.Incomplete = err != nil; report.Incomplete && report.isEmpty() {
+		return err
+	}
+	if err := errors.Join(err, o.output.Print(o.io.Stdout, report, report.text)); err != nil {
+		return err
+	}
+	if len(report.Violations) > 0 {
+		return &exitError{code: printer.ExitViolations}
+	}
+	return nil
+}
+
+// inspect fills the report. With an error, the report has what was found and done before.
+func (o *fsckOptions) inspect(
+	ctx context.Context, store *inventory.Store, checker invariants.Checker, report *fsckReport,
+) error {
 	if !o.databaseOnly {
 		c, err := o.dial(ctx)
 		if err != nil {
@@ -111,33 +136,38 @@ func (o *fsckOptions) run(ctx context.Context) error {
 		checker.Temporal = c
 		if o.repair {
 			found, err := checker.Check(ctx)
+			if err == nil {
+				err = o.mend(ctx, store, c, found, report)
+			}
 			if err != nil {
-				return err
-			}
-			if report.Repaired, err = repairRestores(found, func(id, orgID string) error {
-				again := ask.Restore{ID: id, By: o.as, OrgRef: orgID, Queue: o.queue(), WatchInterval: runbook.DefaultWatchInterval}
-				_, err := again.StartOrTakeUp(ctx, store, c, orgID)
-				return err
-			}); err != nil {
-				return err
-			}
-			if report.Started, err = o.startDevices(ctx, store, c, found, report.Repaired); err != nil {
+				report.Violations = append(report.Violations, found...)
 				return err
 			}
 		}
 	}
 	found, err := checker.Check(ctx)
+	report.Violations = append(report.Violations, found...)
+	return err
+}
+
+// mend starts what is missing of what was found. With --org it takes up no restore of all organisations.
+func (o *fsckOptions) mend(
+	ctx context.Context, store *inventory.Store, c client.Client, found []invariants.Violation, report *fsckReport,
+) (err error) {
+	limit, err := o.scope(ctx, store)
 	if err != nil {
 		return err
 	}
-	report.Violations = append(report.Violations, found...)
-	if err := o.output.Print(o.io.Stdout, report, report.text); err != nil {
+	report.Repaired, err = repairRestores(found, limit, func(id, orgID string) error {
+		again := ask.Restore{ID: id, By: o.as, OrgRef: orgID, Queue: o.queue(), WatchInterval: runbook.DefaultWatchInterval}
+		_, err := again.StartOrTakeUp(ctx, store, c, orgID)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	if len(found) > 0 {
-		return &exitError{code: printer.ExitViolations}
-	}
-	return nil
+	report.Started, err = o.startDevices(ctx, store, c, found, report.Repaired)
+	return err
 }
 
 // secrets are the values of the secret settings that the command finds in its own environment.
@@ -146,11 +176,11 @@ func (o *fsckOptions) secrets() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []string
-	if u, err := url.Parse(address); err == nil {
-		password, _ := u.User.Password()
-		found = append(found, password, u.Query().Get("password"))
+	password, err := inventory.PasswordOf(address)
+	if err != nil {
+		return nil, err
 	}
+	found := []string{password}
 	for _, name := range []string{host.EnvAPIKey, flightctl.EnvToken, flightctl.EnvStorePassword} {
 		value, err := settings.Read(o.io.Env, name)
 		if err != nil {
@@ -161,10 +191,13 @@ func (o *fsckOptions) secrets() ([]string, error) {
 	return found, nil
 }
 
-// repairRestores takes up each restore that no workflow runs, once.
-func repairRestores(found []invariants.Violation, takeUp func(id, orgID string) error) (repaired []string, err error) {
+// repairRestores takes up each restore that no workflow runs, once. With an organisation it takes up its own alone.
+func repairRestores(
+	found []invariants.Violation, limit string, takeUp func(id, orgID string) error,
+) (repaired []string, err error) {
 	for _, v := range found {
-		if !v.Missing || v.WorkflowID != runbook.RestoreWorkflowID(v.RestoreID) {
+		if !v.Missing || v.WorkflowID != runbook.RestoreWorkflowID(v.RestoreID) ||
+			limit != "" && v.OrgID != limit {
 			continue
 		}
 		if err := takeUp(v.RestoreID, v.OrgID); err != nil {
@@ -202,18 +235,19 @@ func (o *fsckOptions) startDevices(
 
 func (r fsckReport) text(w io.Writer) error {
 	for _, id := range r.Repaired {
-		fmt.Fprintf(w, "restore %s was taken up again\n", id)
+		fmt.Fprintf(w, "restore %s was taken up again\n", printer.OneLine(id))
 	}
 	for _, d := range r.Started {
 		fmt.Fprintf(w, "the workflow of device %s (organisation %s) in restore %s was started\n",
-			printer.OneLine(d.Name), runbook.OrgName(d.OrgID), d.RestoreID)
+			printer.OneLine(d.Name), runbook.OrgName(d.OrgID), printer.OneLine(d.RestoreID))
 	}
 	for _, v := range r.Violations {
-		where := "restore " + v.RestoreID + ": "
+		restore := printer.OneLine(v.RestoreID)
+		where := "restore " + restore + ": "
 		switch {
 		case v.Name != "":
 			where = fmt.Sprintf("device %s (organisation %s) in restore %s: ", printer.OneLine(v.Name), runbook.OrgName(v.OrgID),
-				v.RestoreID)
+				restore)
 		case v.RestoreID == "":
 			where = ""
 		}
@@ -222,8 +256,12 @@ func (r fsckReport) text(w io.Writer) error {
 			fmt.Fprintf(w, "    entry %d of rollcall.transitions\n", v.Entry)
 		}
 		if v.WorkflowID != "" {
-			fmt.Fprintf(w, "    workflow %s\n", v.WorkflowID)
+			fmt.Fprintf(w, "    workflow %s\n", printer.OneLine(v.WorkflowID))
 		}
+	}
+	if r.Incomplete {
+		_, err := fmt.Fprintf(w, "%s; not everything could be checked\n", printer.Count(len(r.Violations), "violation"))
+		return err
 	}
 	if len(r.Violations) == 0 {
 		_, err := fmt.Fprintln(w, "nothing is wrong")

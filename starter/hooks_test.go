@@ -15,6 +15,8 @@ type hooks struct {
 	update func(workflowID string)
 	// start and started are for workflows of this id, before and after it is started.
 	start, started func(workflowID string)
+	// signal is for signals, before they are sent.
+	signal func(workflowID string)
 	// tally is what a restore answers about its progress; nil leaves that to its workflow.
 	tally *runbook.RestoreProgress
 }
@@ -44,6 +46,13 @@ func (c hookedClient) ExecuteWorkflow(
 		c.hooks.started(options.ID)
 	}
 	return run, err
+}
+
+func (c hookedClient) SignalWorkflow(ctx context.Context, workflowID, runID, signal string, arg any) error {
+	if c.hooks.signal != nil {
+		c.hooks.signal(workflowID)
+	}
+	return c.Client.SignalWorkflow(ctx, workflowID, runID, signal, arg)
 }
 
 func (c hookedClient) QueryWorkflow(

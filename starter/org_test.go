@@ -2,10 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
 
 	"rollcall/inventory"
 	"rollcall/runbook"
@@ -145,4 +148,129 @@ func TestApprovalsActInTheirOrganisation(t *testing.T) {
 	require.Contains(t, b.ok("get", "devices", "--org", "Acme"), "er-1")
 	require.Equal(t, 0, b.run("get", "devices").code)
 	require.NotContains(t, b.ok("get", "devices", "-o", "name"), "er-1")
+}
+
+// rolled waits until a restore has made its roll.
+func (b *bench) rolled(id string) {
+	b.t.Helper()
+	require.Eventually(b.t, func() bool {
+		var rolled bool
+		err := b.store.DB().GetContext(b.t.Context(), &rolled,
+			`select exists (select from rollcall.restores where id = $1 and rolled_at is not null)`, id)
+		return err == nil && rolled
+	}, time.Minute, 20*time.Millisecond)
+}
+
+// loseRestores puts the database back to before any restore began.
+func (b *bench) loseRestores() {
+	b.store.DB().MustExec(`
+begin;
+update devices set annotations = annotations - 'device-controller/awaitingReconnect';
+set local session_replication_role = replica; -- the audit can only be appended to
+delete from rollcall.transitions;
+delete from rollcall.roll;
+delete from rollcall.restores;
+commit`)
+}
+
+// A restore of one organisation that the database has lost is cancelled under that organisation, also where the server
+// may know its callers, and under no other.
+func TestALostRestoreOfOneOrganisationIsCancelled(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	b.credentials = true
+	b.work()
+	b.acme(device{name: "web-1", version: "5"}.document())
+	for _, tc := range []struct{ id, org string }{{"first", ""}, {"second", "Acme"}} {
+		b.ok("restore", "--id", tc.id, "--org", "Acme")
+		b.rolled(tc.id)
+		b.loseRestores()
+		o := b.run("cancel", tc.id, "--reason", "put back", "--org", "default")
+		require.Equal(t, 1, o.code)
+		require.Contains(t, o.stderr, "restore "+tc.id+" is of organisation")
+		line := []string{"cancel", tc.id, "--reason", "put back", "--timeout", "1m"}
+		if tc.org != "" {
+			line = append(line, "--org", tc.org)
+		}
+		require.Contains(t, b.ok(line...), "the workflows of restore "+tc.id+" have ended")
+	}
+	o := b.run("cancel", "third", "--reason", "x", "--org", "Acme")
+	require.Equal(t, 1, o.code)
+	require.Contains(t, o.stderr, "there is no restore third")
+}
+
+// A restore that no worker has opened yet is told under its organisation.
+func TestARestoreThatIsNotOpenYetIsToldInItsOrganisation(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	orgID := b.acme(device{name: "web-1", version: "5"}.document())
+	_, err := b.client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
+		ID: runbook.RestoreWorkflowID("acme"), TaskQueue: b.queue,
+	}, runbook.RestoreWorkflowName, runbook.RestoreInput{RestoreID: "acme", OrgID: orgID})
+	require.NoError(t, err)
+	require.Contains(t, b.run("cancel", "acme", "--reason", "x", "--org", "default").stderr,
+		"restore acme is of organisation")
+	require.Contains(t, b.run("cancel", "acme", "--reason", "x", "--org", "Acme").stderr, "restore acme was told")
+}
+
+// A cancellation that the restore refuses is not waited for.
+func TestACancellationThatIsRefusedIsSaidToBe(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	b.credentials = true
+	b.work()
+	b.give(device{name: "web-1", version: "5"})
+	b.ok("restore", "--id", "first")
+	b.rolled("first")
+	b.hooks = &hooks{signal: func(string) {
+		b.store.DB().MustExec(`
+begin;
+set local session_replication_role = replica;
+delete from rollcall.decisions;
+commit`)
+	}}
+	o := b.run("cancel", "first", "--reason", "x", "--timeout", "2m")
+	require.Equal(t, 1, o.code)
+	require.Contains(t, o.stderr, "restore first is not cancelled: ")
+	require.NotContains(t, o.stderr, "outcome unknown")
+	require.Equal(t, runbook.RestoreRunning, b.tally("first").State)
+}
+
+// fsck --org reports what concerns the organisation, and takes up its own restores alone.
+func TestFsckActsInItsOrganisation(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	b.work()
+	b.give(device{name: "web-1", version: "5"})
+	b.acme(device{name: "web-1", version: "5"}.document())
+	for id, org := range map[string]string{"ours": "default", "acme": "Acme"} {
+		b.ok("restore", "--id", id, "--org", org)
+		b.rolled(id)
+		require.NoError(t, b.client.TerminateWorkflow(t.Context(), runbook.RestoreWorkflowID(id), "", "test"))
+	}
+	b.store.DB().MustExec(`update rollcall.restores set total = 9`)
+	fsck := func(flags ...string) (report fsckReport, restores []string) {
+		o := b.run(append([]string{"fsck", "--settle", "0", "-o", "json"}, flags...)...)
+		o.json(t, &report)
+		for _, v := range report.Violations {
+			if !slices.Contains(restores, v.RestoreID) {
+				restores = append(restores, v.RestoreID)
+			}
+		}
+		return report, restores
+	}
+	_, of := fsck()
+	require.ElementsMatch(t, []string{"ours", "acme"}, of)
+	report, of := fsck("--org", "Acme")
+	require.Equal(t, []string{"acme"}, of, "%+v", report)
+	report, _ = fsck("--org", "Acme", "--repair")
+	require.Equal(t, []string{"acme"}, report.Repaired)
+	require.Empty(t, report.Started)
+
+	// A restore of all organisations is reported, and taken up where no organisation is given.
+	b.store.DB().MustExec(`update rollcall.restores set state = 'Cancelled' where id = 'acme'`)
+	b.store.DB().MustExec(`update rollcall.restores set org_id = null where id = 'ours'`)
+	report, of = fsck("--org", "Acme", "--repair")
+	require.Contains(t, of, "ours")
+	require.Empty(t, report.Repaired)
 }

@@ -108,14 +108,7 @@ func TestARestoreThatTheDatabaseDoesNotKnow(t *testing.T) {
 	b.give(device{name: "web-1", version: "5", labels: "alias: till-1"})
 	b.restored("first")
 	b.until("web-1", runbook.StateAwaitingReconnect)
-	b.store.DB().MustExec(`
-begin;
-update devices set annotations = annotations - 'device-controller/awaitingReconnect';
-set local session_replication_role = replica; -- the audit can only be appended to
-delete from rollcall.transitions;
-delete from rollcall.roll;
-delete from rollcall.restores;
-commit`)
+	b.loseRestores()
 	o := b.run("restore", "--id", "first")
 	require.Equal(t, 1, o.code)
 	require.Contains(t, o.stderr, "the database does not know the restore")

@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
 	"rollcall/inventory"
@@ -133,6 +134,27 @@ func (s Restore) StartOrTakeUp(
 func HasEnded(ctx context.Context, c client.Client, restoreID string) bool {
 	run, err := c.DescribeWorkflowExecution(ctx, runbook.RestoreWorkflowID(restoreID), "")
 	return err == nil && run.GetWorkflowExecutionInfo().GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING
+}
+
+// StartedFor is the organisation that a restore's workflow was started for, as Temporal has it; empty is all of them.
+// That there is no workflow is a *Refusal (CodeNotFound).
+func StartedFor(ctx context.Context, c client.Client, restoreID string) (orgID string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, SendTimeout)
+	defer cancel()
+	first, err := c.GetWorkflowHistory(ctx, runbook.RestoreWorkflowID(restoreID), "", false,
+		enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT).Next()
+	if IsNotFound(err) {
+		return "", runbook.Refuse(runbook.CodeNotFound, "there is no restore %s", restoreID)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the start of restore %s: %w", restoreID, err)
+	}
+	var in runbook.RestoreInput
+	input := first.GetWorkflowExecutionStartedEventAttributes().GetInput()
+	if err := converter.GetDefaultDataConverter().FromPayloads(input, &in); err != nil {
+		return "", fmt.Errorf("read the input of restore %s: %w", restoreID, err)
+	}
+	return in.OrgID, nil
 }
 
 // Start starts the restore's workflow.
