@@ -485,6 +485,30 @@ func TestASecretIsFoundWhereverItStands(t *testing.T) {
 	}, waitLimit, 100*time.Millisecond)
 }
 
+// A secret with characters that JSON or a row escapes is found in each form.
+func TestASecretIsFoundAsItIsEncoded(t *testing.T) {
+	t.Parallel()
+	n := newNight(t)
+	const secret = `a"b\c<d>&efg-hij`
+	n.checker.Secrets = []string{secret}
+	holds := func() bool {
+		found, err := n.checker.Secret(t.Context())
+		require.NoError(t, err)
+		return len(found) > 0
+	}
+	for _, put := range []string{
+		`update rollcall.roll set restored_version = $1 where name = 'away'`,
+		`update rollcall.roll set restored_version = cast(to_json($1::text) as text) where name = 'away'`,
+	} {
+		n.exec(put, secret)
+		require.True(t, holds(), put)
+		n.exec(`update rollcall.roll set restored_version = '5' where name = 'away'`)
+		require.False(t, holds())
+	}
+	require.NoError(t, n.temporal.SignalWorkflow(t.Context(), runbook.RestoreWorkflowID("night"), "", "unknown", secret))
+	require.Eventually(t, holds, waitLimit, 100*time.Millisecond)
+}
+
 func TestAnOpenRestoreWithoutAWorkflowIsFound(t *testing.T) {
 	t.Parallel()
 	n := newNight(t)

@@ -3,11 +3,14 @@ package invariants
 import (
 	"bytes"
 	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflow/v1"
@@ -35,6 +38,7 @@ func (c Checker) Secret(ctx context.Context) ([]Violation, error) {
 	if len(secrets) == 0 {
 		return nil, nil
 	}
+	secrets = withEncoded(secrets)
 	found, err := checkTables(ctx, c.DB, secrets)
 	if err != nil || c.Temporal == nil {
 		return found, err
@@ -50,11 +54,9 @@ func checkTables(ctx context.Context, db *sqlx.DB, secrets []string) ([]Violatio
 	}
 	var found []Violation
 	for _, table := range tables {
-		var rows int64
-		err := db.GetContext(ctx, &rows, `select count(*) from `+table+` t
-where exists (select from unnest(cast($1 as text[])) s where position(s in cast(t as text)) > 0)`, pq.Array(secrets))
+		rows, err := rowsHolding(ctx, db, table, secrets)
 		if err != nil {
-			return nil, fmt.Errorf("look for secrets in table %s: %w", table, err)
+			return found, fmt.Errorf("look for secrets in table %s: %w", table, err)
 		}
 		if rows > 0 {
 			found = append(found, Violation{
@@ -64,6 +66,64 @@ where exists (select from unnest(cast($1 as text[])) s where position(s in cast(
 		}
 	}
 	return found, nil
+}
+
+// rowsHolding counts the rows of a table that hold one of the secrets. The rows are read and searched here: a secret
+// that is sent to the server stands in the server's log where that has statements.
+func rowsHolding(ctx context.Context, db *sqlx.DB, table string, secrets []string) (held int64, err error) {
+	rows, err := db.QueryContext(ctx, `select cast(t as text) from `+table+` t`)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	inRow := append(slices.Clone(secrets), each(secrets, asInRow)...)
+	for rows.Next() {
+		var row sql.RawBytes
+		if err := rows.Scan(&row); err != nil {
+			return held, err
+		}
+		if holdsOne(row, inRow) {
+			held++
+		}
+	}
+	return held, rows.Err()
+}
+
+// asInRow is a text as PostgreSQL writes it in a row that it writes as text.
+func asInRow(text string) string {
+	return strings.NewReplacer(`"`, `""`, `\`, `\\`).Replace(text)
+}
+
+// inJSON are the ways in which a text may stand in JSON, without its quotes: Go's, which escapes what has a meaning in
+// HTML, and that of most others, PostgreSQL among them.
+func inJSON(text string) []string {
+	var plain strings.Builder
+	encoder := json.NewEncoder(&plain)
+	encoder.SetEscapeHTML(false)
+	forHTML, err := json.Marshal(text)
+	if err := errors.Join(err, encoder.Encode(text)); err != nil {
+		return nil // a string is always encoded
+	}
+	other := strings.TrimSuffix(plain.String(), "\n")
+	return []string{string(forHTML[1 : len(forHTML)-1]), other[1 : len(other)-1]}
+}
+
+// withEncoded are secrets with the forms in which they may stand in JSON.
+func withEncoded(secrets []string) []string {
+	all := slices.Clone(secrets)
+	for _, secret := range secrets {
+		all = append(all, inJSON(secret)...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func each(texts []string, change func(string) string) []string {
+	changed := make([]string, len(texts))
+	for i, text := range texts {
+		changed[i] = change(text)
+	}
+	return changed
 }
 
 // workflowTypes are those that Rollcall runs.
