@@ -153,8 +153,7 @@ func (a *Activities) decommission(ctx context.Context, in WithdrawInput) error {
 	case err != nil:
 		return err
 	case must && failed == nil:
-		failed = errors.New("Flight Control has not resumed the device, whose agent does not hear of its decommissioning")
-		fallthrough
+		return errors.New("the device is not resumed in Flight Control, and its agent does not hear of its decommissioning")
 	case must:
 		return failed
 	}

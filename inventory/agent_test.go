@@ -180,7 +180,8 @@ func TestPutStatusTakesTheConditionsAsFlightControlDoes(t *testing.T) {
 	versioned("web-1", "5").create(t, store)
 	put := func(status string) (d struct {
 		Summary, Updated, Integrity, ApplicationsSummary, Lifecycle struct{ Status string }
-	}) {
+	},
+	) {
 		t.Helper()
 		device, _, err := store.PutStatus(t.Context(), runbook.DefaultOrgID, "web-1", json.RawMessage(status), ptr("5"))
 		require.NoError(t, err)

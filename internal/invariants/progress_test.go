@@ -125,12 +125,12 @@ func TestWhereNoWorkerRunsFewAreAsked(t *testing.T) {
 	}
 	a := &answers{Client: n.temporal, silent: func(id string) bool { return strings.HasPrefix(id, "restore/e") }}
 	n.checker.Temporal = a
-	n.eventually(func(c *assert.CollectT, found []invariants.Violation) {
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		a.asked = 0
 		found, err := n.checker.Workflows(t.Context())
 		require.NoError(c, err)
 		require.Len(c, found, 4, "%+v", found)
 		require.Contains(c, found[3].Message, "2 questions to workflows of task queue no-one-polls-it were not asked")
 		require.Equal(c, 4, a.asked, "the first of them twice")
-	})
+	}, waitLimit, 100*time.Millisecond)
 }

@@ -67,8 +67,10 @@ var grants = []grant{
 	{Gateway, "insert, update (owner, labels, annotations, spec, status, generation, resource_version, created_at, " +
 		"updated_at, deleted_at)", "enrollment_requests"},
 	{Gateway, "insert", "events"},
-	{Gateway, "update (noted_version, report_credit, report_credit_at, held_back, status_version, status_at)",
-		"rollcall.roll"},
+	{
+		Gateway, "update (noted_version, report_credit, report_credit_at, held_back, status_version, status_at)",
+		"rollcall.roll",
+	},
 	{Gateway, "insert, update (key, brought_at), delete", "rollcall.request_keys"},
 	{Gateway, "insert, update (name, request, spec, certificate, created_at)", "rollcall.renewals"},
 	{Gateway, "insert, update (posted_at, expires, told_since, told, held_back), delete", "rollcall.request_posts"},
