@@ -141,6 +141,9 @@ func TestRolesSatisfyFlightControlsTriggers(t *testing.T) {
 	approved, err := worker.Approve(t.Context(), approveOf("new", "alice"))
 	require.NoError(t, err)
 	require.Nil(t, approved.Refusal)
+	_, err = owner.CloseRestore(t.Context(),
+		inventory.CloseRestoreInput{RestoreID: "r1", State: runbook.RestoreCancelled}) // an import is refused while it runs
+	require.NoError(t, err)
 	operator := openStore(t, devtest.As(t, url, roles.Operator))
 	_, err = operator.Import(t.Context(), strings.NewReader(`{"kind": "Device", "apiVersion": "v1beta1",
 		"metadata": {"name": "web-8", "labels": {"site": "berlin"}}}`), inventory.ImportOptions{})

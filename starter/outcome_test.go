@@ -189,7 +189,10 @@ func TestARestoreIsTakenUpAgainAtOnce(t *testing.T) {
 func TestADryRunOfASupersession(t *testing.T) {
 	t.Parallel()
 	b, _ := pausedBench(t)
-	b.give(device{name: "new-1", version: "1"})
+	// A device that was approved since, and so is on no roll.
+	b.store.DB().MustExec(`insert into devices (org_id, name, annotations, generation, resource_version, created_at,
+		updated_at, spec, status) select org_id, 'new-1', '{"device-controller/renderedVersion": "1"}', 1, 1, now(), now(),
+		spec, '{}' from devices where name = 'web-1'`)
 	b.ok("withdraw", "device", "web-4", "--force")
 	o := b.run("restore", "--id", "second", "--dry-run")
 	require.Equal(t, 1, o.code)
