@@ -46,8 +46,9 @@ type AgentDevice struct {
 	RenderedHash string
 	// Credentials say which certificates may act for the device.
 	Credentials Credentials
-	// Resumed reports whether a human has resumed the device in the newest restore that had it on its roll.
-	Resumed bool
+	// ResumedTo is the version past all that the device knew when a human resumed it, in the newest restore that had it
+	// on its roll; empty where no one has.
+	ResumedTo string
 	// Revoked reports whether the certificate that was asked about, or its key, was revoked.
 	Revoked bool
 }
@@ -79,8 +80,11 @@ and f.name = substr(r.owner, 7)`
 	agentSpec = `case when f.name is null then nullif(r.spec, '{}') else f.spec #> '{template,spec}' end`
 	// The text of jsonb is canonical, so that its hash is. What is no object is no spec, and is never rendered: an agent
 	// that were given none would remove all that it runs.
+	// Several providers of a configuration are rendered as one, which earlier releases did not do.
 	agentHash = `case jsonb_typeof(` + agentSpec + `) when 'object' then encode(sha256(convert_to(cast(` + agentSpec +
-		` as text), 'UTF8')), 'hex') else '' end`
+		` as text) || case jsonb_typeof(` + agentSpec + ` -> 'config') when 'array' then
+			case when jsonb_array_length(` + agentSpec + ` -> 'config') > 1 then ' as one' else '' end else '' end,
+		'UTF8')), 'hex') else '' end`
 )
 
 // selectAgents is one statement, so that a device and its row on the roll are of one moment, and finds each row by its
@@ -96,9 +100,9 @@ select r.org_id, r.name, r.deleted_at is not null as deleted, rollcall.device_st
     coalesce(roll.noted_version, '') as noted,
     coalesce((select b.mode = 'flightctl' from rollcall.restores b where ` + fmt.Sprintf(lastRestore, "r.org_id") + `),
     false) as beside,
-    coalesce((select l.state = 'Normal' and l.next_version is not null
+    coalesce((select case l.state when 'Normal' then l.next_version end
         from rollcall.roll l join rollcall.restores t on t.id = l.restore_id
-        where l.org_id = r.org_id and l.name = r.name order by t.started_at desc, t.id desc limit 1), false) as resumed,
+        where l.org_id = r.org_id and l.name = r.name order by t.started_at desc, t.id desc limit 1), '') as resumed_to,
     coalesce(approved.csr, '') as approved_csr, coalesce(approved.at, '') as approved_at,
     ` + credentials.Newest + ` as revocations, ` + credentials.Revoked("r.org_id", ":serial", ":key") + ` as revoked
 from devices r` + agentFleet + `
@@ -153,7 +157,7 @@ type agentRow struct {
 	Reported     string        `db:"reported"`
 	Noted        string        `db:"noted"`
 	Beside       bool          `db:"beside"`
-	Resumed      bool          `db:"resumed"`
+	ResumedTo    string        `db:"resumed_to"`
 	Revoked      bool          `db:"revoked"`
 	Credentials
 }
@@ -208,7 +212,7 @@ func (r agentRow) device() AgentDevice {
 	d := AgentDevice{
 		OrgID: r.OrgID, Name: r.Name, State: r.DeviceState, Restored: r.Restored, Current: r.Current,
 		SpecHash: r.SpecHash, RenderedHash: r.RenderedHash, Beside: r.Beside,
-		Credentials: r.Credentials, Resumed: r.Resumed, Revoked: r.Revoked,
+		Credentials: r.Credentials, ResumedTo: r.ResumedTo, Revoked: r.Revoked,
 	}
 	if r.RollState.Open() {
 		d.RestoreID, d.Called, d.Reported, d.Noted = r.RestoreID, r.Called, r.Reported, r.Noted
@@ -380,20 +384,23 @@ func (s *Store) NoteReports(ctx context.Context, orgID string, reports []NoteRep
 	return noted, nil
 }
 
-// StatusCounts is after how long the version in a status counts as a device's report, where its agent has not polled
-// since. An agent polls at once, and after failures within half a minute.
-const StatusCounts = time.Minute
+// StatusCounts is after how long the version in a status counts as a device's report, where its agent has neither
+// polled nor put another status since. A poll that is held says nothing new for three minutes, and an agent whose polls
+// fail waits for five.
+const StatusCounts = 10 * time.Minute
 
 const noteStatus = `
-update rollcall.roll r set status_version = $4, status_at = now()
+update rollcall.roll r set status_version = $4, status_at = case when cast($4 as text) is not null then now() end
 from rollcall.restores t
 where r.org_id = cast($1 as uuid) and r.name = $2 and r.restore_id = $3 and r.state = $5 and not r.superseded
-  and t.id = r.restore_id and t.state = $6 and (r.status_version is null or r.status_version <> $4)`
+  and t.id = r.restore_id and t.state = $6`
 
 // NoteStatus keeps the version in a status on the roll, for a device that awaits its reconnect. The inventory watch
-// tells it where no poll has reported within StatusCounts.
-func (s *Store) NoteStatus(ctx context.Context, orgID string, in NoteReportInput) error {
-	_, err := s.db.ExecContext(ctx, noteStatus, orgID, in.Name, in.RestoreID, runbook.OrZero(in.Version),
+// tells it where nothing else has reported within StatusCounts. updating says that the device is about to run another
+// version: what it has said before counts no more.
+func (s *Store) NoteStatus(ctx context.Context, orgID string, in NoteReportInput, updating bool) error {
+	version := sql.NullString{String: runbook.OrZero(in.Version), Valid: !updating}
+	_, err := s.db.ExecContext(ctx, noteStatus, orgID, in.Name, in.RestoreID, version,
 		runbook.StateAwaitingReconnect, runbook.RestoreRunning)
 	if err != nil {
 		return fmt.Errorf("note the status of device %s: %w", in.Name, err)

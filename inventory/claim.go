@@ -148,6 +148,13 @@ func (s *Store) BeginWaves(ctx context.Context, restoreID string, batches int) e
 		if err != nil {
 			return fmt.Errorf("release the devices of other batches: %w", err)
 		}
+		// A status that was put before the restore was cancelled may be older than what the device runs by now.
+		_, err = tx.ExecContext(ctx, `
+			update rollcall.roll set status_version = null, status_at = null where restore_id = $1 and status_at is not null`,
+			restoreID)
+		if err != nil {
+			return fmt.Errorf("forget what statuses have said: %w", err)
+		}
 		return nil
 	})
 	if err != nil {

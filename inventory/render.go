@@ -19,11 +19,13 @@ func (d AgentDevice) RenderDue() bool {
 	return err != nil || d.SpecHash != d.RenderedHash
 }
 
-// IsAhead reports whether the device knows a version past the one that it was rendered as last, and no human has
-// resumed it since. Only a database that was put back has such a device: it would be rendered from the backup's spec,
-// as something newer than what it runs. known is what its agent says; what its status says counts as well.
+// IsAhead reports whether the device knows a version past the one that it was rendered as last, which no human has
+// decided about. Only a database that was put back has such a device: it would be rendered from the backup's spec, as
+// something newer than what it runs. known is what its agent says; what its status says counts as well.
 func (d AgentDevice) IsAhead(known runbook.Version) bool {
-	return !d.Resumed && runbook.IsAhead(d.Restored, max(known, d.current()))
+	known = max(known, d.current())
+	resumed, err := runbook.ParseVersion(d.ResumedTo)
+	return runbook.IsAhead(d.Restored, known) && (err != nil || known >= resumed)
 }
 
 // current is the version that the device's status says it runs; 0 where that cannot be read.
@@ -114,7 +116,8 @@ where r.org_id = $1 and r.name = $2 and r.deleted_at is null and rollcall.device
 
 // RenderedDevice reads the device as its agent is served it: its name, its annotations and the spec that it is
 // rendered from, without its status. ok is false where it is not normal any more, or its version or its spec is
-// another since d was read, so that one version is never two specs.
+// another since d was read, so that one version is never two specs. A spec that Rollcall cannot render is a *Refusal: an
+// earlier release, or another program, has rendered it.
 func (s *Store) RenderedDevice(ctx context.Context, d AgentDevice) (device Resource, ok bool, err error) {
 	var row struct {
 		resourceRow
@@ -130,9 +133,6 @@ func (s *Store) RenderedDevice(ctx context.Context, d AgentDevice) (device Resou
 	}
 	if err == nil {
 		device.Spec, err = runbook.RenderSpec(device.Spec, row.Templated)
-	}
-	if runbook.AsRefusal(err) != nil {
-		return Resource{}, false, nil // an earlier release has rendered it
 	}
 	if err != nil {
 		return Resource{}, false, fmt.Errorf("read rendered device %s: %w", d.Name, err)

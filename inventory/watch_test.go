@@ -138,19 +138,32 @@ func TestAStatusCountsWhereNoPollFollows(t *testing.T) {
 	store := restored(t, newStore(t), versioned("a", "5"), versioned("b", "5"))
 	for _, name := range []string{"a", "b"} {
 		require.NoError(t, store.NoteStatus(t.Context(), runbook.DefaultOrgID,
-			inventory.NoteReportInput{RestoreID: "r1", Name: name, Version: "5"}))
+			inventory.NoteReportInput{RestoreID: "r1", Name: name, Version: "5"}, false))
 	}
 	store.DB().MustExec(`update rollcall.roll set batch = 0, wave = 0`)
 	ago := func(interval string) {
 		store.DB().MustExec(`update rollcall.roll set status_at = now() - cast($1 as interval)`, interval)
 	}
-	ago("50 seconds")
+	ago("9 minutes")
 	require.Empty(t, sighted(t, store, time.Time{}))
 	note(t, store, "a", "7")
-	ago("61 seconds")
+	ago("11 minutes")
 	require.Equal(t, []string{"a reconnect 7", "b reconnect 5"}, sighted(t, store, time.Time{}))
 	store.DB().MustExec(`update rollcall.roll set batch = null, wave = null`)
 	require.NotContains(t, sighted(t, store, time.Time{}), "b reconnect 5", "its workflow has yet to be started")
+
+	store.DB().MustExec(`update rollcall.roll set batch = 0, wave = 0`)
+	require.Contains(t, sighted(t, store, time.Time{}), "b reconnect 5")
+	again := inventory.NoteReportInput{RestoreID: "r1", Name: "b", Version: "5"}
+	require.NoError(t, store.NoteStatus(t.Context(), runbook.DefaultOrgID, again, false))
+	require.NotContains(t, sighted(t, store, time.Time{}), "b reconnect 5", "it has just said so once more")
+	ago("11 minutes")
+	require.NoError(t, store.NoteStatus(t.Context(), runbook.DefaultOrgID, again, true))
+	require.NotContains(t, sighted(t, store, time.Time{}), "b reconnect 5", "it is about to run another one")
+	require.NoError(t, store.NoteStatus(t.Context(), runbook.DefaultOrgID, again, false))
+	ago("11 minutes")
+	require.NoError(t, store.BeginWaves(t.Context(), "r1", 1))
+	require.NotContains(t, sighted(t, store, time.Time{}), "b reconnect 5", "the restore was taken up again since")
 }
 
 // reporting is a device whose status in the backup says which version it runs.

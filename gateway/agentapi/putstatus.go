@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 
 	"rollcall/inventory"
 	"rollcall/runbook"
@@ -49,7 +50,8 @@ func (g *Gateway) putStatus(w http.ResponseWriter, r *http.Request, c caller) er
 //
 // A status names the version that the device runs, and a poll the newest one that it has received, which is higher for
 // as long as an update waits, downloads or reboots into a new image. So a version that would let a waiting device
-// through is kept on the roll until its agent's next poll. It counts where none comes for a while.
+// through is kept on the roll until its agent's next poll. It counts where none comes for a while, and the inventory
+// watch runs.
 func (g *Gateway) reportStatus(ctx context.Context, d inventory.AgentDevice, agent agentStatus) error {
 	if !agent.reports(d) {
 		return agent.invalid
@@ -59,7 +61,7 @@ func (g *Gateway) reportStatus(ctx context.Context, d inventory.AgentDevice, age
 		defer cancel()
 		return g.cfg.Store.NoteStatus(ctx, g.cfg.OrgID, inventory.NoteReportInput{
 			RestoreID: d.RestoreID, Name: d.Name, Version: *agent.version,
-		})
+		}, agent.updating)
 	}
 	err := g.report(ctx, d, *agent.version, false)
 	if untold := errors.Is(err, errUntold); untold && agent.invalid == nil {
@@ -110,6 +112,8 @@ type agentStatus struct {
 	// version then says in words what it is.
 	version *string
 	invalid error
+	// updating reports whether the agent says that it updates its device.
+	updating bool
 }
 
 // decodeStatus reads a Device with its status. Fields that are not known are let through; the names of those that are
@@ -129,7 +133,7 @@ func decodeStatus(body []byte, name string) (agentStatus, error) {
 	if err != nil {
 		return agentStatus{}, err
 	}
-	a := agentStatus{status: device["status"]}
+	a := agentStatus{status: device["status"], updating: isUpdating(status["conditions"])}
 	if isNull(status["config"]) {
 		return a, nil
 	}
@@ -138,6 +142,13 @@ func decodeStatus(body []byte, name string) (agentStatus, error) {
 		return agentStatus{}, err
 	}
 	return a.withVersion(config["renderedVersion"]), nil
+}
+
+// isUpdating reports whether conditions that can be read say that a device is being updated.
+func isUpdating(raw json.RawMessage) bool {
+	var conditions []struct{ Type, Status string }
+	return json.Unmarshal(raw, &conditions) == nil && slices.ContainsFunc(conditions,
+		func(c struct{ Type, Status string }) bool { return c.Type == "Updating" && c.Status == "True" })
 }
 
 func (a agentStatus) withVersion(raw json.RawMessage) agentStatus {

@@ -248,6 +248,10 @@ func (p *poll) newer(ctx context.Context, d inventory.AgentDevice) (*inventory.R
 				return nil, nil
 			}
 			device, ok, err := p.serve(ctx, d)
+			if refusal := runbook.AsRefusal(err); refusal != nil {
+				p.refuse(refusal.Message)
+				return nil, nil
+			}
 			if err != nil || ok {
 				return device, err
 			}

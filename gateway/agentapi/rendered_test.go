@@ -60,6 +60,9 @@ func TestNothingIsRenderedForADeviceThatIsAheadOfTheBackup(t *testing.T) {
 	b.reconnect("r1", "web-1", "7")
 	b.resume("r1", "web-1")
 	require.Equal(t, "8", version(served(t, a.poll("7"))))
+	b.store.DB().MustExec(`update devices set spec = '{"os": {"image": "another"}}' where name = 'web-1'`)
+	require.Equal(t, http.StatusNoContent, a.poll("10").code, "the decision was about 7, and this backup is of 8")
+	require.Equal(t, "9", version(served(t, a.poll("8"))))
 
 	b.reconnect("r1", "status", "5")
 	require.Equal(t, http.StatusNoContent, b.agent("status").poll("9").code, "it had received 9 before it was called")

@@ -100,6 +100,11 @@ func (g *Gateway) tell(ctx context.Context, d inventory.AgentDevice, version str
 	case err != nil:
 		g.metrics.reports.WithLabelValues("failed").Inc()
 		g.flow.failed(d.Name, time.Now().Add(retryAfter))
+		if d.State == runbook.StateAwaitingReconnect { // the watch tells it, before anything older that was said
+			if _, err := g.note(ctx, d, version); err != nil {
+				return err
+			}
+		}
 		return &problem{
 			code: http.StatusServiceUnavailable, message: "the roll call cannot be reached now; try again",
 			cause: err,

@@ -45,6 +45,9 @@ func TestAStatusWithAVersionIsAReport(t *testing.T) {
 		runbook.StateAwaitingReconnect)
 	require.Empty(t, b.signals.versions(), "its agent may have received more, which its poll says")
 	require.Equal(t, "5", *b.text(`select status_version from rollcall.roll where name = 'web-2' and noted_version is null`))
+	waits(b.agent("web-2").put(`{"config":{"renderedVersion":"5"},"conditions":[{"type":"Updating","status":"True"}]}`),
+		runbook.StateAwaitingReconnect)
+	require.Nil(t, b.text(`select status_version from rollcall.roll where name = 'web-2'`), "it is about to run another")
 	require.Equal(t, http.StatusNoContent, b.agent("web-2").poll("7").code)
 	require.Equal(t, []string{"7"}, b.signals.versions())
 	waits(a.put(`{"summary":{"status":"Online"},"config":{"renderedVersion":"7"}}`), runbook.StateAwaitingReconnect)
