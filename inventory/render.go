@@ -116,8 +116,8 @@ where r.org_id = $1 and r.name = $2 and r.deleted_at is null and rollcall.device
 
 // RenderedDevice reads the device as its agent is served it: its name, its annotations and the spec that it is
 // rendered from, without its status. ok is false where it is not normal any more, or its version or its spec is
-// another since d was read, so that one version is never two specs. A spec that Rollcall cannot render is a *Refusal: an
-// earlier release, or another program, has rendered it.
+// another since d was read, so that one version is never two specs. A spec that Rollcall cannot render is a *Refusal:
+// an earlier release, or another program, has rendered it.
 func (s *Store) RenderedDevice(ctx context.Context, d AgentDevice) (device Resource, ok bool, err error) {
 	var row struct {
 		resourceRow
