@@ -60,8 +60,8 @@ const (
 // is a resource that stands there twice, or that the organisation has already, deleted or not. An organisation that
 // there is not is a *runbook.Refusal with CodeNotFound. While a restore of the organisation runs, a device that would
 // have no place on its roll, and would not wait either, is a *runbook.Refusal with CodeRestoreRunning. Import ends soon
-// after ctx, even while r gives nothing, and
-// then stores nothing. It holds a batch of resources at a time, however large the file is.
+// after ctx, even while r gives nothing, and then stores nothing. It holds a batch of resources at a time, however
+// large the file is.
 func (s *Store) Import(ctx context.Context, r io.Reader, opts ImportOptions) (ImportResult, error) {
 	if opts.OrgID == "" {
 		opts.OrgID = runbook.DefaultOrgID
