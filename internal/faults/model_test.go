@@ -48,6 +48,15 @@ func TestTheModelKnowsTheTableOfTransitions(t *testing.T) {
 		"a lower status": {[]Call{
 			reports("9"), {Kind: Put, Version: "7", Answer: Stored}, looks(paused, "9", "", ""),
 		}, true},
+		"a status that waits for its poll": {[]Call{
+			{Kind: Put, Version: "5", Answer: Stored}, looks(runbook.StateAwaitingReconnect, "", "", ""),
+		}, true},
+		"a status, and its poll": {[]Call{
+			{Kind: Put, Version: "5", Answer: Stored}, reports("7"), looks(paused, "7", "", ""),
+		}, true},
+		"a status that is ahead is lost": {[]Call{
+			{Kind: Put, Version: "7", Answer: Stored}, looks(runbook.StateAwaitingReconnect, "", "", ""),
+		}, false},
 		"a person reports": {[]Call{
 			{Kind: Report, Version: "7", Answer: Accepted},
 			{Kind: Report, Version: "v7", Answer: Refused},
