@@ -15,8 +15,8 @@ type Kind string
 const (
 	// Report is a version that a device or a person says the device runs.
 	Report Kind = "report"
-	// Put is a status that an agent puts. Of a paused device it counts only where its version is higher. One that would let
-	// a waiting device through waits for the agent's poll, and counts by itself long after the run.
+	// Put is a status that an agent puts. Of a paused device it counts only where its version is higher. One that would
+	// let a waiting device through waits for the agent's poll, and counts by itself long after the run.
 	Put Kind = "put"
 	// Resume is a decision about a conflict.
 	Resume Kind = "resume"
