@@ -232,7 +232,8 @@ func TestASpecThatCannotBeRenderedIsTriedAgainEverMoreRarely(t *testing.T) {
 		require.Equal(t, runbook.StepRepair, next(t, store), within)
 		require.NoError(t, store.Repair(t.Context(), repairOf("d")))
 		require.Equal(t, runbook.StepAsk, next(t, store))
-		require.Equal(t, repairs+1, count(t, store, `select count(*) from rollcall.transitions where transition = 'Repaired'`))
+		require.Equal(t, repairs+1,
+			count(t, store, `select count(*) from rollcall.transitions where transition = 'Repaired'`))
 	}
 	reason := reasonOf(t, store, runbook.Repaired)
 	require.Contains(t, reason, "Flight Control cannot render its spec: two errors: no repository acme acme")

@@ -1,7 +1,6 @@
 package fake
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -75,16 +74,8 @@ func (d *device) edit(patch jsonpatch.Patch) (changed bool, err error) {
 	if d.Spec["decommissioning"] != nil {
 		return false, errLeaves
 	}
-	before, err := json.Marshal(d.resource())
+	was, is, err := d.apply(patch)
 	if err != nil {
-		return false, err
-	}
-	after, err := patch.Apply(before)
-	if err != nil {
-		return false, err
-	}
-	var was, is object
-	if err := errors.Join(json.Unmarshal(before, &was), json.Unmarshal(after, &is)); err != nil {
 		return false, err
 	}
 	changed = !reflect.DeepEqual(was["spec"], is["spec"])

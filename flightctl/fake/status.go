@@ -55,16 +55,8 @@ func (d *device) patched(patch jsonpatch.Patch) (object, error) {
 	if d.Spec["decommissioning"] != nil {
 		return nil, errors.New("decommissioned device cannot be updated")
 	}
-	before, err := json.Marshal(d.resource())
+	was, is, err := d.apply(patch)
 	if err != nil {
-		return nil, err
-	}
-	after, err := patch.Apply(before)
-	if err != nil {
-		return nil, err
-	}
-	var was, is object
-	if err := errors.Join(json.Unmarshal(before, &was), json.Unmarshal(after, &is)); err != nil {
 		return nil, err
 	}
 	status, ok := is["status"].(map[string]any)
@@ -77,6 +69,20 @@ func (d *device) patched(patch jsonpatch.Patch) (object, error) {
 		}
 	}
 	return status, nil
+}
+
+// apply returns the device as it is, and as a patch makes it.
+func (d *device) apply(patch jsonpatch.Patch) (was, is object, err error) {
+	before, err := json.Marshal(d.resource())
+	if err != nil {
+		return nil, nil, err
+	}
+	after, err := patch.Apply(before)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = errors.Join(json.Unmarshal(before, &was), json.Unmarshal(after, &is))
+	return was, is, err
 }
 
 // storeStatus stores a status that an agent has sent.

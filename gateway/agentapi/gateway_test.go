@@ -127,7 +127,8 @@ func TestATemporalThatIsAwayIsA503WhereARollCallWaits(t *testing.T) {
 	served(t, a.poll("5"))
 	b.roll("r1")
 	requireStatus(t, a.poll("5"), http.StatusServiceUnavailable, "roll call")
-	require.Equal(t, "5", *b.text(`select noted_version from rollcall.roll where name = 'web-1'`), "the watch tells it later")
+	require.Equal(t, "5", *b.text(`select noted_version from rollcall.roll where name = 'web-1'`),
+		"the watch tells it later")
 	requireStatus(t, a.put(`{"config":{"renderedVersion":"7"}}`), http.StatusServiceUnavailable, "roll call")
 	requireStatus(t, a.poll("007"), http.StatusServiceUnavailable, "roll call")
 	require.Equal(t, "AwaitingReconnect", *b.text(`select status #>> '{summary,status}' from devices`))

@@ -44,7 +44,8 @@ func TestAStatusWithAVersionIsAReport(t *testing.T) {
 	waits(b.agent("web-2").put(`{"summary":{"status":"Online"},"config":{"renderedVersion":"5"}}`),
 		runbook.StateAwaitingReconnect)
 	require.Empty(t, b.signals.versions(), "its agent may have received more, which its poll says")
-	require.Equal(t, "5", *b.text(`select status_version from rollcall.roll where name = 'web-2' and noted_version is null`))
+	require.Equal(t, "5",
+		*b.text(`select status_version from rollcall.roll where name = 'web-2' and noted_version is null`))
 	waits(b.agent("web-2").put(`{"config":{"renderedVersion":"5"},"conditions":[{"type":"Updating","status":"True"}]}`),
 		runbook.StateAwaitingReconnect)
 	require.Nil(t, b.text(`select status_version from rollcall.roll where name = 'web-2'`), "it is about to run another")
