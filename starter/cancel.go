@@ -93,7 +93,11 @@ func (o *cancelOptions) run(ctx context.Context, id string) error {
 	if noWorker == nil {
 		refusals.begin(ctx)
 	}
-	if err := o.send(ctx, c, id, status); err != nil {
+	err = o.send(ctx, c, id, status)
+	if ask.IsNotFound(err) && status.RestoreID == "" && ask.HasEnded(ctx, c, id) {
+		return o.printUnknown(id) // it ended by itself, or was cancelled before
+	}
+	if err != nil {
 		return err
 	}
 	return o.outcome(ctx, store, refusals, id, noWorker)
@@ -136,10 +140,7 @@ func (o *cancelOptions) send(ctx context.Context, c client.Client, id string, st
 	}
 	message.By, message.Origin = decided.By, decided.Origin(id)
 	err = c.SignalWorkflow(ctx, workflowID, "", runbook.SignalCancel, message)
-	if ask.IsNotFound(err) && status.RestoreID == "" {
-		return runbook.Refuse(runbook.CodeNotFound, "there is no restore %s", id)
-	}
-	if ask.IsNotFound(err) {
+	if ask.IsNotFound(err) && status.RestoreID != "" {
 		return fmt.Errorf("restore %s is open, but no workflow runs it: take it up again with `%s`, then cancel it", id,
 			ask.TakeUp(id))
 	}

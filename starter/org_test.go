@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
 	"rollcall/inventory"
@@ -161,6 +162,13 @@ func (b *bench) rolled(id string) {
 	}, time.Minute, 20*time.Millisecond)
 }
 
+// runs reports whether the workflow of a device runs: its restore does nothing more by itself that the database could
+// refuse.
+func (b *bench) runs(orgID, name string) bool {
+	run, err := b.client.DescribeWorkflowExecution(b.t.Context(), runbook.DeviceWorkflowID(orgID, name), "")
+	return err == nil && run.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING
+}
+
 // loseRestores puts the database back to before any restore began.
 func (b *bench) loseRestores() {
 	b.store.DB().MustExec(`
@@ -180,10 +188,10 @@ func TestALostRestoreOfOneOrganisationIsCancelled(t *testing.T) {
 	b := newTemporalBench(t)
 	b.credentials = true
 	b.work()
-	b.acme(device{name: "web-1", version: "5"}.document())
+	orgID := b.acme(device{name: "web-1", version: "5"}.document())
 	for _, tc := range []struct{ id, org string }{{"first", ""}, {"second", "Acme"}} {
 		b.ok("restore", "--id", tc.id, "--org", "Acme")
-		b.rolled(tc.id)
+		require.Eventually(t, func() bool { return b.runs(orgID, "web-1") }, 2*time.Minute, 20*time.Millisecond)
 		b.loseRestores()
 		o := b.run("cancel", tc.id, "--reason", "put back", "--org", "default")
 		require.Equal(t, 1, o.code)

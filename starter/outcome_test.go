@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
 
 	"rollcall/inventory"
@@ -53,11 +52,7 @@ func TestAReportThatADyingRestoreGotIsSentAgain(t *testing.T) {
 	b.work()
 	b.give(device{name: "web-1", version: "5"})
 	b.restored("first")
-	runs := func() bool {
-		run, err := b.client.DescribeWorkflowExecution(t.Context(), runbook.DeviceWorkflowID(runbook.DefaultOrgID, "web-1"),
-			"")
-		return err == nil && run.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING
-	}
+	runs := func() bool { return b.runs(runbook.DefaultOrgID, "web-1") }
 	require.Eventually(t, runs, 2*time.Minute, 20*time.Millisecond, "the device's workflow has not been started")
 	_, err := b.store.OpenRestore(t.Context(), inventory.OpenRestoreInput{ID: "second", Supersede: true})
 	require.NoError(t, err)
@@ -107,7 +102,8 @@ func TestARestoreThatTheDatabaseDoesNotKnow(t *testing.T) {
 	b.work()
 	b.give(device{name: "web-1", version: "5", labels: "alias: till-1"})
 	b.restored("first")
-	b.until("web-1", runbook.StateAwaitingReconnect)
+	require.Eventually(t, func() bool { return b.runs(runbook.DefaultOrgID, "web-1") }, 2*time.Minute,
+		20*time.Millisecond)
 	b.loseRestores()
 	o := b.run("restore", "--id", "first")
 	require.Equal(t, 1, o.code)
@@ -120,6 +116,7 @@ func TestARestoreThatTheDatabaseDoesNotKnow(t *testing.T) {
 	require.Equal(t, 0, o.code, o.stderr)
 	require.Contains(t, o.stdout, "the workflows of restore first have ended")
 	require.Contains(t, o.stderr, "`starter restore` calls the roll again")
+	require.Contains(t, b.ok("cancel", "first", "--reason", "once more"), "the workflows of restore first have ended")
 	b.restored("second")
 	b.until("web-1", runbook.StateAwaitingReconnect)
 
