@@ -13,8 +13,8 @@ import (
 	"rollcall/runbook"
 )
 
-// newRestartingSite is a site with a Temporal server of its own, which the returned function restarts.
-func newRestartingSite(t *testing.T) (s *site, restart func()) {
+// newRestartingSite is a site with a Temporal server of its own and its settings, which the returned function restarts.
+func newRestartingSite(t *testing.T, dynamic ...string) (s *site, restart func()) {
 	t.Helper()
 	s = &site{t: t, database: devtest.Database(t), taskQueue: devtest.TaskQueue(t)}
 	s.connect()
@@ -23,8 +23,9 @@ func newRestartingSite(t *testing.T) (s *site, restart func()) {
 	start := func() {
 		t.Helper()
 		var err error
-		server, err = devenv.StartTemporal(t.Context(),
-			devenv.TemporalConfig{Dir: dir, UIPort: devenv.NoUI, SearchAttributes: runbook.SearchAttributes})
+		server, err = devenv.StartTemporal(t.Context(), devenv.TemporalConfig{
+			Dir: dir, UIPort: devenv.NoUI, SearchAttributes: runbook.SearchAttributes, Dynamic: dynamic,
+		})
 		require.NoError(t, err)
 		s.server = devtest.Server{Address: server.Address(), Namespace: server.Namespace()}
 		s.client = s.server.Client(t, host.DisableStickyQueue)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/testsuite"
 
@@ -22,11 +24,19 @@ import (
 // pausedFleet is a restore in which each device of the fleet is paused: restored at 5, it runs 7.
 func pausedFleet(t *testing.T, names ...string) *site {
 	t.Helper()
+	s := newSite(t)
+	s.pauses(names...)
+	return s
+}
+
+func (s *site) pauses(names ...string) {
+	t := s.t
+	t.Helper()
 	restored := map[string]string{}
 	for _, name := range names {
 		restored[name] = "5"
 	}
-	s := newSite(t).fleet(restored).startWorker()
+	s.fleet(restored).startWorker()
 	s.restore(runbook.RestoreInput{RestoreID: "night", WatchInterval: "0"})
 	for _, name := range names {
 		s.awaitWorkflow(name)
@@ -35,7 +45,41 @@ func pausedFleet(t *testing.T, names ...string) *site {
 				runbook.ReconnectSignal{RenderedVersion: "7"}))
 	}
 	s.awaitRoll(fmt.Sprintf(`select count(*) = %d from rollcall.roll where state = 'ConflictPaused'`, len(names)))
-	return s
+}
+
+// A plan of many waves fills more than one history. It is held in a later one, told to go on, and completes.
+func TestAPlanGoesOnInAFreshHistory(t *testing.T) {
+	t.Parallel()
+	s, _ := newRestartingSite(t, "limit.historyCount.suggestContinueAsNew=60")
+	names := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+	s.pauses(names...)
+	s.plan("p", names...)
+	first := s.startPlan(runbook.PlanInput{PlanID: "p", By: "ann", Waves: "1,2,3,4,5,6,7,100%"})
+	for i, name := range names {
+		s.awaitPlan("p", "asked", func(p runbook.PlanProgress) bool { return p.Resumed() == int64(i+1) })
+		if name != "g" {
+			s.applies(name, "Online")
+			continue
+		}
+		s.applies(name, "Error")
+		s.awaitPlan("p", "held", func(p runbook.PlanProgress) bool { return p.State == runbook.PlanHeld })
+		s.tell("p", runbook.UpdateContinue)
+	}
+	var result runbook.PlanProgress
+	require.NoError(t, first.Get(t.Context(), &result))
+	require.Equal(t, runbook.PlanCompleted, result.State)
+	require.EqualValues(t, 8, result.Resumed())
+	require.Equal(t, "ann", result.By)
+	page, err := s.client.ListWorkflow(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{
+		Query: "WorkflowId = 'resume/p' AND ExecutionStatus = 'ContinuedAsNew'",
+	})
+	require.NoError(t, err)
+	require.NotEmpty(t, page.GetExecutions())
+	rows, err := s.store.Audit(t.Context(), inventory.AuditQuery{RestoreID: "night"})
+	require.NoError(t, err)
+	require.Len(t, slices.DeleteFunc(rows, func(r inventory.TransitionRow) bool {
+		return r.Signal != string(runbook.ActResumePlan)
+	}), 1, "one person has started it once")
 }
 
 func (s *site) awaitWorkflow(name string) {

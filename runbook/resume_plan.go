@@ -59,6 +59,20 @@ type PlanInput struct {
 	AwayAfter string `json:"awayAfter,omitempty"`
 	// AskTimeout is how long one device may take to answer; empty is DefaultAskTimeout.
 	AskTimeout string `json:"askTimeout,omitempty"`
+	// Carried is what a run hands to the next one when its history grows long; nil in the input of a first run, which is
+	// refused otherwise.
+	Carried *PlanCarried `json:"carried,omitempty"`
+}
+
+// PlanCarried is what a run of a plan's workflow has come to.
+type PlanCarried struct {
+	OrgID string `json:"orgId"`
+	// Progress has the wave that was carried out last.
+	Progress PlanProgress `json:"progress"`
+	// Tolerated is how many failures a human has accepted beyond MaxFailures, and GraceUntil until when failures do not
+	// hold the plan.
+	Tolerated  int64     `json:"tolerated,omitempty"`
+	GraceUntil time.Time `json:"graceUntil,omitzero"`
 }
 
 // DefaultAskTimeout is how long a device of a plan may take to answer before its answer counts as unknown.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/workflow"
 )
 
 // A plan that waits costs eleven events each time that it reads.
@@ -34,4 +35,20 @@ func TestAPlanOfManyWavesKeepsItsPace(t *testing.T) {
 		}
 	}
 	require.Less(t, history, 51_200)
+}
+
+// Only the server can have one run continue another, and only continue-as-new lets the workflow choose the input.
+func TestWhichRunsGoOnWithAPlan(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		info workflow.Info
+		want bool
+	}{
+		"a first run":     {workflow.Info{Attempt: 1}, false},
+		"continue-as-new": {workflow.Info{ContinuedExecutionRunID: "r", Attempt: 1}, true},
+		"a cron schedule": {workflow.Info{ContinuedExecutionRunID: "r", Attempt: 1, CronSchedule: "* * * * *"}, false},
+		"a retry":         {workflow.Info{ContinuedExecutionRunID: "r", Attempt: 2}, false},
+	} {
+		require.Equal(t, tc.want, goesOn(&tc.info), name)
+	}
 }

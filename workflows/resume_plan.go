@@ -47,7 +47,7 @@ type resumePlan struct {
 func setUpPlan(ctx workflow.Context, in runbook.PlanInput) (*resumePlan, error) {
 	rollout, err := in.Check()
 	if err == nil {
-		err = checkPlanWorkflowID(ctx, in.PlanID)
+		err = checkPlanWorkflow(ctx, in)
 	}
 	if err != nil {
 		return nil, asFailure(err)
@@ -78,12 +78,25 @@ var planUpdates = []struct{ name, description string }{
 	{runbook.UpdateRetryFailed, "Ask again who gave no answer, and wait again for who failed"},
 }
 
-func checkPlanWorkflowID(ctx workflow.Context, planID string) error {
-	if id, want := workflow.GetInfo(ctx).WorkflowExecution.ID, runbook.ResumeWorkflowID(planID); id != want {
+// checkPlanWorkflow refuses a workflow whose id is not the plan's, and one that says that it goes on with a run, and
+// does not: who decides and what may be asked is checked when a plan begins.
+func checkPlanWorkflow(ctx workflow.Context, in runbook.PlanInput) error {
+	info := workflow.GetInfo(ctx)
+	if id, want := info.WorkflowExecution.ID, runbook.ResumeWorkflowID(in.PlanID); id != want {
 		return runbook.Refuse(runbook.CodeInvalidRequest,
-			"the workflow id is %q but must be %q; start it with `starter resume --plan %s`", id, want, planID)
+			"the workflow id is %q but must be %q; start it with `starter resume --plan %s`", id, want, in.PlanID)
+	}
+	if in.Carried != nil && !goesOn(info) {
+		return runbook.Refuse(runbook.CodeInvalidRequest,
+			"this workflow goes on with no run of the plan; start it with `starter resume --plan %s`", in.PlanID)
 	}
 	return nil
+}
+
+// goesOn reports whether a run was made by the run before it, and has its input from there. Runs by a cron schedule and
+// by a retry policy continue others as well, with an input that whoever has started the first one chose.
+func goesOn(info *workflow.Info) bool {
+	return info.ContinuedExecutionRunID != "" && info.CronSchedule == "" && info.Attempt <= 1
 }
 
 // listen registers an update. Its caller hears where the plan stands once the plan has acted on it.
@@ -203,19 +216,61 @@ func (p *resumePlan) run(ctx workflow.Context) (runbook.PlanProgress, error) {
 			stop()
 		}
 	})
-	if err := runBulk(running, "begin the plan", acts.BeginPlan, p.in, &p.begun); temporal.IsCanceledError(err) {
+	if err := p.begin(running); temporal.IsCanceledError(err) {
 		return p.finish(ctx, err)
 	} else if err != nil {
 		return runbook.PlanProgress{}, asFailure(err)
 	}
+	err := p.runWaves(running)
+	if workflow.IsContinueAsNewError(err) {
+		return runbook.PlanProgress{}, err
+	}
+	return p.finish(ctx, err)
+}
+
+// begin checks in the database who decides, and how many waves there are. A run that goes on with another one knows.
+func (p *resumePlan) begin(ctx workflow.Context) error {
+	if c := p.in.Carried; c != nil {
+		p.progress, p.tolerated, p.graceUntil, p.in.Carried = c.Progress, c.Tolerated, c.GraceUntil, nil
+		p.begun = activities.BeginPlanResult{
+			OrgID: c.OrgID, RestoreID: c.Progress.RestoreID, By: c.Progress.By, Reason: c.Progress.Reason,
+			Waves: c.Progress.Waves, Devices: c.Progress.Total,
+		}
+		p.showDetails(ctx)
+		return nil
+	}
+	if err := runBulk(ctx, "begin the plan", acts.BeginPlan, p.in, &p.begun); err != nil {
+		return err
+	}
 	p.progress.RestoreID, p.progress.Waves, p.progress.Total = p.begun.RestoreID, p.begun.Waves, p.begun.Devices
 	p.progress.By, p.progress.Reason, p.progress.NotAsked = p.begun.By, p.begun.Reason, p.begun.Devices
 	p.setState(ctx, runbook.PlanRunning, "")
-	return p.finish(ctx, p.runWaves(running))
+	return nil
+}
+
+// changeContinuePlan marks the plans that hand the rest of their waves to a fresh history, before many waves fill this
+// one. Those of earlier releases go on in theirs.
+const changeContinuePlan = "continue-plan"
+
+// continueAsNew returns the error that ends this run, where its history has grown long, and no command and no
+// cancellation waits to be heard.
+func (p *resumePlan) continueAsNew(ctx workflow.Context) error {
+	if !workflow.GetInfo(ctx).GetContinueAsNewSuggested() || ctx.Err() != nil || !workflow.AllHandlersFinished(ctx) ||
+		workflow.GetVersion(ctx, changeContinuePlan, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return nil
+	}
+	in := p.in
+	in.Carried = &runbook.PlanCarried{
+		OrgID: p.begun.OrgID, Progress: p.progress, Tolerated: p.tolerated, GraceUntil: p.graceUntil,
+	}
+	return workflow.NewContinueAsNewError(ctx, runbook.ResumeWorkflowName, in)
 }
 
 func (p *resumePlan) runWaves(ctx workflow.Context) error {
-	for wave := range p.begun.Waves {
+	for wave := p.progress.Wave; wave < p.begun.Waves; wave++ {
+		if err := p.continueAsNew(ctx); err != nil {
+			return err
+		}
 		p.progress.Wave = wave + 1
 		asked, err := p.ask(ctx, wave)
 		if err != nil {

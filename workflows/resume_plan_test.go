@@ -110,6 +110,41 @@ func (p *planned) soaks(t *testing.T, soak string) (result runbook.PlanProgress)
 	return result
 }
 
+// A plan of many waves hands the rest of them to a fresh history. That run begins nothing and asks no wave again, and
+// keeps what a human has accepted.
+func TestAPlanWithALongHistoryGoesOnInAFreshOne(t *testing.T) {
+	t.Parallel()
+	p := newPlanned(t)
+	p.tally = func(int) activities.PlanTallyResult { return counts(runbook.PlanTally{NotAsked: 1, Failed: 1}) }
+	p.env.SetContinueAsNewSuggested(false)
+	p.tells(t, time.Minute, runbook.UpdateContinue)
+	p.env.RegisterDelayedCallback(func() { p.env.SetContinueAsNewSuggested(true) }, 30*time.Second)
+	p.env.ExecuteWorkflow(runbook.ResumeWorkflowName, runbook.PlanInput{PlanID: "p", By: "ann", Waves: "1,100%"})
+	var again *workflow.ContinueAsNewError
+	require.ErrorAs(t, p.env.GetWorkflowError(), &again)
+	var in runbook.PlanInput
+	require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(again.Input, &in))
+	require.Equal(t, []int{0}, p.asked)
+
+	next := newPlanned(t)
+	next.env.SetContinuedExecutionRunID("the first run")
+	next.tally = func(int) activities.PlanTallyResult { return counts(runbook.PlanTally{Applied: 1, Failed: 1}) }
+	next.env.OnActivity("BeginPlan", mock.Anything).Never()
+	next.env.ExecuteWorkflow(runbook.ResumeWorkflowName, in)
+	require.NoError(t, next.env.GetWorkflowError())
+	var result runbook.PlanProgress
+	require.NoError(t, next.env.GetWorkflowResult(&result))
+	require.Equal(t, []int{1}, next.asked)
+	require.Equal(t, runbook.PlanCompleted, result.State)
+	require.Equal(t, "ann", result.By)
+	require.Equal(t, 2, result.Wave)
+
+	forged := newPlanned(t)
+	forged.env.ExecuteWorkflow(runbook.ResumeWorkflowName, in)
+	require.ErrorContains(t, forged.env.GetWorkflowError(), "goes on with no run of the plan")
+	require.Empty(t, forged.asked)
+}
+
 func TestAPlanWhoseLastWaveCompletesTheRestoreIsCompleted(t *testing.T) {
 	t.Parallel()
 	p := newPlanned(t)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,6 +36,8 @@ type TemporalConfig struct {
 	SearchAttributes []string
 	// Log gets warnings of the server; nil is the file "log" in Dir, or where Dir is empty nowhere.
 	Log io.Writer
+	// Dynamic are settings of its dynamic configuration, each as key=value with JSON as the value.
+	Dynamic []string
 	// Binary is the `temporal` command; empty is FindTemporal's.
 	Binary string
 }
@@ -184,7 +187,7 @@ func (t *Temporal) program() program {
 	for _, name := range t.cfg.SearchAttributes {
 		args = append(args, "--search-attribute", name+"=Keyword")
 	}
-	for _, setting := range t.settings {
+	for _, setting := range slices.Concat(t.settings, t.cfg.Dynamic) {
 		args = append(args, "--dynamic-config-value", setting)
 	}
 	end := sigTerminate
