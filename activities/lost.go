@@ -2,13 +2,18 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
 
 	"rollcall/inventory"
+	"rollcall/inventory/known"
 	"rollcall/runbook"
 )
 
@@ -85,4 +90,197 @@ func (a *Activities) lostEnd(
 		return runbook.RestoreCancelled, nil
 	}
 	return "", nil
+}
+
+// nameLosses writes to the audit, for as long as the watch runs, what workflows have answered that the database, put
+// back to an earlier moment, does not know. What fails is logged, and tried again in the next round.
+func (w *watch) nameLosses(ctx context.Context, a *Activities, every time.Duration) {
+	if a.Workflows == nil {
+		return
+	}
+	l := a.lossesOf(w.restoreID)
+	for {
+		began := time.Now()
+		w.show(ctx, "naming what was lost", l.name(ctx))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(every, reconcileShare*time.Since(began))):
+		}
+	}
+}
+
+// losses names what the database has lost of a restore.
+type losses struct {
+	restoreID string
+	inventory *inventory.Store
+	workflows Workflows
+	// listed reports whether the workflows of devices that have ended were listed, and more by how many they outnumbered
+	// what the database knew, when that was counted last.
+	listed bool
+	more   int64
+	// decided has the decisions with which runs of enrollment workflows have ended, by the ids of the runs.
+	decided map[string]known.Decision
+}
+
+func (a *Activities) lossesOf(restoreID string) *losses {
+	return &losses{
+		restoreID: restoreID, inventory: a.Inventory, workflows: a.Workflows,
+		decided: map[string]known.Decision{},
+	}
+}
+
+// name writes to the audit what was lost. The search index says which workflows have ended. The workflow itself says
+// what it has answered, and the database whether it knows that.
+func (l *losses) name(ctx context.Context) error {
+	return errors.Join(l.nameOutcomes(ctx), l.nameDecisions(ctx))
+}
+
+// nameOutcomes names how devices had left the roll call. Workflows are listed at first, and again when those that have
+// ended are more than the database knows by a larger number than before: a device that joins twice adds one for good,
+// and a namespace forgets what is older than its retention.
+func (l *losses) nameOutcomes(ctx context.Context) error {
+	// The index is asked first: what ends meanwhile is then no loss.
+	query := fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Completed'",
+		runbook.DeviceWorkflowName, runbook.AttributeRestoreID, l.restoreID)
+	count, err := l.workflows.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: query})
+	if err != nil {
+		return fmt.Errorf("count the workflows of devices that have ended: %w", err)
+	}
+	ends, err := known.Ends(ctx, l.inventory.DB(), l.restoreID)
+	if err != nil {
+		return err
+	}
+	more := count.GetCount() - ends
+	if !l.listed || more > l.more {
+		if err := l.listOutcomes(ctx, query); err != nil {
+			return err
+		}
+	}
+	l.listed, l.more = true, more
+	return nil
+}
+
+// listOutcomes looks at the runs of each device of which more have ended than the audit knows.
+func (l *losses) listOutcomes(ctx context.Context, query string) error {
+	runs := map[known.Device][]string{}
+	err := eachPage(ctx, l.workflows, query, func(page []*workflow.WorkflowExecutionInfo) error {
+		for _, e := range page {
+			if orgID, name, ok := runbook.ParseDeviceWorkflowID(e.GetExecution().GetWorkflowId()); ok {
+				device := known.Device{OrgID: orgID, Name: name}
+				runs[device] = append(runs[device], e.GetExecution().GetRunId())
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list the workflows of devices that have ended: %w", err)
+	}
+	ends, err := known.EndsOf(ctx, l.inventory.DB(), l.restoreID)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for device, ended := range runs {
+		if len(ended) <= ends[device] {
+			continue
+		}
+		for _, run := range ended {
+			errs = append(errs, l.nameOutcome(ctx, device, run))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// nameOutcome writes to the audit how a run of a device's workflow has ended, where the database does not know that.
+func (l *losses) nameOutcome(ctx context.Context, device known.Device, run string) error {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	id := runbook.DeviceWorkflowID(device.OrgID, device.Name)
+	var result runbook.DeviceResult
+	err := l.workflows.GetWorkflow(ctx, id, run).Get(ctx, &result)
+	if err == nil && result.Outcome == runbook.OutcomeSuperseded {
+		return nil
+	}
+	var status runbook.DeviceStatus // it has when, and who withdrew the device
+	if err == nil {
+		status, err = l.status(ctx, id, run)
+	}
+	if err != nil {
+		return fmt.Errorf("read how device %s left the roll call: %w", device.Name, err)
+	}
+	stand, err := known.Of(ctx, l.inventory.DB(), l.restoreID, device, status.State, status.Since)
+	if err != nil || stand.Known {
+		return err
+	}
+	if result.By == "" {
+		result.By, result.Reason = status.EndedBy()
+	}
+	return l.inventory.RecordRefusal(ctx, inventory.RefusalInput{
+		RestoreID: l.restoreID, OrgID: device.OrgID, Name: device.Name, Message: string(result.Outcome), By: result.By,
+		Reason: result.Reason, Version: result.Reported, State: stand.Now, RequestID: known.Named + run,
+		Refusal: *runbook.LostOutcome(result, stand.Now),
+	})
+}
+
+func (l *losses) status(ctx context.Context, id, run string) (status runbook.DeviceStatus, err error) {
+	value, err := l.workflows.QueryWorkflow(ctx, id, run, runbook.QueryState)
+	if err == nil {
+		err = value.Get(&status)
+	}
+	return status, err
+}
+
+// clocksDiffer is by how much the clocks of PostgreSQL and of Temporal may differ.
+const clocksDiffer = time.Hour
+
+// nameDecisions names how enrollment requests had been decided. Each run is read once.
+func (l *losses) nameDecisions(ctx context.Context) error {
+	since, err := known.Since(ctx, l.inventory.DB(), l.restoreID)
+	if err != nil || since.IsZero() {
+		return err
+	}
+	query := fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Completed' AND CloseTime > '%s'",
+		runbook.EnrollmentWorkflowName, since.Add(-clocksDiffer).UTC().Format(time.RFC3339))
+	var errs []error
+	err = eachPage(ctx, l.workflows, query, func(page []*workflow.WorkflowExecutionInfo) error {
+		for _, e := range page {
+			errs = append(errs, l.readDecision(ctx, e.GetExecution().GetWorkflowId(), e.GetExecution().GetRunId()))
+		}
+		return nil
+	})
+	if err != nil {
+		errs = append(errs, fmt.Errorf("list the workflows of enrollment requests that have ended: %w", err))
+	}
+	unknown, err := known.Without(ctx, l.inventory.DB(), l.restoreID, slices.Collect(maps.Values(l.decided)))
+	errs = append(errs, err)
+	for _, decision := range unknown {
+		errs = append(errs, l.nameDecision(ctx, decision))
+	}
+	return errors.Join(errs...)
+}
+
+// readDecision reads the decision with which a run of an enrollment workflow has ended, unless it was read before.
+func (l *losses) readDecision(ctx context.Context, workflowID, run string) error {
+	orgID, name, ok := runbook.ParseEnrollmentWorkflowID(workflowID)
+	if _, read := l.decided[run]; read || !ok {
+		return nil
+	}
+	var result runbook.EnrollmentResult
+	if err := l.workflows.GetWorkflow(ctx, workflowID, run).Get(ctx, &result); err != nil {
+		return fmt.Errorf("read the decision of %s: %w", workflowID, err)
+	}
+	l.decided[run] = known.Decision{Device: known.Device{OrgID: orgID, Name: name}, RunID: run, Taken: result.Decision}
+	return nil
+}
+
+func (l *losses) nameDecision(ctx context.Context, lost known.Decision) error {
+	signal := runbook.SignalApprove
+	if lost.Taken.State != runbook.EnrollmentApproved {
+		signal = runbook.SignalDeny
+	}
+	return l.inventory.RecordRefusal(ctx, inventory.RefusalInput{
+		RestoreID: l.restoreID, OrgID: lost.OrgID, Name: lost.Name, Message: signal, By: lost.Taken.By,
+		Reason: lost.Taken.Reason, Refusal: *runbook.LostDecision(lost.Taken), RequestID: known.Named + lost.RunID,
+	})
 }

@@ -36,6 +36,12 @@ func (l *largeFleet) ListWorkflow(
 	return nil, errors.New("the list is long")
 }
 
+func (l *largeFleet) CountWorkflow(
+	context.Context, *workflowservice.CountWorkflowExecutionsRequest,
+) (*workflowservice.CountWorkflowExecutionsResponse, error) {
+	return &workflowservice.CountWorkflowExecutionsResponse{}, nil
+}
+
 func (l *largeFleet) QueryWorkflow(context.Context, string, string, string, ...any) (converter.EncodedValue, error) {
 	l.asked.Add(1)
 	payloads, err := converter.GetDefaultDataConverter().ToPayloads(l.progress)

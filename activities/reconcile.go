@@ -18,7 +18,7 @@ import (
 	"rollcall/runbook"
 )
 
-// Workflows is what the inventory watch needs of a Temporal client to compare the roll with the workflows that run.
+// Workflows is what the inventory watch needs of a Temporal client to compare the database with the workflows.
 type Workflows interface {
 	ExecuteWorkflow(ctx context.Context, options client.StartWorkflowOptions, workflow any,
 		args ...any) (client.WorkflowRun, error)
@@ -28,6 +28,8 @@ type Workflows interface {
 	QueryWorkflow(ctx context.Context, workflowID, runID, queryType string, args ...any) (converter.EncodedValue, error)
 	ListWorkflow(ctx context.Context,
 		in *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error)
+	CountWorkflow(ctx context.Context,
+		in *workflowservice.CountWorkflowExecutionsRequest) (*workflowservice.CountWorkflowExecutionsResponse, error)
 	DescribeWorkflowExecution(ctx context.Context, workflowID,
 		runID string) (*workflowservice.DescribeWorkflowExecutionResponse, error)
 }
@@ -209,8 +211,7 @@ func eachPage(
 	}
 }
 
-// start starts the workflow of a device that is waited for, unless it runs after all. What an earlier workflow of the
-// device has answered, and the database does not know, is named in the audit first.
+// start starts the workflow of a device that is waited for, unless it runs after all.
 func (m *reconciler) start(ctx context.Context, entry inventory.RollEntry) error {
 	id := runbook.DeviceWorkflowID(entry.OrgID, entry.Name)
 	last, err := m.workflows.DescribeWorkflowExecution(ctx, id, "")
@@ -220,10 +221,6 @@ func (m *reconciler) start(ctx context.Context, entry inventory.RollEntry) error
 		return fmt.Errorf("describe %s: %w", id, err)
 	case last.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
 		if ended, err := m.endStuck(ctx, id, last); err != nil || !ended {
-			return err
-		}
-	default:
-		if err := m.recordLostOutcome(ctx, entry, last); err != nil {
 			return err
 		}
 	}
@@ -274,37 +271,4 @@ func restoreOf(info *workflow.WorkflowExecutionInfo) (restoreID string, err erro
 		return "", fmt.Errorf("read the restore of %s: %w", info.GetExecution().GetWorkflowId(), err)
 	}
 	return restoreID, nil
-}
-
-// recordLostOutcome writes to the audit how the device's last workflow ended, where the database was put back to an
-// earlier moment and does not know it. A device that was put on the roll since may have joined again, which the audit
-// says, or the database has lost its first place as well.
-func (m *reconciler) recordLostOutcome(
-	ctx context.Context, entry inventory.RollEntry, last *workflowservice.DescribeWorkflowExecutionResponse,
-) error {
-	info := last.GetWorkflowExecutionInfo()
-	of, err := restoreOf(info)
-	if err != nil || of != m.watch.restoreID || info.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
-		return err // it ended for another restore, or without a result
-	}
-	run := info.GetExecution().GetRunId()
-	var result runbook.DeviceResult
-	if err := m.workflows.GetWorkflow(ctx, info.GetExecution().GetWorkflowId(), run).Get(ctx, &result); err != nil {
-		return fmt.Errorf("read how device %s left the roll call: %w", entry.Name, err)
-	}
-	if result.Outcome == runbook.OutcomeSuperseded {
-		return nil
-	}
-	if !info.GetCloseTime().AsTime().After(entry.Since) { // it was put on the roll again
-		known, err := m.watch.inventory.HasLeft(ctx, m.watch.restoreID, entry.OrgID, entry.Name, result.Outcome)
-		if err != nil || known {
-			return err
-		}
-	}
-	return m.watch.inventory.RecordRefusal(ctx, inventory.RefusalInput{
-		RestoreID: m.watch.restoreID, OrgID: entry.OrgID, Name: entry.Name, Message: string(result.Outcome), By: result.By,
-		Reason:  result.Reason,
-		Version: result.Reported, State: entry.State, Refusal: *runbook.LostOutcome(result, entry.State),
-		RequestID: "lost/" + run,
-	})
 }

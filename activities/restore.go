@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"go.temporal.io/sdk/activity"
+
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
@@ -177,11 +179,16 @@ type CloseRestoreInput struct {
 	runbook.Origin
 }
 
-// CloseRestore ends a restore and returns its tally; one that has ended already stays as it is. Where the database has
-// lost the end of the roll, the roll is made first.
+// CloseRestore ends a restore and returns its tally; one that has ended already stays as it is. What the database has
+// lost of it is named first, and where that is the end of the roll, the roll is made.
 func (a *Activities) CloseRestore(ctx context.Context, in CloseRestoreInput) (runbook.RestoreStatus, error) {
 	if err := a.checkMode(ctx, in.RestoreID); err != nil {
 		return runbook.RestoreStatus{}, err
+	}
+	if a.Workflows != nil {
+		if err := a.lossesOf(in.RestoreID).name(ctx); err != nil {
+			activity.GetLogger(ctx).Warn("What the database has lost could not be named", "restore", in.RestoreID, "error", err)
+		}
 	}
 	end := inventory.CloseRestoreInput{RestoreID: in.RestoreID, State: in.State, By: in.By, Reason: in.Reason}
 	status, err := a.Inventory.CloseRestore(ctx, end)

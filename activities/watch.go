@@ -55,7 +55,9 @@ func (a *Activities) WatchInventory(ctx context.Context, in WatchInput) error {
 		go w.carryOutDecisions(ctx, a, in.Every)
 	}
 	go w.followEnrollments(ctx, a, in.Every)
-	mending := reconciler{watch: w, workflows: a.Workflows, every: min(reconcileEvery, 5*in.Every)}
+	every := min(reconcileEvery, 5*in.Every)
+	go w.nameLosses(ctx, a, every)
+	mending := reconciler{watch: w, workflows: a.Workflows, every: every}
 	for {
 		running, err := w.poll(ctx)
 		if err == nil && running {

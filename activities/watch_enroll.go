@@ -7,7 +7,6 @@ import (
 	"maps"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/activity"
 
@@ -106,11 +105,8 @@ func (w *watch) startEnrollments(
 		if known[request] {
 			continue
 		}
-		err := w.nameLostDecision(ctx, a, request)
-		if err == nil {
-			err = enrollment.Start(ctx, a.Starter, activity.GetInfo(ctx).TaskQueue, "found during "+w.restoreID,
-				runbook.EnrollmentInput{OrgID: request.OrgID, Name: request.Name, RestoreID: w.restoreID})
-		}
+		err := enrollment.Start(ctx, a.Starter, activity.GetInfo(ctx).TaskQueue, "found during "+w.restoreID,
+			runbook.EnrollmentInput{OrgID: request.OrgID, Name: request.Name, RestoreID: w.restoreID})
 		if err != nil {
 			errs = append(errs, fmt.Errorf("start the workflow of enrollment request %s: %w", request.Name, err))
 			continue
@@ -118,38 +114,6 @@ func (w *watch) startEnrollments(
 		known[request] = true
 	}
 	return errors.Join(append(errs, w.tellDecided(ctx, known, pending, told))...)
-}
-
-// nameLostDecision writes to the audit how the last workflow of a pending request has ended, where the database was put
-// back to an earlier moment and does not know that decision.
-func (w *watch) nameLostDecision(ctx context.Context, a *Activities, request inventory.PendingRequest) error {
-	if a.Workflows == nil {
-		return nil
-	}
-	id := runbook.EnrollmentWorkflowID(request.OrgID, request.Name)
-	last, err := a.Workflows.DescribeWorkflowExecution(ctx, id, "")
-	if isNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("describe %s: %w", id, err)
-	}
-	info := last.GetWorkflowExecutionInfo()
-	if info.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
-		return nil
-	}
-	run := info.GetExecution().GetRunId()
-	var result runbook.EnrollmentResult
-	if err := a.Workflows.GetWorkflow(ctx, id, run).Get(ctx, &result); err != nil {
-		return fmt.Errorf("read the decision of %s: %w", id, err)
-	}
-	if result.Decision.At == nil {
-		return nil
-	}
-	return w.inventory.NameLostDecision(ctx, inventory.LostDecisionInput{
-		RestoreID: w.restoreID, OrgID: request.OrgID, Name: request.Name, Decision: result.Decision,
-		RequestID: "lost/" + run,
-	})
 }
 
 // tellDecided has the workflows of requests that were decided look at that, once each: one whose device is waited for

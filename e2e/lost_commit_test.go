@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"rollcall/activities"
 	"rollcall/internal/invariants"
 	"rollcall/inventory"
 	"rollcall/runbook"
@@ -54,15 +55,7 @@ func TestDecisionsThatTheDatabaseHasLostCanBeTakenAgain(t *testing.T) {
 	s.eventually("the requests wait", func() bool {
 		return s.runs(enrollmentID("late")) && s.runs(enrollmentID("denied"))
 	})
-	rows, err := s.store.Audit(t.Context(), inventory.AuditQuery{Names: []string{"late", "denied"}, Refused: true})
-	require.NoError(t, err)
-	var lost []string
-	for _, row := range rows {
-		if row.Code == runbook.CodeLost {
-			lost = append(lost, row.Name+" "+row.Signal+" "+row.Actor+row.Reported)
-		}
-	}
-	require.ElementsMatch(t, []string{"late reconnect 8", "late approve alice", "denied deny alice"}, lost)
+	require.ElementsMatch(t, []string{"late reconnect 8", "late approve alice", "denied deny alice"}, s.lostEntries())
 
 	require.True(t, s.approve("late", "bob").Accepted)
 	require.True(t, s.approve("denied", "bob").Accepted)
@@ -75,6 +68,113 @@ func TestDecisionsThatTheDatabaseHasLostCanBeTakenAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 3, status.Counts[runbook.StateNormal])
 	require.Equal(t, "bob", s.enrolled("late").Decision.By)
+}
+
+// lostEntries are the entries of the audit that name what was lost.
+func (s *site) lostEntries() (lost []string) {
+	s.t.Helper()
+	rows, err := s.store.Audit(s.t.Context(), inventory.AuditQuery{Refused: true})
+	require.NoError(s.t, err)
+	for _, row := range rows {
+		if row.Code == runbook.CodeLost {
+			lost = append(lost, row.Name+" "+row.Signal+" "+row.Actor+row.Reported)
+		}
+	}
+	return lost
+}
+
+// putBackDevices puts the database back to before devices were heard of.
+func (s *site) putBackDevices() {
+	s.t.Helper()
+	s.owner.DB().MustExec(`
+begin;
+update devices set annotations = (annotations - 'device-controller/conflictPaused')
+    || '{"device-controller/awaitingReconnect": "true"}';
+set local session_replication_role = replica; -- the audit can only be appended to
+delete from rollcall.transitions where transition <> 'T1';
+update rollcall.roll set state = 'AwaitingReconnect', since = started_at, reported_version = null, next_version = null,
+    resumed_by = null, resumed_reason = null, resumed_at = null
+from rollcall.restores where restores.id = roll.restore_id;
+commit`)
+}
+
+// callAgain starts a device's workflow as its batch does where the roll was made again.
+func (s *site) callAgain(name string) {
+	s.t.Helper()
+	entry, err := s.store.WaitingEntry(s.t.Context(), "r1", runbook.DefaultOrgID, name)
+	require.NoError(s.t, err)
+	require.NotNil(s.t, entry)
+	require.NoError(s.t, activities.StartDevice(s.t.Context(), s.client, s.taskQueue, "r1", "test", *entry))
+}
+
+// PostgreSQL fails over and loses how devices have left the roll call. Another hand than the watch starts their
+// workflows again, and one device leaves again at once. What was acknowledged is named, with the person.
+func TestOutcomesThatTheDatabaseHasLostAreNamed(t *testing.T) {
+	t.Parallel()
+	for every, watched := range map[string]bool{"1s": true, "0": false} {
+		t.Run("watch every "+every, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t).startWorker().fleet(map[string]string{"web-1": "5", "web-2": "5", "web-3": "5", "web-4": "5"})
+			run := s.restore(runbook.RestoreInput{RestoreID: "r1", WatchInterval: every})
+			for _, name := range []string{"web-1", "web-2", "web-3", "web-4"} {
+				s.await(name, runbook.StateAwaitingReconnect)
+			}
+			s.reports("web-1", "5")
+			s.signal("web-2", runbook.SignalWithdraw, runbook.WithdrawRequest{By: "alice", Force: true})
+			s.reports("web-3", "7")
+			s.await("web-3", runbook.StateConflictPaused)
+			_, err := s.resume("web-3", "u1", runbook.ResumeRequest{By: "bob"})
+			require.NoError(t, err)
+			for _, name := range []string{"web-1", "web-2", "web-3"} {
+				s.eventually(name+" has left", func() bool { return !s.runs(deviceID(name)) })
+			}
+			require.Zero(t, s.tally("r1").Lost)
+
+			s.putBackDevices()
+			for _, name := range []string{"web-1", "web-2", "web-3"} {
+				s.callAgain(name)
+			}
+			s.reports("web-1", "4")
+			want := []string{"web-1 normal 5", "web-2 withdrawn alice", "web-3 resumed bob7"}
+			if watched {
+				s.eventually("what was acknowledged is named", func() bool { return s.tally("r1").Lost == 3 })
+				require.ElementsMatch(t, want, s.lostEntries())
+			}
+			for _, name := range []string{"web-2", "web-3", "web-4"} {
+				s.reports(name, "5")
+			}
+			status, err := s.result(run)
+			require.NoError(t, err)
+			require.EqualValues(t, 3, status.Lost)
+			require.ElementsMatch(t, want, s.lostEntries())
+		})
+	}
+}
+
+// PostgreSQL fails over and loses that requests were denied. One was lost itself, and the other is decided again before
+// the watch looks.
+func TestLostDecisionsAreNamedThoughTheRequestIsDecidedAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).startWorker().fleet(map[string]string{"web-1": "5"}).request("again", "7", pending).request("gone",
+		"7", pending)
+	run := s.restore(runbook.RestoreInput{RestoreID: "r1", WatchInterval: "0"})
+	s.await("web-1", runbook.StateAwaitingReconnect)
+	for _, name := range []string{"again", "gone"} {
+		s.eventually("the requests have workflows", func() bool { return s.runs(enrollmentID(name)) })
+		require.True(t, s.decide(name, runbook.UpdateDeny, "d", runbook.DenyRequest{By: "alice"}).Accepted)
+		s.eventually("the workflow has ended", func() bool { return !s.runs(enrollmentID(name)) })
+	}
+	s.putBackRequests("'again', 'gone'")
+	s.owner.DB().MustExec(`delete from enrollment_requests where name = 'gone'`)
+	s.enroll("again")
+	require.True(t, s.approve("again", "bob").Accepted)
+	s.await("again", runbook.StateAwaitingReconnect)
+	s.reports("again", "0")
+	s.reports("web-1", "5")
+	status, err := s.result(run)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, status.Lost)
+	require.ElementsMatch(t, []string{"again deny alice", "gone deny alice"}, s.lostEntries())
 }
 
 // A restore had ended, and the database does not know it any more. It is taken up again, and that is named.

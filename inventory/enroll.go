@@ -274,37 +274,3 @@ func (s *Store) DecisionStands(ctx context.Context, in DecisionStandsInput) (sta
 	}
 	return stands, nil
 }
-
-// LostDecisionInput is a decision with which the workflow of an enrollment request has ended; its At is not nil.
-type LostDecisionInput struct {
-	RestoreID, OrgID, Name string
-	Decision               runbook.EnrollmentDecision
-	RequestID              string
-}
-
-// NameLostDecision writes a decision to the audit as lost, where it was taken since the restore began and the database
-// does not know it. What was decided before that, the restored backup cannot know.
-func (s *Store) NameLostDecision(ctx context.Context, in LostDecisionInput) error {
-	known := DecisionStandsInput{OrgID: in.OrgID, Name: in.Name, At: *in.Decision.At}
-	stands, err := s.DecisionStands(ctx, known)
-	if err != nil || stands {
-		return err
-	}
-	var since bool
-	err = s.db.GetContext(ctx, &since, `
-select exists (select from rollcall.restores where id = $1 and started_at < $2)`, in.RestoreID, in.Decision.At)
-	if err != nil {
-		return fmt.Errorf("read when restore %s began: %w", in.RestoreID, err)
-	}
-	if !since {
-		return nil
-	}
-	signal := runbook.SignalApprove
-	if in.Decision.State != runbook.EnrollmentApproved {
-		signal = runbook.SignalDeny
-	}
-	return s.RecordRefusal(ctx, RefusalInput{
-		RestoreID: in.RestoreID, OrgID: in.OrgID, Name: in.Name, Message: signal, By: in.Decision.By,
-		Reason: in.Decision.Reason, Refusal: *runbook.LostDecision(in.Decision), RequestID: in.RequestID,
-	})
-}

@@ -360,20 +360,3 @@ func withReason(text, reason string) string {
 	}
 	return text + ": " + reason
 }
-
-// HasLeft reports whether the audit says that a device has left the roll of a restore with an outcome.
-func (s *Store) HasLeft(
-	ctx context.Context, restoreID, orgID, name string, outcome runbook.Outcome,
-) (left bool, err error) {
-	state := runbook.StateNormal
-	if outcome == runbook.OutcomeWithdrawn {
-		state = runbook.StateWithdrawn
-	}
-	err = s.db.GetContext(ctx, &left, `
-select exists (select from rollcall.transitions where restore_id = $1 and org_id = $2 and name = $3 and to_state = $4
-    and transition <> 'Refused')`, restoreID, orgID, name, state)
-	if err != nil {
-		return false, fmt.Errorf("look whether device %s had left the roll of restore %s: %w", name, restoreID, err)
-	}
-	return left, nil
-}

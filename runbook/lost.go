@@ -2,13 +2,19 @@ package runbook
 
 import "strings"
 
-// LostOutcome says that a device's workflow had ended, while the database, put back to an earlier moment, still waits
-// for the device. The database's state stands.
-func LostOutcome(result DeviceResult, state State) *Refusal {
+// LostOutcome says that a device had left the roll call, and that the database, which was put back to an earlier
+// moment, does not know it. The database's state stands: now, which is empty where the device is on no roll.
+func LostOutcome(result DeviceResult, now State) *Refusal {
+	then := "the device is " + string(now) + " again: have it report, and decide again where that is needed"
+	switch {
+	case now == "":
+		then = "the device is not on the roll"
+	case !now.Open():
+		then = "the device has left it again as " + string(now)
+	}
 	return Refuse(CodeLost,
-		"the device had left the roll call as %s with reported version %s%s, and the database does not know it any more; "+
-			"the device is %s again: have it report, and decide again where that is needed", result.Outcome,
-		OrZero(result.Reported), byWhom(result.By), state)
+		"the device had left the roll call as %s with reported version %s%s, and the database does not know it any more; %s",
+		result.Outcome, OrZero(result.Reported), byWhom(result.By), then)
 }
 
 // LostPlace says that a device's workflow waited for a device that the database, which was put back to an earlier

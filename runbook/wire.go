@@ -311,6 +311,16 @@ type DeviceStatus struct {
 	Dropped  int             `json:"dropped,omitempty"`
 }
 
+// EndedBy returns the person who ended the wait, and why; empty where no person did.
+func (s DeviceStatus) EndedBy() (by, reason string) {
+	for _, entry := range slices.Backward(s.Timeline) {
+		if entry.Accepted && entry.To == s.State && entry.By != ActorAgent {
+			return entry.By, entry.Reason
+		}
+	}
+	return "", ""
+}
+
 // TimelineEntry is one message of a device's story, or a transition that no message caused.
 type TimelineEntry struct {
 	At time.Time `json:"at"`

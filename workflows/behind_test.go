@@ -63,6 +63,36 @@ func TestADatabaseThatWasPutBackIsFollowed(t *testing.T) {
 	}
 }
 
+// The device is withdrawn before a look or a report shows what was lost. Withdrawn by a database that knows its report,
+// nothing was.
+func TestALostReportOfAWithdrawnDeviceIsNamed(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		putBack, earlier bool
+		named            int
+	}{
+		"lost":                  {true, false, 1},
+		"not lost":              {false, false, 0},
+		"by an earlier release": {true, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNight(t, "5")
+			if tc.earlier {
+				n.env.OnGetVersion("name-withdrawn", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
+			}
+			before := func() {}
+			if tc.putBack {
+				before = n.putBack
+			}
+			n.step(n.reports("7")).step(before, n.signal(runbook.SignalWithdraw,
+				runbook.WithdrawRequest{By: "alice", Force: true}))
+			n.ends(runbook.OutcomeWithdrawn)
+			require.Len(t, n.world.refusals, tc.named)
+		})
+	}
+}
+
 // A workflow of an earlier release goes on as it was.
 func TestAnEarlierReleaseDoesNotAskAgain(t *testing.T) {
 	t.Parallel()

@@ -114,8 +114,12 @@ func updateRunner(ctx workflow.Context) transitionRunner {
 	return runAccepted
 }
 
-// maySettle refuses a decision that cannot be read, or that does not count as far as the workflow knows. A request that
-// was decided is looked at in the database first, which may have lost that.
+// changeDatabaseRefuses marks the enrollment workflows in which the database refuses a second decision. Those of
+// earlier releases refuse it by what they know.
+const changeDatabaseRefuses = "database-refuses"
+
+// maySettle refuses a decision that cannot be read. Whether it counts, the database says: it may have lost what the
+// workflow knows, and it has the first answer to a command that is given again.
 func (e *enrollment) maySettle(
 	ctx workflow.Context, unreadable *runbook.Refusal, may func(runbook.Enrollment, string) error,
 ) (*runbook.Refusal, error) {
@@ -125,7 +129,12 @@ func (e *enrollment) maySettle(
 	if err := e.checkLocked(ctx); err != nil {
 		return nil, err
 	}
-	return runbook.AsRefusal(may(e.request(), e.status.Name)), nil
+	refusal := runbook.AsRefusal(may(e.request(), e.status.Name))
+	if refusal == nil ||
+		workflow.GetVersion(ctx, changeDatabaseRefuses, workflow.DefaultVersion, 1) != workflow.DefaultVersion {
+		return nil, nil
+	}
+	return refusal, nil
 }
 
 func (e *enrollment) considerApprove(
@@ -202,8 +211,13 @@ func (e *enrollment) follow(
 	if err != nil && refusal == nil {
 		return runbook.EnrollmentDecision{}, err
 	}
-	if result.State != "" && result.State != runbook.EnrollmentPending {
+	known := refusal != nil && e.decided() // a refusal says less of the decision that stands
+	if result.State != "" && result.State != runbook.EnrollmentPending && !known {
+		was := e.status.Decision
 		e.enter(ctx, result)
+		if err := e.nameReplaced(ctx, was); err != nil {
+			return runbook.EnrollmentDecision{}, err
+		}
 	}
 	entry.To, entry.Identity = result.Device, result.Identity
 	e.note(ctx, entry, refusal)
@@ -211,6 +225,17 @@ func (e *enrollment) follow(
 		return e.refusedDecision(refusal), nil
 	}
 	return *e.status.Decision, nil
+}
+
+// nameReplaced names a decision in the audit that the database lost just before another one was taken, and has the
+// device of the new one called.
+func (e *enrollment) nameReplaced(ctx workflow.Context, was *runbook.EnrollmentDecision) error {
+	now := e.status.Decision
+	if was == nil || was.At == nil || now.At == nil || was.At.Equal(*now.At) {
+		return nil
+	}
+	e.device = nil
+	return e.nameLost(ctx, *was)
 }
 
 // enter takes over a decision that stands.

@@ -78,17 +78,12 @@ func (e *enrollment) checkLocked(ctx workflow.Context) error {
 	if err != nil || found.Stands {
 		return err
 	}
-	return e.takeBack(ctx, decision, in.At.UnixMilli())
+	return e.takeBack(ctx, decision)
 }
 
-// takeBack has the request wait again, after its decision was lost. at is the time of the decision.
-func (e *enrollment) takeBack(ctx workflow.Context, lost runbook.EnrollmentDecision, at int64) error {
-	entry := runbook.TimelineEntry{Message: runbook.SignalApprove, By: lost.By, Reason: lost.Reason}
-	if lost.State != runbook.EnrollmentApproved {
-		entry.Message = runbook.SignalDeny
-	}
-	id := fmt.Sprintf("%s/%d", workflow.GetInfo(ctx).WorkflowExecution.RunID, at)
-	if _, err := e.refuse(ctx, sent{entry: entry}, runbook.LostDecision(lost), "lost/"+id); err != nil {
+// takeBack has the request wait again, after its decision was lost.
+func (e *enrollment) takeBack(ctx workflow.Context, lost runbook.EnrollmentDecision) error {
+	if err := e.nameLost(ctx, lost); err != nil {
 		return err
 	}
 	e.status.State, e.status.Decision, e.elsewhere, e.device = runbook.EnrollmentPending, nil, false, nil
@@ -100,7 +95,26 @@ func (e *enrollment) takeBack(ctx workflow.Context, lost runbook.EnrollmentDecis
 			e.log.Info("The device's workflow is not there to be told", "error", err)
 		}
 	}
-	return e.followElsewhere(ctx, "followed/"+id)
+	return e.followElsewhere(ctx, "followed/"+e.decisionID(ctx, lost))
+}
+
+// nameLost names a decision in the audit that the database does not know any more.
+func (e *enrollment) nameLost(ctx workflow.Context, lost runbook.EnrollmentDecision) error {
+	entry := runbook.TimelineEntry{Message: runbook.SignalApprove, By: lost.By, Reason: lost.Reason}
+	if lost.State != runbook.EnrollmentApproved {
+		entry.Message = runbook.SignalDeny
+	}
+	_, err := e.refuse(ctx, sent{entry: entry}, runbook.LostDecision(lost), "lost/"+e.decisionID(ctx, lost))
+	return err
+}
+
+// decisionID names a decision that this run has taken.
+func (e *enrollment) decisionID(ctx workflow.Context, d runbook.EnrollmentDecision) string {
+	var at time.Time
+	if d.At != nil {
+		at = *d.At
+	}
+	return fmt.Sprintf("%s/%d", workflow.GetInfo(ctx).WorkflowExecution.RunID, at.UnixMilli())
 }
 
 func (e *enrollment) waitingEntry(ctx workflow.Context, restoreID string) (*activities.RollEntry, error) {

@@ -25,6 +25,8 @@ type enrollmentNight struct {
 	world *world
 	at    time.Duration
 	told  []runbook.LateJoinerEndedSignal
+	// onTold is done each time the restore is told that the device has left; nil is nothing.
+	onTold func()
 }
 
 func newEnrollmentNight(t *testing.T, known string) *enrollmentNight {
@@ -42,6 +44,9 @@ func newEnrollmentNight(t *testing.T, known string) *enrollmentNight {
 		mock.Anything).
 		Return(func(_, _, _, _ string, arg any) error {
 			n.told = append(n.told, arg.(runbook.LateJoinerEndedSignal))
+			if n.onTold != nil {
+				n.onTold()
+			}
 			return errors.New("it has gone, which harms no one")
 		}).Maybe()
 	return n

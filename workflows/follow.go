@@ -51,16 +51,25 @@ func (d *device) follow(
 // changeNameLost marks the device workflows that record in the audit what the database has lost.
 const changeNameLost = "name-lost"
 
+// changeNameWithdrawn marks those that do so also where the device is withdrawn before anything else shows the loss.
+const changeNameWithdrawn = "name-withdrawn"
+
 // recordLostState writes to the audit that the device was paused where the database does not know that, because the
 // database was put back to an earlier moment. The database's state stands: the device waits for its report again, or
-// the report that it has just sent pauses it.
+// the report that it has just sent pauses it, or it is withdrawn.
 func (d *device) recordLostState(ctx workflow.Context, result activities.TransitionResult) error {
 	back := result.State == runbook.StateAwaitingReconnect || result.Transition == runbook.T3 ||
 		result.Transition == runbook.T2
-	if d.status.State != runbook.StateConflictPaused || !back || mayNoLongerAct(result.Refusal) {
+	// Withdrawn, a device keeps what it had reported.
+	unreported := result.State == runbook.StateWithdrawn && d.status.Reported != "" && result.Reported == ""
+	if d.status.State != runbook.StateConflictPaused || !back && !unreported || mayNoLongerAct(result.Refusal) {
 		return nil
 	}
-	if workflow.GetVersion(ctx, changeNameLost, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+	change := changeNameLost
+	if unreported {
+		change = changeNameWithdrawn
+	}
+	if workflow.GetVersion(ctx, change, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return nil
 	}
 	refusal := runbook.LostState(d.status.State, d.status.Reported, runbook.StateAwaitingReconnect)

@@ -1,6 +1,8 @@
 package workflows_test
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -83,6 +85,48 @@ func TestAfterALostApprovalTheNextDecisionCounts(t *testing.T) {
 	}
 }
 
+// PostgreSQL is put back after it said that the approval stands. What the workflow knows does not refuse the next one.
+func TestADecisionIsLostJustBeforeTheNextOne(t *testing.T) {
+	t.Parallel()
+	for _, left := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the device has left %t", left), func(t *testing.T) {
+			t.Parallel()
+			n := newEnrollmentNight(t, "8")
+			again := n.signals(runbook.SignalApprove, runbook.ApproveRequest{By: "bob"})
+			normal := n.device(runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: "0", Agent: true})
+			n.world.forgetsAt = 1
+			n.step(n.signals(runbook.SignalApprove, alice))
+			if left {
+				n.onTold = sync.OnceFunc(again)
+				n.step(normal)
+			} else {
+				n.step(again)
+			}
+			n.step(normal)
+			result := n.ends()
+			require.Equal(t, "bob", result.Decision.By)
+			require.Equal(t, runbook.OutcomeNormal, result.Device.Outcome)
+			require.Equal(t, []string{"approve alice"}, lost(n.world.refusals))
+			require.False(t, n.world.devices["new"].entry.State.Open())
+		})
+	}
+}
+
+// A workflow of an earlier release refuses by what it knows.
+func TestAnEarlierReleaseRefusesByWhatItKnows(t *testing.T) {
+	t.Parallel()
+	n := newEnrollmentNight(t, "8")
+	n.env.OnGetVersion("database-refuses", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
+	var again runbook.EnrollmentDecision
+	n.step(n.signals(runbook.SignalApprove, alice))
+	n.step(n.asks(runbook.UpdateApprove, "u2", runbook.ApproveRequest{By: "bob"}, &again))
+	n.step(n.device(runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: "0", Agent: true}))
+	require.Equal(t, "alice", n.ends().Decision.By)
+	require.Equal(t, runbook.CodeAlreadyApproved, again.Code)
+	require.Equal(t, "known device", again.Reason)
+	require.Equal(t, 1, n.world.calls["Approve"])
+}
+
 // The request, too, came after the moment to which the database was put back.
 func TestALostRequestEndsItsWorkflow(t *testing.T) {
 	t.Parallel()
@@ -103,8 +147,12 @@ func TestADecisionThatStandsIsNotTakenBack(t *testing.T) {
 	n.step(n.signals(runbook.SignalLook, runbook.LookSignal{}),
 		n.asks(runbook.UpdateApprove, "u2", runbook.ApproveRequest{By: "bob"}, &again))
 	n.step(n.device(runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: "0", Agent: true}))
-	require.Equal(t, "alice", n.ends().Decision.By)
+	result := n.ends()
+	require.Equal(t, "alice", result.Decision.By)
+	require.NotNil(t, result.Decision.At)
 	require.Equal(t, runbook.CodeAlreadyApproved, again.Code)
+	require.Equal(t, "known device", again.Reason)
+	require.Equal(t, 2, n.world.calls["Approve"], "the database refuses")
 	require.Empty(t, lost(n.world.refusals))
 }
 

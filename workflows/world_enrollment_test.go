@@ -40,10 +40,7 @@ func (w *world) approve(_ context.Context, in activities.ApproveInput) (activiti
 	defer leave()
 	e, r := w.enrollment(in.Name)
 	if err := runbook.MayApprove(e, in.Name); err != nil {
-		return activities.DecidedResult{
-			State: r.decided.State, By: r.decided.By, RestoreID: r.decided.RestoreID,
-			Refusal: runbook.AsRefusal(err),
-		}, nil
+		return w.refuses(r, runbook.SignalApprove, in.By, err), nil
 	}
 	state := runbook.EnrolledState(r.annotations, r.known)
 	r.decided = activities.DecidedResult{
@@ -58,6 +55,14 @@ func (w *world) approve(_ context.Context, in activities.ApproveInput) (activiti
 	return r.decided, nil
 }
 
+// refuses answers no with little of the decision that stands, and keeps that.
+func (w *world) refuses(r *worldRequest, message, by string, err error) activities.DecidedResult {
+	w.refusals = append(w.refusals, activities.RefusalInput{Message: message, By: by, Refusal: *runbook.AsRefusal(err)})
+	return activities.DecidedResult{
+		State: r.decided.State, By: r.decided.By, RestoreID: r.decided.RestoreID, Refusal: runbook.AsRefusal(err),
+	}
+}
+
 func (w *world) deny(_ context.Context, in activities.DenyInput) (activities.DecidedResult, error) {
 	leave, err := w.enter("Deny")
 	if err != nil {
@@ -66,7 +71,7 @@ func (w *world) deny(_ context.Context, in activities.DenyInput) (activities.Dec
 	defer leave()
 	e, r := w.enrollment(in.Name)
 	if err := runbook.MayDeny(e, in.Name); err != nil {
-		return activities.DecidedResult{State: r.decided.State, By: r.decided.By, Refusal: runbook.AsRefusal(err)}, nil
+		return w.refuses(r, runbook.SignalDeny, in.By, err), nil
 	}
 	r.decided = activities.DecidedResult{
 		Applied: true, State: runbook.EnrollmentDenied, By: in.By, Reason: in.Reason,
@@ -127,7 +132,11 @@ func (w *world) decisionStands(
 	if in.At.IsZero() {
 		return activities.DecisionStandsResult{Stands: e.State != runbook.EnrollmentPending}, nil
 	}
-	return activities.DecisionStandsResult{Stands: r.decided.At.Equal(in.At)}, nil
+	stands := r.decided.At.Equal(in.At)
+	if w.calls["DecisionStands"] == w.forgetsAt {
+		w.forget(in.Name)
+	}
+	return activities.DecisionStandsResult{Stands: stands}, nil
 }
 
 // forget is the database put back to before the request was decided, and its device on the roll.

@@ -55,6 +55,8 @@ type world struct {
 	requests map[string]*worldRequest
 	running  string
 	started  []string
+	// forgetsAt is the question whether a decision stands after whose answer the database loses it; 0 is none.
+	forgetsAt int
 }
 
 type worldDevice struct {

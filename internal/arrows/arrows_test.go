@@ -47,8 +47,12 @@ var rules = map[string]rule{
 	},
 	"inventory/credentials": {ours: []string{"runbook"}, others: []string{"github.com/jmoiron/sqlx"}, alone: true},
 	"inventory/posts":       {ours: []string{"runbook"}, others: []string{"github.com/jmoiron/sqlx"}, alone: true},
-	"inventory/pgdial":      {others: []string{"github.com/lib/pq", "golang.org/x/sys"}, alone: true},
-	"internal/enrollment":   {ours: []string{"runbook"}, others: []string{"go.temporal.io"}},
+	"inventory/known": {
+		ours: []string{"runbook"}, others: []string{"github.com/jmoiron/sqlx", "github.com/lib/pq"},
+		alone: true,
+	},
+	"inventory/pgdial":    {others: []string{"github.com/lib/pq", "golang.org/x/sys"}, alone: true},
+	"internal/enrollment": {ours: []string{"runbook"}, others: []string{"go.temporal.io"}},
 	"activities": {
 		ours:   []string{"runbook", "inventory", "internal/enrollment"},
 		others: []string{"go.temporal.io", "golang.org/x/sync", "github.com/google/uuid", "google.golang.org/grpc"},
@@ -121,6 +125,7 @@ var onlyFrom = map[string][]string{
 	"inventory/fleetfile":     {"inventory"},
 	"inventory/decisions":     {"activities"},
 	"inventory/inspect":       {"internal/preflight"},
+	"inventory/known":         {"activities"},
 	"inventory/credentials":   {"inventory", "gateway/agentapi", "starter"},
 	"inventory/pgdial":        {"inventory"},
 	"inventory/posts":         {"inventory", "gateway/agentapi"},

@@ -3,6 +3,7 @@ package faults
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -58,10 +59,48 @@ func (r *run) check(ctx context.Context) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, atRest)
 	defer cancel()
-	if err := r.checkInvariants(limited); err != nil {
+	if err := cmp.Or(r.checkInvariants(limited), r.checkListed(ctx)); err != nil {
 		return err
 	}
 	return r.checkNamed(ctx)
+}
+
+// checkListed checks that `starter get devices` shows each device of a roll where the database has it.
+func (r *run) checkListed(ctx context.Context) error {
+	for _, o := range r.orgs {
+		said, err := r.operate(ctx, "", "get", "devices", "--org", o.id, "-o", "json")
+		var list struct {
+			Items []struct {
+				Metadata struct {
+					Name        string            `json:"name"`
+					Annotations map[string]string `json:"annotations"`
+				} `json:"metadata"`
+			} `json:"items"`
+		}
+		if err == nil {
+			err = json.Unmarshal(said, &list)
+		}
+		if err != nil {
+			return fmt.Errorf("starter get devices: %w", err)
+		}
+		shown := map[string]runbook.State{}
+		for _, item := range list.Items {
+			shown[item.Metadata.Name] = runbook.StateOf(item.Metadata.Annotations)
+		}
+		rows, err := r.rows(ctx, o)
+		if err != nil {
+			return err
+		}
+		for _, c := range rows {
+			if says, there := shown[c.Device]; there && says != c.Seen.State && c.Seen.State != runbook.StateWithdrawn {
+				r.fail(fmt.Errorf("starter get devices shows %.4s/%s as %s, and the roll has it as %s", o.id, c.Device, says,
+					c.Seen.State))
+			} else if !there && c.Seen.State.Open() {
+				r.fail(fmt.Errorf("starter get devices does not show %.4s/%s, which is %s", o.id, c.Device, c.Seen.State))
+			}
+		}
+	}
+	return nil
 }
 
 // look reads where the devices of an organisation stand, and marks the calls that came before they were all on the

@@ -31,10 +31,10 @@
 //
 // Where PostgreSQL was put back, the state of the copy stands. What was accepted since the copy was made, or since
 // Temporal lost its database where that was later, must be named in the audit and counted by `starter status`:
-// decisions about devices and requests, and the first version that a person has reported for a device. It need not be
-// named of a request that was lost itself, or was decided again since. In some runs PostgreSQL is put back twice,
-// first to a time at which devices were still put on the roll. What the second time has lost must be named. Of an
-// agent's report the harness does not say that it was lost, because it may have been read later.
+// decisions about devices and requests, and the first version that a person has reported for a device. In some runs
+// PostgreSQL is put back twice, first to a time at which devices were still put on the roll. What the second time has
+// lost must be named. Of an agent's report the harness does not say that it was lost, because it may have been read
+// later.
 //
 // A run prints how often it has broken each thing, at each point.
 //

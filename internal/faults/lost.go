@@ -3,10 +3,13 @@ package faults
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"go.temporal.io/api/workflowservice/v1"
 
 	"rollcall/runbook"
 )
@@ -117,10 +120,8 @@ type place struct {
 // loss is what the database has lost of a device or a request: what came between from and to.
 type loss struct {
 	from, to time.Time
-	// paused reports whether the device was paused in the copy, and absent whether the copy does not have the request.
-	paused, absent bool
-	// again reports whether the request was decided again.
-	again bool
+	// paused reports whether the device was paused in the copy.
+	paused bool
 }
 
 // losses are the last ones, as calls say that are ordered by their starts.
@@ -131,39 +132,29 @@ func losses(calls []Call) map[place]loss {
 		since := saved[at]
 		switch c.Kind {
 		case Save:
-			saved[at] = loss{
-				from: c.End, paused: c.Seen.State == runbook.StateConflictPaused, absent: c.Found.State == "",
-			}
+			saved[at] = loss{from: c.End, paused: c.Seen.State == runbook.StateConflictPaused}
 		case Forget:
 			since.from = c.End
 			saved[at] = since
 		case PutBack:
 			since.to = c.Start
 			lost[at] = since
-		case Approve, Deny:
-			if was, ok := lost[at]; ok && c.Answer != Refused && c.Answer != Unheard {
-				was.again = true
-				lost[at] = was
-			}
 		}
 	}
 	return lost
 }
 
 // mustName reports whether the audit must name a call, where it was accepted and lost. A device that was paused in the
-// copy may have lost which version it has reported since. A request that was decided again may have been before the
-// watch could see that it was pending, and of one that the copy does not have nothing is left to be found.
+// copy may have lost which version it has reported since, and report it again.
 func (l loss) mustName(c Call) bool {
 	if c.Answer != Accepted || !c.Start.After(l.from) || !c.End.Before(l.to) {
 		return false
 	}
 	switch c.Kind {
-	case Resume, Withdraw:
+	case Resume, Withdraw, Approve, Deny:
 		return true
 	case Report:
 		return !l.paused
-	case Approve, Deny:
-		return !l.absent && !l.again
 	}
 	return false
 }
@@ -203,7 +194,7 @@ func (r *run) checkNamed(ctx context.Context) error {
 			continue
 		}
 		for _, c := range missing {
-			r.fail(fmt.Errorf("it was accepted, and lost, and the audit does not name it: %s", c))
+			r.fail(fmt.Errorf("it was accepted, and lost, and the audit does not name it: %s\n%s", c, r.story(ctx, c)))
 		}
 		if r.options.Disasters {
 			return r.checkCounted(ctx, len(entries))
@@ -213,6 +204,40 @@ func (r *run) checkNamed(ctx context.Context) error {
 		}
 		return nil
 	}
+}
+
+// minute prints a time of a run.
+const minute = "04:05.000"
+
+// story is what the audit and Temporal know of the device or the request of a call.
+func (r *run) story(ctx context.Context, c Call) string {
+	var b strings.Builder
+	var rows []struct {
+		At                                       time.Time
+		Transition, Signal, Actor, Code, Request string
+	}
+	err := r.store.DB().SelectContext(ctx, &rows, `select at, transition, signal, actor, code,
+		coalesce(request_id, '') as request from rollcall.transitions where org_id = $1 and name = $2 order by id`,
+		c.OrgID, c.Device)
+	for _, row := range rows {
+		fmt.Fprintf(&b, "\t%s %s %s %s %s %s\n", row.At.Format(minute), row.Transition, row.Signal, row.Actor, row.Code,
+			row.Request)
+	}
+	id := runbook.DeviceWorkflowID(c.OrgID, c.Device)
+	if c.Request {
+		id = runbook.EnrollmentWorkflowID(c.OrgID, c.Device)
+	}
+	page, listErr := r.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+		Query: fmt.Sprintf("WorkflowId = '%s'", id),
+	})
+	for _, e := range page.GetExecutions() {
+		fmt.Fprintf(&b, "\t%s to %s %s run %s\n", e.GetStartTime().AsTime().Format(minute),
+			e.GetCloseTime().AsTime().Format(minute), e.GetStatus(), e.GetExecution().GetRunId())
+	}
+	if err := errors.Join(err, listErr); err != nil {
+		fmt.Fprintf(&b, "\t%v\n", err)
+	}
+	return b.String()
 }
 
 // checkCounted checks that `starter status` counts each entry that names what was lost.

@@ -65,9 +65,9 @@ func TestWhatWasAcceptedAndLostIsToBeNamed(t *testing.T) {
 		"an approval is not named": {
 			[]Call{ofRequest(saved), ofRequest(at(Approve, "a", 3)), ofRequest(putBack)}, nil, 1,
 		},
-		"of a request that is lost": {[]Call{absent, ofRequest(at(Approve, "a", 3)), ofRequest(putBack)}, nil, 0},
+		"of a request that is lost": {[]Call{absent, ofRequest(at(Approve, "a", 3)), ofRequest(putBack)}, nil, 1},
 		"of a request that is decided again": {
-			[]Call{ofRequest(saved), ofRequest(at(Deny, "a", 3)), ofRequest(putBack), ofRequest(at(Approve, "b", 7))}, nil, 0,
+			[]Call{ofRequest(saved), ofRequest(at(Deny, "a", 3)), ofRequest(putBack), ofRequest(at(Approve, "b", 7))}, nil, 1,
 		},
 		"its device is named, and not the approval": {
 			[]Call{ofRequest(saved), ofRequest(at(Approve, "a", 3)), ofRequest(putBack)}, []namedLost{entry}, 1,
