@@ -8,9 +8,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/activity"
 
 	"rollcall/inventory"
 	"rollcall/inventory/known"
@@ -101,12 +103,44 @@ func (w *watch) nameLosses(ctx context.Context, a *Activities, every time.Durati
 	l := a.lossesOf(w.restoreID)
 	for {
 		began := time.Now()
-		w.show(ctx, "naming what was lost", l.name(ctx))
+		w.show(ctx, "naming what was lost", l.name(ctx, false))
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(max(every, reconcileShare*time.Since(began))):
 		}
+	}
+}
+
+// closingLimit is how long a restore looks for losses as it completes, and endingLimit as it ends otherwise, which
+// another restore may wait for.
+const (
+	closingLimit = 45 * time.Second
+	endingLimit  = 10 * time.Second
+)
+
+// nameLossesAtEnd names what was lost before a restore closes. It names nothing where devices wait, so that the restore
+// goes on. Where not all could be read, the restore closes all the same.
+func (a *Activities) nameLossesAtEnd(ctx context.Context, in CloseRestoreInput) {
+	if a.Workflows == nil {
+		return
+	}
+	completes, limit := in.State == runbook.RestoreCompleted, endingLimit
+	if completes {
+		limit = closingLimit
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	status, err := a.Inventory.RestoreStatus(limited, in.RestoreID)
+	if err == nil && (status.State != runbook.RestoreRunning || completes && status.Waiting() > 0) {
+		return
+	}
+	if err == nil {
+		err = a.lossesOf(in.RestoreID).name(limited, completes)
+	}
+	if err != nil {
+		activity.GetLogger(ctx).Warn("Not everything that the database has lost could be named", "restore", in.RestoreID,
+			"error", err)
 	}
 }
 
@@ -125,24 +159,42 @@ type losses struct {
 
 func (a *Activities) lossesOf(restoreID string) *losses {
 	return &losses{
-		restoreID: restoreID, inventory: a.Inventory, workflows: a.Workflows,
-		decided: map[string]known.Decision{},
+		restoreID: restoreID, inventory: a.Inventory, workflows: a.Workflows, decided: map[string]known.Decision{},
 	}
 }
 
 // name writes to the audit what was lost. The search index says which workflows have ended. The workflow itself says
-// what it has answered, and the database whether it knows that.
-func (l *losses) name(ctx context.Context) error {
-	return errors.Join(l.nameOutcomes(ctx), l.nameDecisions(ctx))
+// what it has answered, and the database whether it knows that. all looks at the devices whatever their numbers say.
+func (l *losses) name(ctx context.Context, all bool) error {
+	return errors.Join(l.nameOutcomes(ctx, all), l.nameDecisions(ctx))
 }
 
-// nameOutcomes names how devices had left the roll call. Workflows are listed at first, and again when those that have
-// ended are more than the database knows by a larger number than before: a device that joins twice adds one for good,
-// and a namespace forgets what is older than its retention.
-func (l *losses) nameOutcomes(ctx context.Context) error {
-	// The index is asked first: what ends meanwhile is then no loss.
-	query := fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Completed'",
-		runbook.DeviceWorkflowName, runbook.AttributeRestoreID, l.restoreID)
+// failed counts what could not be read or written. Of very many errors it keeps one.
+type failed struct {
+	times int
+	last  error
+}
+
+func (f *failed) add(err error) {
+	if err != nil {
+		f.times, f.last = f.times+1, err
+	}
+}
+
+func (f *failed) err() error {
+	if f.times > 1 {
+		return fmt.Errorf("%d times, at last: %w", f.times, f.last)
+	}
+	return f.last
+}
+
+// nameOutcomes names how devices had left the roll call. Workflows are listed where more of them have ended than the
+// database knows, by a larger number than before: a device that joins twice adds one for good.
+func (l *losses) nameOutcomes(ctx context.Context, all bool) error {
+	// The index is asked first: what ends meanwhile is then no loss. A superseded device keeps the state that it had.
+	query := fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Completed' AND %s IN ('%s', '%s')",
+		runbook.DeviceWorkflowName, runbook.AttributeRestoreID, l.restoreID, runbook.AttributeDeviceStatus,
+		runbook.StateNormal, runbook.StateWithdrawn)
 	count, err := l.workflows.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: query})
 	if err != nil {
 		return fmt.Errorf("count the workflows of devices that have ended: %w", err)
@@ -152,12 +204,13 @@ func (l *losses) nameOutcomes(ctx context.Context) error {
 		return err
 	}
 	more := count.GetCount() - ends
-	if !l.listed || more > l.more {
+	if all || more > 0 && (!l.listed || more > l.more) {
 		if err := l.listOutcomes(ctx, query); err != nil {
 			return err
 		}
+		l.listed = true
 	}
-	l.listed, l.more = true, more
+	l.more = more
 	return nil
 }
 
@@ -180,16 +233,19 @@ func (l *losses) listOutcomes(ctx context.Context, query string) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
+	var failed failed
 	for device, ended := range runs {
 		if len(ended) <= ends[device] {
 			continue
 		}
 		for _, run := range ended {
-			errs = append(errs, l.nameOutcome(ctx, device, run))
+			failed.add(l.nameOutcome(ctx, device, run))
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return errors.Join(errs...)
+	return failed.err()
 }
 
 // nameOutcome writes to the audit how a run of a device's workflow has ended, where the database does not know that.
@@ -242,33 +298,39 @@ func (l *losses) nameDecisions(ctx context.Context) error {
 	}
 	query := fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Completed' AND CloseTime > '%s'",
 		runbook.EnrollmentWorkflowName, since.Add(-clocksDiffer).UTC().Format(time.RFC3339))
-	var errs []error
+	var failed failed
 	err = eachPage(ctx, l.workflows, query, func(page []*workflow.WorkflowExecutionInfo) error {
 		for _, e := range page {
-			errs = append(errs, l.readDecision(ctx, e.GetExecution().GetWorkflowId(), e.GetExecution().GetRunId()))
+			failed.add(l.readDecision(ctx, e.GetExecution().GetWorkflowId(), e.GetExecution().GetRunId()))
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 		}
 		return nil
 	})
 	if err != nil {
-		errs = append(errs, fmt.Errorf("list the workflows of enrollment requests that have ended: %w", err))
+		failed.add(fmt.Errorf("list the workflows of enrollment requests that have ended: %w", err))
 	}
 	unknown, err := known.Without(ctx, l.inventory.DB(), l.restoreID, slices.Collect(maps.Values(l.decided)))
-	errs = append(errs, err)
+	failed.add(err)
 	for _, decision := range unknown {
-		errs = append(errs, l.nameDecision(ctx, decision))
+		failed.add(l.nameDecision(ctx, decision))
 	}
-	return errors.Join(errs...)
+	return failed.err()
 }
 
 // readDecision reads the decision with which a run of an enrollment workflow has ended, unless it was read before.
 func (l *losses) readDecision(ctx context.Context, workflowID, run string) error {
 	orgID, name, ok := runbook.ParseEnrollmentWorkflowID(workflowID)
-	if _, read := l.decided[run]; read || !ok {
+	if _, read := l.decided[run]; read || !ok || uuid.Validate(orgID) != nil {
 		return nil
 	}
 	var result runbook.EnrollmentResult
 	if err := l.workflows.GetWorkflow(ctx, workflowID, run).Get(ctx, &result); err != nil {
 		return fmt.Errorf("read the decision of %s: %w", workflowID, err)
+	}
+	if result.Decision.Name != name { // it was started by hand, for another request than its id says
+		return nil
 	}
 	l.decided[run] = known.Decision{Device: known.Device{OrgID: orgID, Name: name}, RunID: run, Taken: result.Decision}
 	return nil

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"go.temporal.io/sdk/activity"
-
 	"rollcall/inventory"
 	"rollcall/runbook"
 )
@@ -185,11 +183,7 @@ func (a *Activities) CloseRestore(ctx context.Context, in CloseRestoreInput) (ru
 	if err := a.checkMode(ctx, in.RestoreID); err != nil {
 		return runbook.RestoreStatus{}, err
 	}
-	if a.Workflows != nil {
-		if err := a.lossesOf(in.RestoreID).name(ctx); err != nil {
-			activity.GetLogger(ctx).Warn("What the database has lost could not be named", "restore", in.RestoreID, "error", err)
-		}
-	}
+	a.nameLossesAtEnd(ctx, in)
 	end := inventory.CloseRestoreInput{RestoreID: in.RestoreID, State: in.State, By: in.By, Reason: in.Reason}
 	status, err := a.Inventory.CloseRestore(ctx, end)
 	if refusal := runbook.AsRefusal(err); refusal != nil && refusal.Code == runbook.CodeFailed {

@@ -462,6 +462,29 @@ func TestAPlanKnowsADeviceThatItHasResumed(t *testing.T) {
 
 // Anyone who can send messages names a running plan, and the person who has started it. The waves and the hold count
 // all the same, and the name stays asserted. The plan asks the device in its turn.
+// A device has answered that it was resumed, and PostgreSQL is put back to before that. Then the plan stores the answer.
+func TestAPlanDoesNotCountAResumeThatTheDatabaseHasLost(t *testing.T) {
+	t.Parallel()
+	s := pausedFleet(t, "a", "b")
+	s.plan("p", "a", "b")
+	stored := plans.Plans{DB: s.working.DB()}
+	_, err := s.working.Resume(t.Context(), inventory.ResumeInput{
+		RestoreID: "night", OrgID: runbook.DefaultOrgID, Name: "b", By: "ann", ExpectVersion: "7", RequestID: "u1",
+	})
+	require.NoError(t, err)
+	for _, name := range []string{"a", "b"} {
+		resumed := plans.Device{Name: name, Answer: plans.AnswerResumed, Next: "8"}
+		require.NoError(t, stored.Answer(t.Context(), "p", resumed))
+	}
+	devices, err := stored.Devices(t.Context(), "p", time.Minute)
+	require.NoError(t, err)
+	var answers []string
+	for _, d := range devices {
+		answers = append(answers, d.Answer+" "+d.Next+" "+string(d.Code))
+	}
+	require.Equal(t, []string{"Refused  Lost", "Resumed 8 "}, answers)
+}
+
 func TestAMessageThatNamesAPlanIsNotThePlans(t *testing.T) {
 	t.Parallel()
 	s := pausedFleet(t, "a", "b", "c")

@@ -17,6 +17,13 @@ func LostOutcome(result DeviceResult, now State) *Refusal {
 		result.Outcome, OrZero(result.Reported), byWhom(result.By), then)
 }
 
+// LostResume says that a device has taken a decision of a plan, and that the database, which was put back to an earlier
+// moment, does not know it.
+func LostResume() *Refusal {
+	return Refuse(CodeLost,
+		"the device was resumed, and the database does not know it any more: look where it stands, and decide again")
+}
+
 // LostPlace says that a device's workflow waited for a device that the database, which was put back to an earlier
 // moment, does not have on the roll any more.
 func LostPlace(had State, reported, restoreID string) *Refusal {

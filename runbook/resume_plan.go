@@ -73,6 +73,8 @@ type PlanCarried struct {
 	// hold the plan.
 	Tolerated  int64     `json:"tolerated,omitempty"`
 	GraceUntil time.Time `json:"graceUntil,omitzero"`
+	// Acted are the ids of the last commands that were acted on. Repeated, they are answered with where the plan stands.
+	Acted []string `json:"acted,omitempty"`
 }
 
 // DefaultAskTimeout is how long a device of a plan may take to answer before its answer counts as unknown.

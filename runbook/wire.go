@@ -311,12 +311,16 @@ type DeviceStatus struct {
 	Dropped  int             `json:"dropped,omitempty"`
 }
 
-// EndedBy returns the person who ended the wait, and why; empty where no person did.
+// EndedBy returns who ended the wait, and why; empty where the device's agent did.
 func (s DeviceStatus) EndedBy() (by, reason string) {
 	for _, entry := range slices.Backward(s.Timeline) {
-		if entry.Accepted && entry.To == s.State && entry.By != ActorAgent {
-			return entry.By, entry.Reason
+		if !entry.Accepted || entry.To != s.State {
+			continue
 		}
+		if entry.By == ActorAgent {
+			break
+		}
+		return entry.By, entry.Reason
 	}
 	return "", ""
 }

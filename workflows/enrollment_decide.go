@@ -227,14 +227,17 @@ func (e *enrollment) follow(
 	return *e.status.Decision, nil
 }
 
-// nameReplaced names a decision in the audit that the database lost just before another one was taken, and has the
-// device of the new one called.
+// nameReplaced has the device of a decision called that came after another one, and names the other in the audit where
+// the database has lost it just before.
 func (e *enrollment) nameReplaced(ctx workflow.Context, was *runbook.EnrollmentDecision) error {
 	now := e.status.Decision
 	if was == nil || was.At == nil || now.At == nil || was.At.Equal(*now.At) {
 		return nil
 	}
-	e.device = nil
+	e.device, e.elsewhere = nil, false
+	if stands, err := e.stands(ctx, *was); err != nil || stands {
+		return err
+	}
 	return e.nameLost(ctx, *was)
 }
 

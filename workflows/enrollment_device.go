@@ -69,16 +69,21 @@ func (e *enrollment) checkLocked(ctx workflow.Context) error {
 		return nil
 	}
 	decision := *e.status.Decision
+	if stands, err := e.stands(ctx, decision); err != nil || stands {
+		return err
+	}
+	return e.takeBack(ctx, decision)
+}
+
+// stands reports whether the database knows a decision.
+func (e *enrollment) stands(ctx workflow.Context, decision runbook.EnrollmentDecision) (bool, error) {
 	in := activities.DecisionStandsInput{OrgID: e.status.OrgID, Name: e.status.Name}
 	if decision.At != nil {
 		in.At = *decision.At
 	}
 	var found activities.DecisionStandsResult
 	err := runTransition(ctx, "does the database know the decision", acts.DecisionStands, in, &found)
-	if err != nil || found.Stands {
-		return err
-	}
-	return e.takeBack(ctx, decision)
+	return found.Stands, err
 }
 
 // takeBack has the request wait again, after its decision was lost.

@@ -117,17 +117,17 @@ type checked interface{ Check() error }
 //
 // A message that was accepted before is read without these checks: a worker of an earlier release may have accepted it.
 func answerUpdates[M checked, A any](
-	ctx workflow.Context, name, description string, more func() error,
+	ctx workflow.Context, name, description string, more func(workflow.Context) error,
 	handle func(workflow.Context, M) (A, error),
 ) error {
-	check := func(raw converter.RawValue) error {
+	check := func(ctx workflow.Context, raw converter.RawValue) error {
 		var message M
 		err := runbook.DecodeMessage(name, raw.Payload().GetData(), &message)
 		if err == nil {
 			err = message.Check()
 		}
 		if err == nil && more != nil {
-			err = more()
+			err = more(ctx)
 		}
 		return asFailure(err)
 	}

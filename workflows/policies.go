@@ -116,22 +116,28 @@ const (
 
 // planWait paces what a plan reads while it waits, so that its history stays below the limit of 51,200 events however
 // long that is. A read costs eleven events. Each wave has its share of what the waves before it have left. A plan of
-// many waves goes through them at full pace where none of them has to wait for long.
+// many waves goes through them at full pace where none of them has to wait for long, and has a fresh history before the
+// last of them.
 type planWait struct {
 	// from is how long the history was when the wait began, and share is how many more events it may have.
 	from, share int
 	last        time.Duration
 }
 
-// planEvents is how long the history of a plan may grow at its usual pace, and leastShare is what each wait may have.
 const (
+	// planEvents is how long the history of a plan may grow at its usual pace.
 	planEvents = 45_000
+	// wavesInHistory is how many waves share a history at most that all wait for long: between two waves the plan goes on
+	// in a fresh one.
+	wavesInHistory = 10
+	// leastShare is what each wait may have.
 	leastShare = 100
 )
 
 // newPlanWait begins a wait; wavesAfter is how many waves come after the one that is under way.
 func newPlanWait(historyLength, wavesAfter int) *planWait {
-	return &planWait{from: historyLength, share: max((planEvents-historyLength)/(wavesAfter+1), leastShare)}
+	waves := min(wavesAfter+1, wavesInHistory)
+	return &planWait{from: historyLength, share: max((planEvents-historyLength)/waves, leastShare)}
 }
 
 // next returns how long the plan waits before its next read: twice as long as the last time, up to longest, and longer

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,8 @@ type resumePlan struct {
 	// on one command at a time.
 	pending      string
 	pendingInput runbook.PlanCommand
+	// acted are the ids of the updates that the plan has acted on, the newest last.
+	acted []string
 	// checking reports whether a command is being checked in the database.
 	checking bool
 	inbox    *mailbox
@@ -57,6 +60,9 @@ func setUpPlan(ctx workflow.Context, in runbook.PlanInput) (*resumePlan, error) 
 		progress: runbook.PlanProgress{PlanID: in.PlanID, State: runbook.PlanPlanned, By: in.By, Reason: in.Reason},
 		inbox:    openMailbox(ctx),
 		log:      log.With(workflow.GetLogger(ctx), "plan", in.PlanID),
+	}
+	if in.Carried != nil {
+		p.takeOver(in.Carried)
 	}
 	p.showDetails(ctx)
 	if err := workflow.SetQueryHandler(ctx, runbook.QueryPlan,
@@ -101,10 +107,21 @@ func goesOn(info *workflow.Info) bool {
 
 // listen registers an update. Its caller hears where the plan stands once the plan has acted on it.
 func (p *resumePlan) listen(ctx workflow.Context, name, description string) error {
-	return answerUpdates(ctx, name, description, func() error { return p.checkCommand(name) },
+	may := func(ctx workflow.Context) error {
+		if p.hasActed(ctx) {
+			return nil
+		}
+		return p.checkCommand(name)
+	}
+	return answerUpdates(ctx, name, description, may,
 		func(ctx workflow.Context, command runbook.PlanCommand) (runbook.PlanProgress, error) {
 			return p.command(ctx, name, command)
 		})
+}
+
+// hasActed reports whether an earlier run of the plan has acted on the update. Within a run Temporal answers it.
+func (p *resumePlan) hasActed(ctx workflow.Context) bool {
+	return slices.Contains(p.acted, updateRequest(ctx))
 }
 
 // checkCommand refuses a command that does not fit the plan's state.
@@ -129,6 +146,9 @@ func (p *resumePlan) checkCommand(name string) error {
 func (p *resumePlan) command(
 	ctx workflow.Context, name string, command runbook.PlanCommand,
 ) (runbook.PlanProgress, error) {
+	if p.hasActed(ctx) {
+		return p.progress, nil
+	}
 	if err := p.checkCommand(name); err != nil {
 		return runbook.PlanProgress{}, asFailure(err)
 	}
@@ -137,6 +157,7 @@ func (p *resumePlan) command(
 		return runbook.PlanProgress{}, asFailure(err)
 	}
 	p.pending, p.pendingInput = name, command
+	p.acted = append(p.acted, updateRequest(ctx))
 	p.log.Info("Plan was told", "command", name, "by", command.By, "reason", command.Reason)
 	err := workflow.Await(ctx, func() bool {
 		return p.progress.State.Ended() || p.pending == "" && name != runbook.UpdateAbort
@@ -228,15 +249,18 @@ func (p *resumePlan) run(ctx workflow.Context) (runbook.PlanProgress, error) {
 	return p.finish(ctx, err)
 }
 
+// takeOver goes on where the run before has ended.
+func (p *resumePlan) takeOver(c *runbook.PlanCarried) {
+	p.progress, p.tolerated, p.graceUntil, p.acted = c.Progress, c.Tolerated, c.GraceUntil, c.Acted
+	p.begun = activities.BeginPlanResult{
+		OrgID: c.OrgID, RestoreID: c.Progress.RestoreID, By: c.Progress.By, Reason: c.Progress.Reason,
+		Waves: c.Progress.Waves, Devices: c.Progress.Total,
+	}
+}
+
 // begin checks in the database who decides, and how many waves there are. A run that goes on with another one knows.
 func (p *resumePlan) begin(ctx workflow.Context) error {
-	if c := p.in.Carried; c != nil {
-		p.progress, p.tolerated, p.graceUntil, p.in.Carried = c.Progress, c.Tolerated, c.GraceUntil, nil
-		p.begun = activities.BeginPlanResult{
-			OrgID: c.OrgID, RestoreID: c.Progress.RestoreID, By: c.Progress.By, Reason: c.Progress.Reason,
-			Waves: c.Progress.Waves, Devices: c.Progress.Total,
-		}
-		p.showDetails(ctx)
+	if p.in.Carried != nil {
 		return nil
 	}
 	if err := runBulk(ctx, "begin the plan", acts.BeginPlan, p.in, &p.begun); err != nil {
@@ -252,6 +276,9 @@ func (p *resumePlan) begin(ctx workflow.Context) error {
 // one. Those of earlier releases go on in theirs.
 const changeContinuePlan = "continue-plan"
 
+// actedCarried is how many updates a run tells the next one that it has acted on.
+const actedCarried = 20
+
 // continueAsNew returns the error that ends this run, where its history has grown long, and no command and no
 // cancellation waits to be heard.
 func (p *resumePlan) continueAsNew(ctx workflow.Context) error {
@@ -259,9 +286,11 @@ func (p *resumePlan) continueAsNew(ctx workflow.Context) error {
 		workflow.GetVersion(ctx, changeContinuePlan, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return nil
 	}
+	p.refuseSignals(ctx)
 	in := p.in
 	in.Carried = &runbook.PlanCarried{
 		OrgID: p.begun.OrgID, Progress: p.progress, Tolerated: p.tolerated, GraceUntil: p.graceUntil,
+		Acted: p.acted[max(0, len(p.acted)-actedCarried):],
 	}
 	return workflow.NewContinueAsNewError(ctx, runbook.ResumeWorkflowName, in)
 }

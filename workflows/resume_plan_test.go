@@ -125,8 +125,19 @@ func TestAPlanWithALongHistoryGoesOnInAFreshOne(t *testing.T) {
 	var in runbook.PlanInput
 	require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(again.Input, &in))
 	require.Equal(t, []int{0}, p.asked)
+	require.Len(t, in.Carried.Acted, 1)
 
 	next := newPlanned(t)
+	// The command to the first run is given again. The plan is not held, and nothing is done.
+	var repeated runbook.PlanProgress
+	next.env.RegisterDelayedCallback(func() {
+		next.env.UpdateWorkflow(runbook.UpdateContinue, strings.TrimPrefix(in.Carried.Acted[0], "update/"),
+			&testsuite.TestUpdateCallback{
+				OnAccept:   func() {},
+				OnReject:   func(err error) { require.NoError(t, err) },
+				OnComplete: func(answer any, err error) { require.NoError(t, err); repeated = answer.(runbook.PlanProgress) },
+			}, runbook.PlanCommand{By: "bob"})
+	}, 0)
 	next.env.SetContinuedExecutionRunID("the first run")
 	next.tally = func(int) activities.PlanTallyResult { return counts(runbook.PlanTally{Applied: 1, Failed: 1}) }
 	next.env.OnActivity("BeginPlan", mock.Anything).Never()
@@ -138,6 +149,8 @@ func TestAPlanWithALongHistoryGoesOnInAFreshOne(t *testing.T) {
 	require.Equal(t, runbook.PlanCompleted, result.State)
 	require.Equal(t, "ann", result.By)
 	require.Equal(t, 2, result.Wave)
+	require.Equal(t, "p", repeated.PlanID)
+	require.Empty(t, next.acts)
 
 	forged := newPlanned(t)
 	forged.env.ExecuteWorkflow(runbook.ResumeWorkflowName, in)

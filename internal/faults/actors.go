@@ -12,10 +12,12 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc"
 
 	"rollcall/internal/fault"
 	"rollcall/inventory/roles"
@@ -134,8 +136,9 @@ func (a *actor) signal(ctx context.Context, c Call, name string, message any) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
+	ctx, sent := counting(ctx)
 	if err := a.temporal.SignalWorkflow(ctx, c.workflowID(), "", name, message); err != nil {
-		c.Answer, c.Detail = withoutAnswer(err), err.Error()
+		c.Answer, c.Detail = withoutAnswer(err, sent), err.Error()
 	}
 	a.record(c)
 }
@@ -190,7 +193,8 @@ type answer struct {
 func (a *actor) ask(ctx context.Context, c Call, id, name string, request any) {
 	c.Via, c.Start, c.Answer = "update", time.Now(), Unknown
 	defer func() { a.record(c) }()
-	for try := range 5 {
+	ctx, sent := counting(ctx)
+	for range 5 {
 		answered, err := a.update(ctx, c, id, name, request)
 		var gone *serviceerror.NotFound
 		switch {
@@ -202,9 +206,7 @@ func (a *actor) ask(ctx context.Context, c Call, id, name string, request any) {
 		case err == nil:
 			c.Answer, c.Detail = Refused, string(answered.Code)
 		case errors.As(err, &gone):
-			if c.Detail = err.Error(); try == 0 {
-				c.Answer = Unheard
-			}
+			c.Answer, c.Detail = withoutAnswer(err, sent), err.Error()
 			return
 		default:
 			c.Detail = err.Error()
@@ -225,13 +227,34 @@ func (a *actor) ask(ctx context.Context, c Call, id, name string, request any) {
 	}
 }
 
-// withoutAnswer is the answer of a call that has failed.
-func withoutAnswer(err error) Answer {
+// withoutAnswer is the answer of a call that has failed. What Temporal's client has sent again may have been heard the
+// first time: its workflow has ended with that, or Temporal has lost its database since.
+func withoutAnswer(err error, sent *atomic.Int32) Answer {
 	var gone *serviceerror.NotFound
-	if errors.As(err, &gone) {
+	if errors.As(err, &gone) && sent.Load() <= 1 {
 		return Unheard
 	}
 	return Unknown
+}
+
+// sentKey is the key of a context whose value counts how often Temporal's client sends a request.
+type sentKey struct{}
+
+// counting returns a context with which requests to Temporal are counted.
+func counting(ctx context.Context) (counted context.Context, sent *atomic.Int32) {
+	sent = new(atomic.Int32)
+	return context.WithValue(ctx, sentKey{}, sent), sent
+}
+
+// countSent is the interceptor of a connection to Temporal that counts.
+func countSent(
+	ctx context.Context, method string, in, out any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker,
+	options ...grpc.CallOption,
+) error {
+	if sent, ok := ctx.Value(sentKey{}).(*atomic.Int32); ok {
+		sent.Add(1)
+	}
+	return invoke(ctx, method, in, out, conn, options...)
 }
 
 func (a *actor) update(ctx context.Context, c Call, id, name string, request any) (answered answer, err error) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc"
 
 	"rollcall/internal/authority"
 	"rollcall/internal/fault"
@@ -202,7 +203,12 @@ func (r *run) prepare(ctx context.Context) error {
 	if r.store, err = inventory.Open(ctx, url); err != nil {
 		return err
 	}
-	options := client.Options{HostPort: r.servers.address(), Namespace: r.servers.namespace}
+	options := client.Options{
+		HostPort: r.servers.address(), Namespace: r.servers.namespace,
+		ConnectionOptions: client.ConnectionOptions{
+			DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(countSent)},
+		},
+	}
 	if r.temporal, err = client.DialContext(ctx, options); err != nil {
 		return fmt.Errorf("connect to Temporal: %w", err)
 	}

@@ -25,8 +25,10 @@ type Device struct {
 // the run follows.
 const Named = "lost/"
 
-// named reports in SQL whether the entry t of the audit names how a run has ended.
-const named = `t.code = '` + string(runbook.CodeLost) + `' and t.request_id ~ '^` + Named + `[^/]+$' and t.name <> ''`
+// named reports in SQL whether the entry t of the audit names how a device had left. A device has the name of its
+// enrollment request.
+const named = `t.code = '` + string(runbook.CodeLost) + `' and t.request_id ~ '^` + Named + `[^/]+$' and t.name <> ''
+    and t.signal not in ('` + runbook.SignalApprove + `', '` + runbook.SignalDeny + `')`
 
 // left reports in SQL whether the entry t of the audit is that a device has left the roll call.
 const left = `t.from_state in ('AwaitingReconnect', 'ConflictPaused') and t.to_state in ('Normal', 'Withdrawn')`

@@ -141,11 +141,27 @@ func (p Plans) ToAsk(ctx context.Context, id string, wave int) ([]Device, error)
 	return found, nil
 }
 
-// Answer stores what a device has answered. An answer that is known stays.
+// storeAnswer stores a resume that the database does not know as refused.
+const storeAnswer = `
+with lost as (
+	select d.plan_id, d.name from rollcall.plan_devices d join rollcall.plans p on p.id = d.plan_id
+	where d.plan_id = $1 and d.name = $2 and $3 = 'Resumed' and not exists (select from rollcall.transitions t
+		where t.restore_id = p.restore_id and t.org_id = d.org_id and t.name = d.name and t.transition in ($7, $8))
+)
+update rollcall.plan_devices d set answered_at = now(),
+	answer = case when l.name is null then $3 else 'Refused' end,
+	next_version = case when l.name is null then $4 else '' end,
+	code = case when l.name is null then $5 else $9 end,
+	message = case when l.name is null then $6 else $10 end
+from rollcall.plan_devices a left join lost l on l.plan_id = a.plan_id and l.name = a.name
+where a.plan_id = $1 and a.name = $2 and d.plan_id = a.plan_id and d.name = a.name and d.answer in ('', 'Unknown')`
+
+// Answer stores what a device has answered. An answer that is known stays. A resume that the database has lost, because
+// it was put back to an earlier moment after the device's workflow had answered, is refused with CodeLost.
 func (p Plans) Answer(ctx context.Context, id string, d Device) error {
-	_, err := p.DB.ExecContext(ctx, `
-		update rollcall.plan_devices set answer = $3, next_version = $4, code = $5, message = $6, answered_at = now()
-		where plan_id = $1 and name = $2 and answer in ('', 'Unknown')`, id, d.Name, d.Answer, d.Next, d.Code, d.Message)
+	lost := runbook.LostResume()
+	_, err := p.DB.ExecContext(ctx, storeAnswer, id, d.Name, d.Answer, d.Next, d.Code, d.Message, runbook.T4,
+		runbook.Decided, lost.Code, lost.Message)
 	if err != nil {
 		return fmt.Errorf("store the answer of device %s in plan %s: %w", d.Name, id, err)
 	}
