@@ -462,7 +462,7 @@ func TestAPlanKnowsADeviceThatItHasResumed(t *testing.T) {
 
 // Anyone who can send messages names a running plan, and the person who has started it. The waves and the hold count
 // all the same, and the name stays asserted. The plan asks the device in its turn.
-// A device has answered that it was resumed, and PostgreSQL is put back to before that. Then the plan stores the answer.
+// A device has answered that it was resumed, and PostgreSQL is put back to before that when the plan stores the answer.
 func TestAPlanDoesNotCountAResumeThatTheDatabaseHasLost(t *testing.T) {
 	t.Parallel()
 	s := pausedFleet(t, "a", "b")
