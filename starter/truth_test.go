@@ -245,7 +245,7 @@ func TestAReportThatIsTooEarlySaysSo(t *testing.T) {
 		RestoreID: "first", Phase: runbook.PhaseWaiting, Total: 4000,
 		Called: new(int64),
 	}}
-	o := b.run("reconnect", "device", "web-1", "--rendered-version", "5", "--timeout", "2s")
+	o := b.run("reconnect", "device", "web-1", "--rendered-version", "5", "--timeout", "20s")
 	require.Equal(t, 1, o.code)
 	require.Contains(t, o.stderr, "restore first is still starting the workflows of its devices (0 of 4000): try again "+
 		"in a moment")
