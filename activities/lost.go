@@ -103,7 +103,7 @@ func (w *watch) nameLosses(ctx context.Context, a *Activities, every time.Durati
 	l := a.lossesOf(w.restoreID)
 	for {
 		began := time.Now()
-		w.show(ctx, "naming what was lost", l.name(ctx, false))
+		w.show(ctx, "naming what was lost", errors.Join(l.nameOutcomes(ctx), l.nameDecisions(ctx)))
 		select {
 		case <-ctx.Done():
 			return
@@ -112,15 +112,15 @@ func (w *watch) nameLosses(ctx context.Context, a *Activities, every time.Durati
 	}
 }
 
-// closingLimit is how long a restore looks for losses as it completes, and endingLimit as it ends otherwise, which
-// another restore may wait for.
+// closingLimit is how long a restore looks for losses of devices, and as long for those of requests, as it completes.
+// endingLimit is the same where it ends otherwise, which another restore may wait for.
 const (
-	closingLimit = 45 * time.Second
-	endingLimit  = 10 * time.Second
+	closingLimit = 30 * time.Second
+	endingLimit  = 5 * time.Second
 )
 
 // nameLossesAtEnd names what was lost before a restore closes. It names nothing where devices wait, so that the restore
-// goes on. Where not all could be read, the restore closes all the same.
+// goes on, and nothing of one that has closed already. Where not all could be read, the restore closes all the same.
 func (a *Activities) nameLossesAtEnd(ctx context.Context, in CloseRestoreInput) {
 	if a.Workflows == nil {
 		return
@@ -129,14 +129,20 @@ func (a *Activities) nameLossesAtEnd(ctx context.Context, in CloseRestoreInput) 
 	if completes {
 		limit = closingLimit
 	}
-	limited, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	status, err := a.Inventory.RestoreStatus(limited, in.RestoreID)
-	if err == nil && (status.State != runbook.RestoreRunning || completes && status.Waiting() > 0) {
+	within := func(do func(context.Context) error) error {
+		limited, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		return do(limited)
+	}
+	status, err := a.Inventory.RestoreStatus(ctx, in.RestoreID)
+	closed := status.State == runbook.RestoreCompleted || status.State == runbook.RestoreCancelled
+	if err == nil && (closed || completes && status.Waiting() > 0) {
 		return
 	}
 	if err == nil {
-		err = a.lossesOf(in.RestoreID).name(limited, completes)
+		l := a.lossesOf(in.RestoreID)
+		l.listed = !completes // its numbers say whether there is something to look for
+		err = errors.Join(within(l.nameOutcomes), within(l.nameDecisions))
 	}
 	if err != nil {
 		activity.GetLogger(ctx).Warn("Not everything that the database has lost could be named", "restore", in.RestoreID,
@@ -144,7 +150,8 @@ func (a *Activities) nameLossesAtEnd(ctx context.Context, in CloseRestoreInput) 
 	}
 }
 
-// losses names what the database has lost of a restore.
+// losses names what the database has lost of a restore. The search index says which workflows have ended. A workflow
+// itself says what it has answered, and the database whether it knows that.
 type losses struct {
 	restoreID string
 	inventory *inventory.Store
@@ -161,12 +168,6 @@ func (a *Activities) lossesOf(restoreID string) *losses {
 	return &losses{
 		restoreID: restoreID, inventory: a.Inventory, workflows: a.Workflows, decided: map[string]known.Decision{},
 	}
-}
-
-// name writes to the audit what was lost. The search index says which workflows have ended. The workflow itself says
-// what it has answered, and the database whether it knows that. all looks at the devices whatever their numbers say.
-func (l *losses) name(ctx context.Context, all bool) error {
-	return errors.Join(l.nameOutcomes(ctx, all), l.nameDecisions(ctx))
 }
 
 // failed counts what could not be read or written. Of very many errors it keeps one.
@@ -188,9 +189,10 @@ func (f *failed) err() error {
 	return f.last
 }
 
-// nameOutcomes names how devices had left the roll call. Workflows are listed where more of them have ended than the
-// database knows, by a larger number than before: a device that joins twice adds one for good.
-func (l *losses) nameOutcomes(ctx context.Context, all bool) error {
+// nameOutcomes names how devices had left the roll call. Workflows are listed at first, and again when those that have
+// ended outnumber what the database knows by more than before: a device that joins twice adds one for good, and the
+// index forgets what is older than the retention of the namespace.
+func (l *losses) nameOutcomes(ctx context.Context) error {
 	// The index is asked first: what ends meanwhile is then no loss. A superseded device keeps the state that it had.
 	query := fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND ExecutionStatus = 'Completed' AND %s IN ('%s', '%s')",
 		runbook.DeviceWorkflowName, runbook.AttributeRestoreID, l.restoreID, runbook.AttributeDeviceStatus,
@@ -204,13 +206,12 @@ func (l *losses) nameOutcomes(ctx context.Context, all bool) error {
 		return err
 	}
 	more := count.GetCount() - ends
-	if all || more > 0 && (!l.listed || more > l.more) {
+	if !l.listed || more > l.more {
 		if err := l.listOutcomes(ctx, query); err != nil {
 			return err
 		}
-		l.listed = true
 	}
-	l.more = more
+	l.listed, l.more = true, more
 	return nil
 }
 
@@ -330,7 +331,7 @@ func (l *losses) readDecision(ctx context.Context, workflowID, run string) error
 		return fmt.Errorf("read the decision of %s: %w", workflowID, err)
 	}
 	if result.Decision.Name != name { // it was started by hand, for another request than its id says
-		return nil
+		result.Decision.At = nil // and names nothing
 	}
 	l.decided[run] = known.Decision{Device: known.Device{OrgID: orgID, Name: name}, RunID: run, Taken: result.Decision}
 	return nil

@@ -84,17 +84,17 @@ func (s *site) lostEntries() (lost []string) {
 }
 
 // putBackDevices puts the database back to before devices were heard of.
-func (s *site) putBackDevices() {
+func (s *site) putBackDevices(names string) {
 	s.t.Helper()
 	s.owner.DB().MustExec(`
 begin;
 update devices set annotations = (annotations - 'device-controller/conflictPaused')
-    || '{"device-controller/awaitingReconnect": "true"}';
+    || '{"device-controller/awaitingReconnect": "true"}' where name in (` + names + `);
 set local session_replication_role = replica; -- the audit can only be appended to
-delete from rollcall.transitions where transition <> 'T1';
+delete from rollcall.transitions where transition <> 'T1' and name in (` + names + `);
 update rollcall.roll set state = 'AwaitingReconnect', since = started_at, reported_version = null, next_version = null,
     resumed_by = null, resumed_reason = null, resumed_at = null
-from rollcall.restores where restores.id = roll.restore_id;
+from rollcall.restores where restores.id = roll.restore_id and roll.name in (` + names + `);
 commit`)
 }
 
@@ -130,7 +130,7 @@ func TestOutcomesThatTheDatabaseHasLostAreNamed(t *testing.T) {
 			}
 			require.Zero(t, s.tally("r1").Lost)
 
-			s.putBackDevices()
+			s.putBackDevices("'web-1', 'web-2', 'web-3'")
 			for _, name := range []string{"web-1", "web-2", "web-3"} {
 				s.callAgain(name)
 			}

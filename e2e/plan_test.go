@@ -460,8 +460,6 @@ func TestAPlanKnowsADeviceThatItHasResumed(t *testing.T) {
 	require.Equal(t, []string{"Resumed 8 ", "Resumed 8 "}, answers())
 }
 
-// Anyone who can send messages names a running plan, and the person who has started it. The waves and the hold count
-// all the same, and the name stays asserted. The plan asks the device in its turn.
 // A device has answered that it was resumed, and PostgreSQL is put back to before that when the plan stores the answer.
 func TestAPlanDoesNotCountAResumeThatTheDatabaseHasLost(t *testing.T) {
 	t.Parallel()
@@ -485,6 +483,8 @@ func TestAPlanDoesNotCountAResumeThatTheDatabaseHasLost(t *testing.T) {
 	require.Equal(t, []string{"Refused  Lost", "Resumed 8 "}, answers)
 }
 
+// Anyone who can send messages names a running plan, and the person who has started it. The waves and the hold count
+// all the same, and the name stays asserted. The plan asks the device in its turn.
 func TestAMessageThatNamesAPlanIsNotThePlans(t *testing.T) {
 	t.Parallel()
 	s := pausedFleet(t, "a", "b", "c")

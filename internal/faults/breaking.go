@@ -33,15 +33,21 @@ func (r *run) breakThings(acting, whole context.Context) error {
 		}
 	}
 	for acting.Err() == nil {
-		wait(acting, time.Duration(500+random.IntN(3000))*time.Millisecond)
-		if acting.Err() != nil {
+		select {
+		case <-acting.Done():
 			return nil
+		case p := <-r.halted:
+			if err := r.whileHalted(acting, whole, random, p); err != nil {
+				return err
+			}
+			continue
+		case <-time.After(time.Duration(500+random.IntN(3000)) * time.Millisecond):
 		}
 		length := time.Duration(500+random.IntN(6000)) * time.Millisecond
 		switch n := random.IntN(100); {
 		case len(disasters) > 0 && n < 70 && r.ready(acting):
 			r.say("%s", disasters[0].what)
-			if err := disasters[0].strike(whole); err != nil {
+			if err := r.strike(whole, disasters[0].strike); err != nil {
 				return err
 			}
 			disasters = disasters[1:]
@@ -81,6 +87,59 @@ func (r *run) breakThings(acting, whole context.Context) error {
 			r.broke("Temporal killed")
 		}
 	}
+	return nil
+}
+
+// hasHalted hands a process over that has halted at a point. It goes on at once during a disaster, which may need it.
+func (r *run) hasHalted(p *process) {
+	if !r.striking.Load() {
+		select {
+		case r.halted <- p:
+			return
+		default: // many have halted
+		}
+	}
+	time.AfterFunc(haltsAtOnce, func() { p.signal(contSignal) })
+}
+
+// strike lets a disaster happen. Whoever has halted goes on.
+func (r *run) strike(whole context.Context, what func(context.Context) error) error {
+	r.striking.Store(true)
+	defer r.striking.Store(false)
+	for {
+		select {
+		case p := <-r.halted:
+			time.AfterFunc(haltsAtOnce, func() { p.signal(contSignal) })
+			continue
+		default:
+		}
+		return what(whole)
+	}
+}
+
+// haltsAtOnce is how long after it has said so a process has halted.
+const haltsAtOnce = 200 * time.Millisecond
+
+// whileHalted lets time pass while a process has halted at a point, or kills a server then: at that point of the
+// program, a server goes and comes back.
+func (r *run) whileHalted(acting, whole context.Context, random *rand.Rand, p *process) error {
+	defer p.signal(contSignal)
+	servers := 3
+	if r.beside != nil || r.options.Given != nil {
+		servers = 1 // they are left alone
+	}
+	switch random.IntN(servers) {
+	case 1:
+		r.say("PostgreSQL crashes while %s has halted", p.name)
+		r.broke("PostgreSQL crashed at a point")
+		return r.servers.restartPostgres(whole)
+	case 2:
+		r.say("Temporal is killed while %s has halted", p.name)
+		r.broke("Temporal killed at a point")
+		return r.servers.restartTemporal(whole)
+	}
+	wait(whole, haltsAtOnce)
+	wait(acting, time.Duration(random.IntN(2000))*time.Millisecond)
 	return nil
 }
 

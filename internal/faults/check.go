@@ -1,18 +1,25 @@
 package faults
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 
 	"rollcall/internal/invariants"
+	"rollcall/inventory/roles"
 	"rollcall/runbook"
 )
 
@@ -152,7 +159,14 @@ const settle = 2 * time.Minute
 // checkInvariants runs internal/invariants. A question to a workflow that a killed worker had in its cache has no
 // answer until Temporal has given the workflow to another worker, so it is asked again while there is time.
 func (r *run) checkInvariants(ctx context.Context) (err error) {
-	checker := invariants.Checker{DB: r.store.DB(), Temporal: r.temporal, Settle: settle}
+	secrets, err := r.secrets()
+	if err != nil {
+		return err
+	}
+	if err := r.checkLogs(secrets); err != nil {
+		return err
+	}
+	checker := invariants.Checker{DB: r.store.DB(), Temporal: r.temporal, Settle: settle, Secrets: secrets}
 	for {
 		if r.result.Violations, err = checker.Check(ctx); err == nil || ctx.Err() != nil {
 			return err
@@ -160,6 +174,60 @@ func (r *run) checkInvariants(ctx context.Context) (err error) {
 		r.say("check again: %v", err)
 		wait(ctx, time.Second)
 	}
+}
+
+// secrets are what the programs are given, and what may stand nowhere: passwords, and lines of private keys.
+func (r *run) secrets() (secrets []string, err error) {
+	for _, role := range []string{"", roles.Worker, roles.Gateway, roles.Operator} {
+		text := r.servers.database()
+		if role != "" {
+			text = r.servers.databaseURL(role)
+		}
+		u, err := url.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("read the password of a role: %w", err)
+		}
+		if password, ok := u.User.Password(); ok {
+			secrets = append(secrets, password)
+		}
+	}
+	for _, name := range []string{"ca.key", "gateway.key"} {
+		key, err := os.ReadFile(filepath.Join(r.dir, name))
+		if errors.Is(err, fs.ErrNotExist) { // there is no gateway beside Flight Control
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read a key: %w", err)
+		}
+		if lines := strings.Split(string(key), "\n"); len(lines) > 2 {
+			secrets = append(secrets, lines[1])
+		}
+	}
+	secrets = slices.DeleteFunc(secrets, func(s string) bool { return len(s) < invariants.LeastSecret })
+	if len(secrets) == 0 {
+		return nil, errors.New("the programs were given no secret that could be looked for")
+	}
+	return secrets, nil
+}
+
+// checkLogs checks that no program has written a secret to its log.
+func (r *run) checkLogs(secrets []string) error {
+	logs, err := filepath.Glob(filepath.Join(r.dir, "*.log"))
+	if err != nil {
+		return fmt.Errorf("list the logs: %w", err)
+	}
+	for _, log := range logs {
+		text, err := os.ReadFile(log)
+		if err != nil {
+			return fmt.Errorf("read a log: %w", err)
+		}
+		for _, secret := range secrets {
+			if bytes.Contains(text, []byte(secret)) {
+				r.fail(fmt.Errorf("a secret stands in %s", filepath.Base(log)))
+			}
+		}
+	}
+	return nil
 }
 
 const selectRows = `select name, state, coalesce(reported_version, '') as reported, coalesce(next_version, '') as next,

@@ -36,6 +36,11 @@
 // lost must be named. Of an agent's report the harness does not say that it was lost, because it may have been read
 // later.
 //
+// A program can also halt at one of its points. PostgreSQL or Temporal is killed then, and comes back before the
+// program goes on; or time passes.
+//
+// At the end no table, list, history or log may have a password of the run, or a line of its private keys.
+//
 // A run prints how often it has broken each thing, at each point.
 //
 // # Seeds

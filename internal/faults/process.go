@@ -27,6 +27,8 @@ type process struct {
 	say  func(format string, args ...any)
 	// broke counts what was broken.
 	broke func(what string)
+	// halts is called each time that the process halts at a point, where it stays until it is signalled.
+	halts func(*process)
 	log   *os.File
 
 	mu      sync.Mutex
@@ -99,6 +101,9 @@ func (p *process) follow(stderr io.Reader) {
 		if what, met := strings.CutPrefix(lines.Text(), "fault: "); met {
 			p.say("%s: %s", p.name, what)
 			p.broke(atPoint(what))
+			if strings.HasPrefix(what, syscall.SIGSTOP.String()) {
+				p.halts(p)
+			}
 		}
 	}
 	_, _ = io.Copy(p.log, stderr) // after a line that is too long

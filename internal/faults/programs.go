@@ -22,7 +22,7 @@ func (r *run) startPrograms() error {
 		r.processes = append(r.processes, &process{
 			name: fmt.Sprintf("worker-%d", i+1), program: r.program("worker"),
 			args: []string{"--skip-search-attributes"}, env: append(r.env(roles.Worker), r.besideEnv...),
-			plan: r.planner(workerPoints), say: r.say, broke: r.broke,
+			plan: r.planner(workerPoints), say: r.say, broke: r.broke, halts: r.hasHalted,
 		})
 	}
 	if r.beside == nil { // it answers the agents
@@ -68,7 +68,7 @@ func (r *run) addGateways() error {
 				"--listen", o.gateway, "--org", o.ref, "--cert", file("gateway.crt"), "--key", file("gateway.key"),
 				"--client-ca", file("ca.crt"), "--ca-cert", file("ca.crt"), "--ca-key", file("ca.key"),
 			},
-			env: r.env(roles.Gateway), plan: r.planner(gatewayPoints), say: r.say, broke: r.broke,
+			env: r.env(roles.Gateway), plan: r.planner(gatewayPoints), say: r.say, broke: r.broke, halts: r.hasHalted,
 		})
 	}
 	return nil
@@ -97,7 +97,8 @@ func (r *run) faulty() bool {
 // slowly holds a process up at each commit, so that it takes long to put the devices on the roll.
 const slowly = fault.BeforeCommit + "#1:delay=700ms"
 
-// planner draws what happens to a process: it is killed at one of the points, sooner or later.
+// planner draws what happens to a process: it is killed at one of the points, sooner or later, or halts there until it
+// is signalled.
 func (r *run) planner(points []string) func() string {
 	return func() string {
 		r.mu.Lock()
@@ -108,7 +109,10 @@ func (r *run) planner(points []string) func() string {
 		case r.slow:
 			return slowly
 		}
-		point := points[r.plans.IntN(len(points))]
-		return fmt.Sprintf("%s#%d:kill", point, 1+r.plans.IntN(40))
+		point, action := points[r.plans.IntN(len(points))], "kill"
+		if r.plans.IntN(4) == 0 {
+			action = "stop"
+		}
+		return fmt.Sprintf("%s#%d:%s", point, 1+r.plans.IntN(40), action)
 	}
 }

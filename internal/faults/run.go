@@ -80,6 +80,10 @@ type run struct {
 	// begun is set once the devices were on the roll.
 	begun atomic.Bool
 
+	// halted are processes that have halted at a point. During a disaster, which is when striking is set, none does.
+	halted   chan *process
+	striking atomic.Bool
+
 	mu     sync.Mutex
 	enough context.CancelFunc // ends the acting
 	calm   bool               // the processes that start now have no plan
@@ -147,6 +151,7 @@ func (r *run) env(role string) []string {
 // Run plays a roll call and returns what it has found. The error is a failure of the harness itself.
 func Run(ctx context.Context, options Options) (result Result, err error) {
 	r := &run{
+		halted:  make(chan *process, 8),
 		options: options, dir: options.Dir, calm: options.Calm, slow: options.PutBacks,
 		plans: rand.New(rand.NewPCG(options.Seed, 1)),
 	}
