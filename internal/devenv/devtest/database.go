@@ -45,6 +45,28 @@ func As(t testing.TB, database, role string) string {
 	return as
 }
 
+// ReadOnly makes a test's database refuse writes, as a server does that was demoted, and drops its connections. The
+// function that it returns makes the database writable again and drops the connections once more.
+func ReadOnly(t testing.TB, database string) (writable func()) {
+	t.Helper()
+	server, err := postgres()
+	require.NoError(t, err)
+	u, err := url.Parse(database)
+	require.NoError(t, err)
+	name := strings.TrimPrefix(u.Path, "/")
+	set := func(value string) {
+		t.Helper()
+		_, err := server.admin.ExecContext(t.Context(),
+			"ALTER DATABASE "+pq.QuoteIdentifier(name)+" SET default_transaction_read_only = "+value)
+		require.NoError(t, err)
+		_, err = server.admin.ExecContext(t.Context(),
+			"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+		require.NoError(t, err)
+	}
+	set("on")
+	return func() { t.Helper(); set("off") }
+}
+
 // dbServer is a PostgreSQL server on which we may create databases.
 type dbServer struct {
 	admin *sql.DB
