@@ -206,6 +206,17 @@ func TestLateJoinerThatWasInterruptedIsStartedAgain(t *testing.T) {
 	require.GreaterOrEqual(t, n.world.calls["WaitingEntry"], 2)
 }
 
+// A look at one row has seconds: a device is started again soon after the worker that looked was killed.
+func TestALookAtALateJoinersPlaceIsBoundedBySeconds(t *testing.T) {
+	t.Parallel()
+	n := newEnrollmentNight(t, "8")
+	n.step(n.signals(runbook.SignalApprove, alice))
+	n.step(n.device(runbook.SignalReconnect, runbook.ReconnectSignal{RenderedVersion: "0"}))
+	require.Equal(t, runbook.OutcomeNormal, n.ends().Device.Outcome)
+	require.Positive(t, n.world.waitingEntryLimit)
+	require.LessOrEqual(t, n.world.waitingEntryLimit, 5*time.Second)
+}
+
 func TestLateJoinerOfACancelledRestoreStopsWaiting(t *testing.T) {
 	t.Parallel()
 	n := newEnrollmentNight(t, "8")

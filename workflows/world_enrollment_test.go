@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"go.temporal.io/sdk/activity"
+
 	"rollcall/activities"
 	"rollcall/runbook"
 )
@@ -81,13 +83,14 @@ func (w *world) deny(_ context.Context, in activities.DenyInput) (activities.Dec
 }
 
 func (w *world) waitingEntry(
-	_ context.Context, in activities.WaitingEntryInput,
+	ctx context.Context, in activities.WaitingEntryInput,
 ) (activities.WaitingEntryResult, error) {
 	leave, err := w.enter("WaitingEntry")
 	if err != nil {
 		return activities.WaitingEntryResult{}, err
 	}
 	defer leave()
+	w.waitingEntryLimit = max(w.waitingEntryLimit, activity.GetInfo(ctx).StartToCloseTimeout)
 	d, ok := w.devices[in.Name]
 	if !ok || !d.entry.State.Open() || w.restores[in.RestoreID] != runbook.RestoreRunning {
 		return activities.WaitingEntryResult{}, nil

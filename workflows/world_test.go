@@ -57,6 +57,8 @@ type world struct {
 	started  []string
 	// forgetsAt is the question whether a decision stands after whose answer the database loses it; 0 is none.
 	forgetsAt int
+	// waitingEntryLimit is the longest time that an attempt at WaitingEntry was given.
+	waitingEntryLimit time.Duration
 }
 
 type worldDevice struct {
