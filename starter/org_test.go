@@ -151,6 +151,44 @@ func TestApprovalsActInTheirOrganisation(t *testing.T) {
 	require.NotContains(t, b.ok("get", "devices", "-o", "name"), "er-1")
 }
 
+// Two organisations hold the same names: what is explained, listed and revoked is one's own.
+func TestEachQuestionIsAboutItsOrganisation(t *testing.T) {
+	t.Parallel()
+	b := newTemporalBench(t)
+	b.work()
+	web1 := device{name: "web-1", version: "5"}.document()
+	b.giveYAML(web1, device{name: "web-2", version: "5"}.document(), fleet("web", "site: berlin"), fleet("ours", "a: b"))
+	orgID := b.acme(web1, fleet("web", "site: paris"), fleet("theirs", "a: b"))
+	b.ok("restore", "--id", "first")
+	in := func(org string, args ...string) string { return b.ok(append(args, "--org", org)...) }
+
+	b.ok("reconnect", "device", "web-1", "--rendered-version", "7", "--org", "Acme")
+	require.Contains(t, in("Acme", "explain", "device", "web-1"), "starter resume device web-1")
+	require.Contains(t, in("default", "explain", "device", "web-1"), "device/web-1 waits for its agent")
+	require.NotContains(t, in("default", "explain", "device", "web-1"), "starter resume")
+	o := b.run("explain", "device", "web-2", "--org", "Acme")
+	require.Equal(t, printer.ExitFailed, o.code)
+	require.Contains(t, o.stderr, "not found in organisation "+orgID)
+
+	require.Contains(t, in("Acme", "get", "events"), "Reported version 7")
+	require.NotContains(t, b.ok("get", "events"), "Reported version 7")
+
+	require.Equal(t, "fleet/theirs\nfleet/web\n", in("Acme", "get", "fleets", "-o", "name"))
+	require.Equal(t, "fleet/ours\nfleet/web\n", in("default", "get", "fleets", "-o", "name"))
+	require.Contains(t, in("Acme", "get", "fleets", "web", "-o", "json"), "paris")
+	require.NotContains(t, in("Acme", "get", "fleets", "web", "-o", "json"), "berlin")
+	require.Contains(t, in("default", "get", "fleets", "web", "-o", "json"), "berlin")
+
+	revoke := []string{"cert", "revoke", "--serial", "3f2a09c1"}
+	require.Contains(t, in("Acme", append(revoke, "--reason", "stolen in Paris")...), ": revoked\n")
+	require.Contains(t, in("Acme", "cert", "revoke", "--list"), "stolen in Paris")
+	require.NotContains(t, in("default", "cert", "revoke", "--list"), "3f2a09c1")
+	require.Contains(t, in("default", append(revoke, "--reason", "lost in Berlin")...), ": revoked\n")
+	require.Contains(t, in("Acme", append(revoke, "--undo")...), ": no longer revoked\n")
+	require.NotContains(t, in("Acme", "cert", "revoke", "--list"), "3f2a09c1")
+	require.Contains(t, in("default", "cert", "revoke", "--list"), "lost in Berlin")
+}
+
 // rolled waits until a restore has made its roll.
 func (b *bench) rolled(id string) {
 	b.t.Helper()
