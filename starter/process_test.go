@@ -3,9 +3,13 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
+	"math"
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -14,6 +18,7 @@ import (
 
 	"rollcall/runbook"
 	"rollcall/starter/devstack"
+	"rollcall/starter/printer"
 )
 
 // process is the program itself, with an environment that names the bench's servers and nothing of the developer's.
@@ -84,6 +89,65 @@ func TestCtrlCEndsTheWatchingAndNotTheRestore(t *testing.T) {
 	require.Equal(t, 1, cmd.ProcessState.ExitCode(), stderr)
 	require.Contains(t, stderr.String(), "restore first goes on")
 	require.Equal(t, runbook.RestoreRunning, b.tally("first").State)
+}
+
+// An import ends on SIGTERM while its input is silent, and while more and more of it comes. It has imported nothing.
+func TestAnImportEndsWhateverItsInputDoes(t *testing.T) {
+	t.Parallel()
+	const endless = math.MaxInt
+	for name, documents := range map[string]int{"silent": 0, "silent after three devices": 3, "endless": endless} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newTemporalBench(t)
+			cmd, stdout, stderr := b.process(nil, "import", "-f", "-")
+			input, output, err := os.Pipe()
+			require.NoError(t, err)
+			defer output.Close()
+			cmd.Stdin = input
+			require.NoError(t, cmd.Start())
+			require.NoError(t, input.Close())
+			ended := make(chan struct{})
+			go func() { _ = cmd.Wait(); close(ended) }()
+			defer func() { _ = cmd.Process.Kill(); <-ended }()
+			var written atomic.Int64
+			go func() {
+				for i := range documents {
+					n, err := io.WriteString(output, device{name: fmt.Sprintf("web-%d", i), version: "5"}.document()+"---\n")
+					if err != nil {
+						return // the program has ended
+					}
+					written.Add(int64(n))
+				}
+			}()
+			require.Eventually(t, func() bool {
+				if documents == endless {
+					return written.Load() > 1<<20 // which is more than a pipe and the program's buffers hold
+				}
+				return b.waitsInTransaction()
+			}, 2*time.Minute, 20*time.Millisecond, "the import does not read: %s", stderr)
+
+			signalled := time.Now()
+			require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+			select {
+			case <-ended:
+			case <-time.After(10 * time.Second):
+				require.Fail(t, "the import does not end")
+			}
+			t.Logf("the import ended %s after SIGTERM: %s", time.Since(signalled).Round(time.Millisecond), stderr)
+			require.Equal(t, printer.ExitFailed, cmd.ProcessState.ExitCode(), stderr)
+			require.Contains(t, stderr.String(), "error: import -: ")
+			require.Empty(t, stdout.String())
+			require.Empty(t, b.ok("get", "devices", "-o", "name"))
+		})
+	}
+}
+
+// waitsInTransaction reports whether a program has asked the database nothing for a while, within a transaction.
+func (b *bench) waitsInTransaction() (waits bool) {
+	err := b.store.DB().GetContext(b.t.Context(), &waits, `select exists (
+		select from pg_stat_activity where datname = current_database() and state = 'idle in transaction'
+			and state_change < clock_timestamp() - interval '300 milliseconds')`)
+	return err == nil && waits
 }
 
 func TestShellsCompleteKindsAndNames(t *testing.T) {
