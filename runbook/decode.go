@@ -62,6 +62,11 @@ var examples = map[string]string{
 	SignalApprove:   `{"by":"alice","reason":"known device","labels":{"site":"berlin"}}`,
 	SignalDeny:      `{"by":"alice","reason":"unknown device"}`,
 
+	SignalSuperseded:       `{"byRestoreId":"r2"}`,
+	SignalPredecessorEnded: `{"restoreId":"r1"}`,
+	SignalLateJoinerEnded:  `{"orgId":"` + DefaultOrgID + `","name":"web-7","outcome":"normal"}`,
+	SignalBatchCalled:      `{"number":7}`,
+
 	UpdateContinue:    `{"by":"alice","reason":"looked at web-7"}`,
 	UpdateAbort:       `{"by":"alice","reason":"wrong image"}`,
 	UpdateRetryFailed: `{"by":"alice","reason":"the link is back"}`,

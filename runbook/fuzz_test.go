@@ -2,6 +2,7 @@ package runbook_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -18,6 +19,8 @@ func FuzzDecodeMessage(f *testing.F) {
 		``, `{}`, `null`, `{"renderedVersion":"7"}`, `{"by":"alice","reason":"checked","expectVersion":"7"}`,
 		`{"by":"a\u0000"}`,
 		`{"by":"alice","labels":{"site":"berlin"}}`, `{"force":true}`, `[]`, `{"by":"alice"} {}`, "{\"by\":\"\xff\"}",
+		`{"byRestoreId":"r2"}`, `{"restoreId":"r1"}`, `{"orgId":"o","name":"web-7","outcome":"normal"}`, `{"number":7}`,
+		`{"number":1e3}`,
 	} {
 		f.Add([]byte(text))
 	}
@@ -26,26 +29,44 @@ func FuzzDecodeMessage(f *testing.F) {
 			runbook.SignalReconnect: &runbook.ReconnectSignal{}, runbook.SignalResume: &runbook.ResumeRequest{},
 			runbook.SignalWithdraw: &runbook.WithdrawSignal{}, runbook.SignalLook: &runbook.LookSignal{},
 			runbook.SignalCancel: &runbook.CancelSignal{}, runbook.SignalApprove: &runbook.ApproveRequest{},
-			runbook.SignalDeny: &runbook.DenyRequest{},
+			runbook.SignalDeny: &runbook.DenyRequest{}, runbook.SignalSuperseded: &runbook.SupersededSignal{},
+			runbook.SignalPredecessorEnded: &runbook.PredecessorEndedSignal{},
+			runbook.SignalLateJoinerEnded:  &runbook.LateJoinerEndedSignal{},
+			runbook.SignalBatchCalled:      &runbook.BatchCalledSignal{},
 		} {
 			err := runbook.DecodeMessage(name, text, message)
-			if checked, can := message.(interface{ Check() error }); can && err == nil {
+			checked, can := message.(interface{ Check() error })
+			if can && err == nil {
 				err = checked.Check()
 			}
 			if err != nil {
 				refusal := runbook.AsRefusal(err)
 				require.NotNil(t, refusal)
 				storable(t, refusal.Message)
+				require.NotRegexp(t, "such as $", refusal.Message, "an example is missing")
 				continue
-			}
-			if name == runbook.SignalReconnect {
-				continue // whether its version is one is ParseVersion's to say
 			}
 			kept, err := json.Marshal(message)
 			require.NoError(t, err)
-			require.NotContains(t, string(kept), `\u0000`)
+			requireSame(t, name, message, kept)
+			if can && name != runbook.SignalReconnect { // whether its version is one is ParseVersion's to say
+				require.NotContains(t, string(kept), `\u0000`)
+			}
 		}
 	})
+}
+
+// requireSame decodes a message again that was written as text, and expects the same.
+func requireSame(t *testing.T, name string, message any, text []byte) {
+	t.Helper()
+	if len(text) > runbook.MaxMessage {
+		return // JSON writes some characters as six
+	}
+	again := reflect.New(reflect.TypeOf(message).Elem()).Interface()
+	require.NoError(t, runbook.DecodeMessage(name, text, again))
+	got, err := json.Marshal(again)
+	require.NoError(t, err)
+	require.Equal(t, string(text), string(got))
 }
 
 func storable(t *testing.T, text string) {
