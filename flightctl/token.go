@@ -19,6 +19,9 @@ func (c *Client) tokenEnd(token string) (time.Time, bool) {
 	return now.end, !now.end.IsZero()
 }
 
+// lastEnd is the last second of the year 9999. A later end of a token is none that can be shown.
+const lastEnd = 253_402_300_799
+
 // jwtEnd is when a token ends, where it is a JWT that says so. Its signature is Flight Control's to check.
 func jwtEnd(token string) (time.Time, bool) {
 	parts := strings.Split(token, ".")
@@ -32,7 +35,7 @@ func jwtEnd(token string) (time.Time, bool) {
 	var claims struct {
 		Exp float64 `json:"exp"`
 	}
-	if err := json.Unmarshal(payload, &claims); err != nil || claims.Exp <= 0 {
+	if err := json.Unmarshal(payload, &claims); err != nil || claims.Exp < 1 || claims.Exp > lastEnd {
 		return time.Time{}, false
 	}
 	return time.Unix(int64(claims.Exp), 0), true
