@@ -68,7 +68,8 @@ func OpenJournal(folder, secret string, command []string, now time.Time) (*Journ
 	path := filepath.Join(folder, hex.EncodeToString(sum[:16])+".jsonl")
 	j := &Journal{}
 	j.forget()
-	if err := j.read(path, now); err != nil && !errors.Is(err, os.ErrNotExist) {
+	cut, err := j.read(path, now)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		j.forget()
 		j.Unread = err
 		if err := os.Remove(path); err != nil {
@@ -86,6 +87,8 @@ func OpenJournal(folder, secret string, command []string, now time.Time) (*Journ
 		j.RequestID, j.withVerbs = uuid.NewString(), true
 		verb := command[:min(1, len(command))]
 		j.write(journalLine{RequestID: j.RequestID, Begun: now.UTC(), Command: verb, WithVerbs: true})
+	} else if cut {
+		_, _ = j.file.WriteString("\n") // the next line is not part of the one that was cut
 	}
 	return j, nil
 }
@@ -96,17 +99,19 @@ func (j *Journal) forget() {
 	j.asked, j.answered = map[string]string{}, map[string]bool{}
 }
 
-// read takes over what the file of an interrupted command says. A line that was not written to its end is none.
-func (j *Journal) read(path string, now time.Time) error {
+// read takes over what the file of an interrupted command says. A line that was not written to its end is none. cut
+// reports whether the last line has no end.
+func (j *Journal) read(path string, now time.Time) (cut bool, err error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer file.Close()
 	begins := false
 	for lines := bufio.NewReader(file); err == nil; {
 		var text []byte
 		text, err = lines.ReadBytes('\n') // of any length: the first may hold thousands of names
+		cut = err != nil && len(text) > 0
 		var line journalLine
 		if json.Unmarshal(text, &line) != nil {
 			continue
@@ -123,13 +128,13 @@ func (j *Journal) read(path string, now time.Time) error {
 	}
 	switch {
 	case !errors.Is(err, io.EOF):
-		return err
+		return cut, err
 	case !begins:
-		return errors.New("it does not say which command it is of")
+		return cut, errors.New("it does not say which command it is of")
 	case j.RequestID == "":
 		j.forget() // it is too old
 	}
-	return nil
+	return cut, nil
 }
 
 // write adds a line. One that cannot be written is asked for again by the same command, which gets the same answer.
