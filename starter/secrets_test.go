@@ -27,6 +27,12 @@ func TestPrintsNoSecret(t *testing.T) {
 			require.Contains(t, string(out), "error: ")
 			require.NotContains(t, string(out), devtest.Secret)
 
+			check := program(t, dir, "check")
+			check.Env = append(check.Env, broken.Env...)
+			out, err = check.CombinedOutput()
+			require.Error(t, err)
+			require.NotContains(t, string(out), devtest.Secret)
+
 			url, ok := strings.CutPrefix(broken.Env[0], devstack.EnvDatabaseURL+"=")
 			if !ok {
 				return

@@ -21,7 +21,7 @@ type BrokenSecret struct {
 }
 
 // BrokenSecrets are broken values of each secret setting that worker, gateway and starter know: the database URL and
-// its password, and what Temporal's environment and profile hold.
+// its password, what Temporal's environment and profile hold, and the token and password for Flight Control.
 func BrokenSecrets(t *testing.T) []BrokenSecret {
 	t.Helper()
 	there, err := url.Parse(Database(t))
@@ -55,7 +55,40 @@ func BrokenSecrets(t *testing.T) []BrokenSecret {
 	inFile := filepath.Join(t.TempDir(), "url")
 	require.NoError(t, os.WriteFile(inFile, []byte("postgres://u:hush%zz@127.0.0.1:1/db"), 0o600))
 	all = append(all, BrokenSecret{"database URL: in a file", []string{"ROLLCALL_DATABASE_URL_FILE=" + inFile}})
+	all = append(all, flightctlSecrets(t, there.String())...)
 	return append(all, temporalSecrets(t, there.String())...)
+}
+
+// flightctlSecrets are settings of Flight Control that a worker refuses once it has reached database and Temporal.
+func flightctlSecrets(t *testing.T, database string) []BrokenSecret {
+	t.Helper()
+	temporal := Temporal(t)
+	file := func(content string) string {
+		path := filepath.Join(t.TempDir(), "file")
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		return path
+	}
+	var all []BrokenSecret
+	for name, env := range map[string][]string{
+		"token alone":        {"TOKEN=hush"},
+		"token twice":        {"TOKEN=hush", "TOKEN_FILE=" + file("hush")},
+		"token in a file":    {"TOKEN_FILE=" + file("hush\nhush")},
+		"password alone":     {"KV_PASSWORD=hush"},
+		"password twice":     {"KV_PASSWORD=hush", "KV_PASSWORD_FILE=" + file("hush")},
+		"password in a file": {"KV_PASSWORD_FILE=" + file("hush\nhush")},
+		"login, unfinished":  {"CONFIG=" + file("authentication: {access-token: hush")},
+		"login, a list":      {"CONFIG=" + file("authentication: {access-token: [hush]}")},
+		"login, no server":   {"CONFIG=" + file("authentication: {access-token: hush}")},
+	} {
+		broken := BrokenSecret{Name: "Flight Control: " + name}
+		for _, setting := range env {
+			broken.Env = append(broken.Env, "ROLLCALL_FLIGHTCTL_"+setting)
+		}
+		broken.Env = append(broken.Env, "ROLLCALL_DATABASE_URL="+database, "TEMPORAL_ADDRESS="+temporal.Address,
+			"TEMPORAL_NAMESPACE="+temporal.Namespace)
+		all = append(all, broken)
+	}
+	return all
 }
 
 func temporalSecrets(t *testing.T, database string) []BrokenSecret {
