@@ -160,6 +160,14 @@ func (l *loader) number(name string, least, most int) int {
 	return n
 }
 
+// shown is an address as an error quotes it, without a password that someone may have put there.
+func shown(address string) string {
+	if at := strings.LastIndex(address, "@"); at >= 0 {
+		return "…" + address[at:]
+	}
+	return address
+}
+
 // complaints lists what keeps c from being used.
 func (c Config) complaints() []error {
 	var errs []error
@@ -170,15 +178,19 @@ func (c Config) complaints() []error {
 			fmt.Errorf("no server: set %s to the URL of the API server, or %s to the file that `flightctl login` wrote",
 				EnvServer, EnvConfig))
 	case err != nil || u.Scheme != "https" || u.Host == "":
-		errs = append(errs, fmt.Errorf("server %q is not a URL that begins with https:// (%s)", c.Server, EnvServer))
+		errs = append(errs, fmt.Errorf("server %q is not a URL that begins with https:// (%s)", shown(c.Server), EnvServer))
+	case u.User != nil:
+		errs = append(errs, fmt.Errorf("server %q names a user: leave that out, and set %s (%s)", shown(c.Server), EnvToken,
+			EnvServer))
 	case strings.Contains(u.Path, "/api"):
-		errs = append(errs, fmt.Errorf("server %q goes too far: leave out %s (%s)", c.Server, u.Path, EnvServer))
+		errs = append(errs, fmt.Errorf("server %q goes too far: leave out %s (%s)", shown(c.Server), u.Path, EnvServer))
 	}
 	if _, _, err := net.SplitHostPort(c.StoreAddress); c.StoreAddress == "" {
 		errs = append(errs,
 			fmt.Errorf("no key-value store: set %s to its host and port, such as flightctl-kv:6379", EnvStoreAddress))
 	} else if err != nil {
-		errs = append(errs, fmt.Errorf("key-value store %q is not a host and a port (%s)", c.StoreAddress, EnvStoreAddress))
+		errs = append(errs,
+			fmt.Errorf("key-value store %q is not a host and a port (%s)", shown(c.StoreAddress), EnvStoreAddress))
 	}
 	if _, err := organization(c.Organization); err != nil {
 		errs = append(errs, fmt.Errorf("%w (%s)", err, EnvOrganization))
