@@ -58,7 +58,7 @@ func (a *Activities) nameLostEnds(ctx context.Context, in OpenRestoreInput, wasR
 			}
 			err = a.Inventory.RecordAct(ctx, inventory.ActInput{
 				Act: runbook.ActRestore, OrgID: in.OrgID, RestoreID: in.ID, By: inventory.ActorService,
-				RequestID: "lost/" + e.GetExecution().GetRunId(), Refusal: runbook.LostEnd(in.ID, ended),
+				RequestID: known.Named + e.GetExecution().GetRunId(), Refusal: runbook.LostEnd(in.ID, ended),
 			})
 			if err != nil {
 				return err
@@ -256,9 +256,6 @@ func (l *losses) nameOutcome(ctx context.Context, device known.Device, run strin
 	id := runbook.DeviceWorkflowID(device.OrgID, device.Name)
 	var result runbook.DeviceResult
 	err := l.workflows.GetWorkflow(ctx, id, run).Get(ctx, &result)
-	if err == nil && result.Outcome == runbook.OutcomeSuperseded {
-		return nil
-	}
 	var status runbook.DeviceStatus // it has when, and who withdrew the device
 	if err == nil {
 		status, err = l.status(ctx, id, run)
@@ -338,12 +335,8 @@ func (l *losses) readDecision(ctx context.Context, workflowID, run string) error
 }
 
 func (l *losses) nameDecision(ctx context.Context, lost known.Decision) error {
-	signal := runbook.SignalApprove
-	if lost.Taken.State != runbook.EnrollmentApproved {
-		signal = runbook.SignalDeny
-	}
 	return l.inventory.RecordRefusal(ctx, inventory.RefusalInput{
-		RestoreID: l.restoreID, OrgID: lost.OrgID, Name: lost.Name, Message: signal, By: lost.Taken.By,
+		RestoreID: l.restoreID, OrgID: lost.OrgID, Name: lost.Name, Message: lost.Taken.Signal(), By: lost.Taken.By,
 		Reason: lost.Taken.Reason, Refusal: *runbook.LostDecision(lost.Taken), RequestID: known.Named + lost.RunID,
 	})
 }

@@ -20,10 +20,7 @@ func FuzzTokenEnd(f *testing.F) {
 	}
 	token := func(claims []byte) string { return "x." + base64.RawURLEncoding.EncodeToString(claims) + ".x" }
 	f.Fuzz(func(t *testing.T, claims []byte) {
-		_, ok := jwtEnd(string(claims))
-		if ok {
-			t.Skip("these are no claims but a token")
-		}
+		_, _ = jwtEnd(string(claims)) // as a whole token
 		end, ok := jwtEnd(token(claims))
 		if !ok {
 			require.Zero(t, end)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"rollcall/inventory/known"
 	"rollcall/runbook"
 )
 
@@ -261,7 +262,7 @@ select case when cast($3 as timestamptz) is null
     then not exists (select from enrollment_requests e where e.org_id = $1 and e.name = $2 and e.deleted_at is null
         and ` + requestState("e") + ` = 'Pending')
     else exists (select from rollcall.transitions t where t.org_id = $1 and t.name = $2 and t.at = $3
-        and t.transition in ('Approved', 'Denied', 'Deleted', 'T1')) end`
+        and ` + known.Decided + `) end`
 
 // DecisionStands reports whether the database knows a decision about an enrollment request.
 func (s *Store) DecisionStands(ctx context.Context, in DecisionStandsInput) (stands bool, err error) {

@@ -147,6 +147,14 @@ type EnrollmentDecision struct {
 	Message string `json:"message,omitempty"`
 }
 
+// Signal is the signal that asks for such a decision.
+func (d EnrollmentDecision) Signal() string {
+	if d.State == EnrollmentApproved {
+		return SignalApprove
+	}
+	return SignalDeny
+}
+
 // EnrollmentResult is what an EnrollmentWorkflow ends with.
 type EnrollmentResult struct {
 	Decision EnrollmentDecision `json:"decision"`

@@ -105,10 +105,7 @@ func (e *enrollment) takeBack(ctx workflow.Context, lost runbook.EnrollmentDecis
 
 // nameLost names a decision in the audit that the database does not know any more.
 func (e *enrollment) nameLost(ctx workflow.Context, lost runbook.EnrollmentDecision) error {
-	entry := runbook.TimelineEntry{Message: runbook.SignalApprove, By: lost.By, Reason: lost.Reason}
-	if lost.State != runbook.EnrollmentApproved {
-		entry.Message = runbook.SignalDeny
-	}
+	entry := runbook.TimelineEntry{Message: lost.Signal(), By: lost.By, Reason: lost.Reason}
 	_, err := e.refuse(ctx, sent{entry: entry}, runbook.LostDecision(lost), "lost/"+e.decisionID(ctx, lost))
 	return err
 }

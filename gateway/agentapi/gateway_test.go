@@ -3,8 +3,6 @@ package agentapi_test
 import (
 	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -218,36 +216,16 @@ func TestItTellsHowItIs(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.ops("/healthz").code)
 }
 
-// A gateway is ready only while the database takes writes: a server that was demoted answers every read.
 func TestItIsReadyOnlyWhileTheDatabaseTakesWrites(t *testing.T) {
 	t.Parallel()
-	for name, tc := range map[string]struct{ parameters, says string }{
-		"no writable server is found":     {"", "no server of the database URL can be written to"},
-		"any server counts as one to use": {"target_session_attrs=any", "write to the database: "},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			u, err := url.Parse(devtest.Database(t))
-			require.NoError(t, err)
-			if tc.parameters != "" {
-				u.RawQuery += "&" + tc.parameters
-			}
-			b := newBenchOn(t, u.String())
-			require.Equal(t, http.StatusOK, b.ops("/readyz").code)
-			writable := devtest.ReadOnly(t, u.String())
-			// The first answers may be about the connections that were dropped.
-			ready := false
-			require.Eventually(t, func() bool {
-				got := b.ops("/readyz")
-				ready = ready || got.code != http.StatusServiceUnavailable
-				return strings.Contains(got.body, tc.says)
-			}, waitLimit, 20*time.Millisecond)
-			require.False(t, ready)
-			require.Equal(t, http.StatusOK, b.ops("/healthz").code)
-			writable()
-			require.Eventually(t, func() bool { return b.ops("/readyz").code == http.StatusOK }, waitLimit, 20*time.Millisecond)
-		})
-	}
+	devtest.ReadyWhileWritable(t, waitLimit, func(t *testing.T, database string) func(string) (int, string) {
+		b := newBenchOn(t, database)
+		require.Equal(t, http.StatusOK, b.ops("/readyz").code)
+		return func(path string) (int, string) {
+			got := b.ops(path)
+			return got.code, got.body
+		}
+	})
 }
 
 func TestPlainHTTPIsForLoopbackOnly(t *testing.T) {

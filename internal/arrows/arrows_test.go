@@ -125,7 +125,7 @@ var onlyFrom = map[string][]string{
 	"inventory/fleetfile":     {"inventory"},
 	"inventory/decisions":     {"activities"},
 	"inventory/inspect":       {"internal/preflight"},
-	"inventory/known":         {"activities"},
+	"inventory/known":         {"activities", "inventory"},
 	"inventory/credentials":   {"inventory", "gateway/agentapi", "starter"},
 	"inventory/pgdial":        {"inventory"},
 	"inventory/posts":         {"inventory", "gateway/agentapi"},

@@ -99,22 +99,20 @@ func (r *run) hasHalted(p *process) {
 		default: // many have halted
 		}
 	}
-	time.AfterFunc(haltsAtOnce, func() { p.signal(contSignal) })
+	goOn(p)
 }
+
+// goOn lets a process go on that says that it halts.
+func goOn(p *process) { time.AfterFunc(haltsAtOnce, func() { p.signal(contSignal) }) }
 
 // strike lets a disaster happen. Whoever has halted goes on.
 func (r *run) strike(whole context.Context, what func(context.Context) error) error {
 	r.striking.Store(true)
 	defer r.striking.Store(false)
-	for {
-		select {
-		case p := <-r.halted:
-			time.AfterFunc(haltsAtOnce, func() { p.signal(contSignal) })
-			continue
-		default:
-		}
-		return what(whole)
+	for len(r.halted) > 0 { // no one else receives
+		goOn(<-r.halted)
 	}
+	return what(whole)
 }
 
 // haltsAtOnce is how long after it has said so a process has halted.

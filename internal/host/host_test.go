@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -143,54 +142,24 @@ func TestServesMetricsAndHealth(t *testing.T) {
 	require.Zero(t, code)
 }
 
-// A worker is ready only while the database takes writes: a server that was demoted answers every read.
 func TestItIsReadyOnlyWhileTheDatabaseTakesWrites(t *testing.T) {
 	t.Parallel()
-	for name, tc := range map[string]struct{ parameters, says string }{
-		"no writable server is found":     {"", "no server of the database URL can be written to"},
-		"any server counts as one to use": {"target_session_attrs=any", "write to the database: "},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			u, err := url.Parse(devtest.Database(t))
-			require.NoError(t, err)
-			if tc.parameters != "" {
-				u.RawQuery += "&" + tc.parameters
-			}
-			server := devtest.Temporal(t)
-			h, err := host.New(t.Context(), host.Config{
-				Client: server.Client(t), Store: open(t, u.String()), Namespace: server.Namespace, Logger: quiet(),
-				TaskQueue: devtest.TaskQueue(t), MetricsListen: "127.0.0.1:0",
-			})
-			require.NoError(t, err)
-			ctx, cancel := context.WithCancel(t.Context())
-			done := make(chan error, 1)
-			go func() { done <- h.Run(ctx) }()
-			requireReady := func() {
-				t.Helper()
-				require.Eventually(t, func() bool {
-					code, _ := get(h.MetricsAddress(), "/readyz")
-					return code == http.StatusOK
-				}, time.Minute, 20*time.Millisecond)
-			}
-			requireReady()
-			writable := devtest.ReadOnly(t, u.String())
-			// The first answers may be about the connections that were dropped.
-			ready := false
-			require.Eventually(t, func() bool {
-				code, body := get(h.MetricsAddress(), "/readyz")
-				ready = ready || code != http.StatusServiceUnavailable
-				return strings.Contains(body, tc.says)
-			}, time.Minute, 20*time.Millisecond)
-			require.False(t, ready)
-			code, _ := get(h.MetricsAddress(), "/healthz")
-			require.Equal(t, http.StatusOK, code)
-			writable()
-			requireReady()
+	devtest.ReadyWhileWritable(t, time.Minute, func(t *testing.T, database string) func(string) (int, string) {
+		server := devtest.Temporal(t)
+		h, err := host.New(t.Context(), host.Config{
+			Client: server.Client(t), Store: open(t, database), Namespace: server.Namespace, Logger: quiet(),
+			TaskQueue: devtest.TaskQueue(t), MetricsListen: "127.0.0.1:0",
+		})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- h.Run(ctx) }()
+		t.Cleanup(func() {
 			cancel()
 			require.NoError(t, <-done)
 		})
-	}
+		return func(path string) (int, string) { return get(h.MetricsAddress(), path) }
+	})
 }
 
 func get(address, path string) (int, string) {

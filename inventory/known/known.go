@@ -30,6 +30,9 @@ const Named = "lost/"
 const named = `t.code = '` + string(runbook.CodeLost) + `' and t.request_id ~ '^` + Named + `[^/]+$' and t.name <> ''
     and t.signal not in ('` + runbook.SignalApprove + `', '` + runbook.SignalDeny + `')`
 
+// Decided reports in SQL whether the entry t of the audit is a decision about an enrollment request.
+const Decided = `t.transition in ('Approved', 'Denied', 'Deleted', 'T1')`
+
 // left reports in SQL whether the entry t of the audit is that a device has left the roll call.
 const left = `t.from_state in ('AwaitingReconnect', 'ConflictPaused') and t.to_state in ('Normal', 'Withdrawn')`
 
@@ -122,7 +125,7 @@ select d.n from unnest(cast($2 as uuid[]), cast($3 as text[]), cast($4 as text[]
     with ordinality d(org_id, name, request_id, at, n)
 join rollcall.restores s on s.id = $1 and s.started_at < d.at and coalesce(s.org_id, d.org_id) = d.org_id
 where not exists (select from rollcall.transitions t where t.org_id = d.org_id and t.name = d.name
-    and (t.at = d.at and t.transition in ('Approved', 'Denied', 'Deleted', 'T1')
+    and (t.at = d.at and `+Decided+`
         or t.restore_id = $1 and t.request_id = d.request_id))
 order by d.n`, restoreID, pq.Array(orgs), pq.Array(names), pq.Array(ids), pq.Array(times))
 	if err != nil {
