@@ -77,7 +77,7 @@ const harness = "harness"
 
 // save keeps a copy of PostgreSQL's files.
 func (r *run) save(ctx context.Context) error {
-	data, saved := filepath.Join(r.servers.postgres.Dir(), "data"), filepath.Join(r.dir, savedDir)
+	data, saved := filepath.Join(r.servers.current().postgres.Dir(), "data"), filepath.Join(r.dir, savedDir)
 	if err := os.RemoveAll(saved); err != nil {
 		return fmt.Errorf("remove an older copy: %w", err)
 	}
@@ -97,7 +97,7 @@ func (r *run) save(ctx context.Context) error {
 
 // putBack puts the copy in the place of PostgreSQL's files.
 func (r *run) putBack(ctx context.Context) error {
-	data := filepath.Join(r.servers.postgres.Dir(), "data")
+	data := filepath.Join(r.servers.current().postgres.Dir(), "data")
 	if err := r.noteRolled(ctx); err != nil {
 		return err
 	}
@@ -202,11 +202,11 @@ func (r *run) fillDisk(ctx context.Context, dir string) error {
 func (s *servers) revive(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	if err := s.temporal.Works(limited); err != nil {
+	if err := s.current().temporal.Works(limited); err != nil {
 		return errors.Join(s.restartTemporal(ctx), s.restartPostgres(ctx))
 	}
 	select {
-	case <-s.postgres.Done():
+	case <-s.current().postgres.Done():
 		return s.startPostgres(ctx)
 	case <-time.After(fillLength): // it may be on its way to its end until then
 		return nil
@@ -215,11 +215,8 @@ func (s *servers) revive(ctx context.Context) error {
 
 // betweenPostgres ends PostgreSQL as a crash does, and starts it again after do.
 func (s *servers) betweenPostgres(ctx context.Context, do func() error) error {
-	s.mu.Lock()
-	server := s.postgres
-	s.mu.Unlock()
 	// SIGQUIT ends all its processes at once, and the next start recovers. After a SIGKILL they would linger.
-	if err := end(server, syscall.SIGQUIT); err != nil {
+	if err := end(s.current().postgres, syscall.SIGQUIT); err != nil {
 		return fmt.Errorf("end PostgreSQL: %w", err)
 	}
 	return errors.Join(do(), s.startPostgres(ctx))
@@ -227,10 +224,7 @@ func (s *servers) betweenPostgres(ctx context.Context, do func() error) error {
 
 // betweenTemporal kills Temporal, and starts it again after do.
 func (s *servers) betweenTemporal(ctx context.Context, do func() error) error {
-	s.mu.Lock()
-	server := s.temporal
-	s.mu.Unlock()
-	if err := end(server, syscall.SIGKILL); err != nil {
+	if err := end(s.current().temporal, syscall.SIGKILL); err != nil {
 		return fmt.Errorf("kill Temporal: %w", err)
 	}
 	return errors.Join(do(), s.startTemporal(ctx))

@@ -24,7 +24,8 @@ func TestTheDisksOfTheServersAreFilled(t *testing.T) {
 		require.Contains(t, r.result.Summary(), "left out: the disk of postgres is not filled: mount")
 		t.Skip(r.result.LeftOut)
 	}
-	require.True(t, strings.HasPrefix(r.servers.postgres.Dir(), dir), "its files are in %s", r.servers.postgres.Dir())
+	files := r.servers.current().postgres.Dir()
+	require.True(t, strings.HasPrefix(files, dir), "its files are in %s", files)
 
 	require.Error(t, r.servers.disks[postgresDir].full(), "there is room before")
 	for _, name := range []string{postgresDir, temporalDir} {
@@ -33,5 +34,5 @@ func TestTheDisksOfTheServersAreFilled(t *testing.T) {
 	require.Contains(t, r.result.Summary(), "; broken: disk of postgres filled 1, disk of temporal filled 1")
 	_, err = inventory.Migrate(t.Context(), r.servers.database())
 	require.NoError(t, err, "PostgreSQL works again")
-	require.NoError(t, r.servers.temporal.Works(t.Context()))
+	require.NoError(t, r.servers.current().temporal.Works(t.Context()))
 }

@@ -36,14 +36,25 @@ type servers struct {
 	given     *Given
 	namespace string
 
-	mu       sync.Mutex // of those that run now
-	postgres *devenv.Postgres
-	temporal *devenv.Temporal
+	mu  sync.Mutex
+	now running // read by current: a disaster starts another one while programs are started for it
 
 	postgresPort, temporalPort int
 	toPostgres, toTemporal     *toxiproxy.Proxy
 	// disks are those that can be filled, by the name of the server's folder.
 	disks map[string]*disk
+}
+
+// running are the servers that run.
+type running struct {
+	postgres *devenv.Postgres
+	temporal *devenv.Temporal
+}
+
+func (s *servers) current() running {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
 }
 
 // The folders of the servers' files.
@@ -93,7 +104,7 @@ func (s *servers) startPostgres(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.postgres = started
+	s.now.postgres = started
 	return keepPort(&s.postgresPort, hostOf(started.URL()))
 }
 
@@ -107,7 +118,7 @@ func (s *servers) startTemporal(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.temporal = started
+	s.now.temporal = started
 	return keepPort(&s.temporalPort, started.Address())
 }
 
@@ -138,8 +149,8 @@ func hostOf(database string) string {
 
 func (s *servers) startProxies() error {
 	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
-	s.toPostgres = toxiproxy.NewProxy(api, "postgres", "127.0.0.1:0", hostOf(s.postgres.URL()))
-	s.toTemporal = toxiproxy.NewProxy(api, "temporal", "127.0.0.1:0", s.temporal.Address())
+	s.toPostgres = toxiproxy.NewProxy(api, "postgres", "127.0.0.1:0", hostOf(s.database()))
+	s.toTemporal = toxiproxy.NewProxy(api, "temporal", "127.0.0.1:0", s.address())
 	return errors.Join(s.toPostgres.Start(), s.toTemporal.Start())
 }
 
@@ -148,14 +159,14 @@ func (s *servers) database() string {
 	if s.given != nil {
 		return s.given.Database
 	}
-	return s.postgres.URL()
+	return s.current().postgres.URL()
 }
 
 func (s *servers) address() string {
 	if s.given != nil {
 		return s.given.Temporal
 	}
-	return s.temporal.Address()
+	return s.current().temporal.Address()
 }
 
 // temporalAddress leads through the proxy.
@@ -216,15 +227,14 @@ func (s *servers) stop() error {
 			proxy.Stop()
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.temporal != nil {
-		_ = syscall.Kill(s.temporal.PID(), syscall.SIGKILL) // its files are thrown away; it may have ended
-		<-s.temporal.Done()
+	now := s.current()
+	if now.temporal != nil {
+		_ = syscall.Kill(now.temporal.PID(), syscall.SIGKILL) // its files are thrown away; it may have ended
+		<-now.temporal.Done()
 	}
-	if s.postgres != nil {
-		errs = append(errs, s.postgres.Stop())
-		if dir := s.postgres.Dir(); !strings.HasPrefix(dir, s.dir) { // root's PostgreSQL has its files elsewhere
+	if now.postgres != nil {
+		errs = append(errs, now.postgres.Stop())
+		if dir := now.postgres.Dir(); !strings.HasPrefix(dir, s.dir) { // root's PostgreSQL has its files elsewhere
 			errs = append(errs, os.RemoveAll(dir))
 		}
 	}
