@@ -27,6 +27,9 @@ type TransitionResult struct {
 	Reason  string           `json:"reason,omitempty"`
 	Refusal *runbook.Refusal `json:"refusal,omitempty"`
 	inventory.Who
+	// Now is where the device stands by now, where the rest is what the request was answered with before. nil otherwise.
+	// Activities of earlier releases do not say so.
+	Now *inventory.Standing `json:"now,omitempty"`
 }
 
 // ReconnectInput is a device's report, and the restored version that it is to be compared with.

@@ -193,8 +193,24 @@ func requireAnswer(t *testing.T, store *inventory.Store, what string, message an
 	if !want.Applied && want.Transition != runbook.Refused {
 		require.Equal(t, before, after, "%s: nothing changes", what)
 	}
-	require.Equal(t, got, send(t, store, message), "%s: the same request again is answered as before", what)
+	again := send(t, store, message)
+	if got.Applied {
+		want := standingOf(got)
+		if got.Transition == runbook.Reported {
+			want.At = again.Now.At // it is paused since before
+		}
+		require.Equal(t, want, again.Now, what)
+	}
+	again.Now = nil
+	require.Equal(t, got, again, "%s: the same request again is answered as before", what)
 	require.Equal(t, after, snapshot(t, store), "%s: and changes nothing", what)
+}
+
+// standingOf is where a message has put a device.
+func standingOf(t inventory.Transitioned) *inventory.Standing {
+	return &inventory.Standing{
+		State: t.State, Restored: t.Restored, Reported: t.Reported, Next: t.Next, At: t.At, By: t.By, Reason: t.Reason,
+	}
 }
 
 // everything is all that a message can change, as text.

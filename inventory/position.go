@@ -176,8 +176,8 @@ func (s *Store) decideOnce(
 		}
 		p.RequestID = id
 		if first != nil {
-			result = p.answered(*first)
-			return nil
+			result, err = p.answered(ctx, tx, *first)
+			return err
 		}
 		result, err = decide(tx, p)
 		return err
@@ -218,12 +218,29 @@ func (p position) refused(refusal *runbook.Refusal) Transitioned {
 	return t
 }
 
-// answered is the answer to a request that was answered before.
-func (p position) answered(first record) Transitioned {
+// answered is the answer to a request that was answered before, with where the device stands by now. Of a restore that
+// may no longer act it stands as it did.
+func (p position) answered(ctx context.Context, tx *sqlx.Tx, first record) (Transitioned, error) {
 	if first.Code != "" {
-		return p.refused(&runbook.Refusal{Code: first.Code, Message: first.Message})
+		return p.refused(&runbook.Refusal{Code: first.Code, Message: first.Message}), nil
 	}
-	return first.result(true)
+	t := first.result(true)
+	now := t
+	switch {
+	case p.fence() != nil:
+	case p.RollState.Open():
+		now = p.stands()
+	default:
+		var err error
+		if now, err = p.ended(ctx, tx); err != nil {
+			return Transitioned{}, err
+		}
+	}
+	t.Now = &Standing{
+		State: now.State, Restored: now.Restored, Reported: now.Reported, Next: now.Next, At: now.At, By: now.By,
+		Reason: now.Reason,
+	}
+	return t, nil
 }
 
 // ended is the answer for a device that has left the roll call: what ended its part, and that nothing was done now.

@@ -114,3 +114,32 @@ func TestTwoPlansAreToldUnderOneRequestID(t *testing.T) {
 	}
 	require.Equal(t, 2, count(t, store, `select count(*) from rollcall.transitions where signal = 'abort'`))
 }
+
+// Another message may have moved the device since the request was answered.
+func TestARequestThatIsAnsweredAgainSaysWhereItsDeviceStandsByNow(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	restored(t, store, versioned("edge-1", "5"), versioned("edge-2", "5"))
+	ask := func(name string) (now *inventory.Standing) {
+		again := send(t, store, underID(reconnectOf(name, "7"), "signal/run/reconnect/1"))
+		require.Equal(t, runbook.T3, again.Transition)
+		require.Equal(t, "7", again.Reported)
+		return again.Now
+	}
+	require.Nil(t, ask("edge-1"), "it is the first answer")
+	newer := send(t, store, reconnectOf("edge-1", "8"))
+	now := ask("edge-1")
+	require.Equal(t, runbook.StateConflictPaused, now.State)
+	require.Equal(t, "8", now.Reported)
+	require.True(t, now.At.Before(newer.At), "it is paused since its first report")
+
+	resumed := send(t, store, resumeOf("edge-1", "alice"))
+	require.Equal(t, standingOf(resumed), ask("edge-1"))
+
+	require.Nil(t, ask("edge-2"))
+	openRestore(t, store, "r2")
+	putAll(t, store, "r2")
+	now = ask("edge-2")
+	require.Equal(t, runbook.StateConflictPaused, now.State, "the roll of a newer restore is another story")
+	require.Equal(t, "7", now.Reported)
+}

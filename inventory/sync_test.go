@@ -129,6 +129,10 @@ func TestLookFollowsFlightControl(t *testing.T) {
 
 					again, err := store.Sync(t.Context(), in)
 					require.NoError(t, err)
+					require.NotNil(t, again.Now)
+					require.Equal(t, got.State, again.Now.State)
+					require.Equal(t, got.Reported, again.Now.Reported)
+					again.Now = nil
 					require.Equal(t, got, again, "the same request gets the first answer")
 					require.Equal(t, audit+1, transitions(t, store))
 				})

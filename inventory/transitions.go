@@ -39,6 +39,19 @@ type Transitioned struct {
 	Reason  string           `json:"reason,omitempty"`
 	Refusal *runbook.Refusal `json:"refusal,omitempty"`
 	Who
+	// Now is where the device stands by now, where the rest is what the request was answered with before. nil otherwise.
+	Now *Standing `json:"now,omitempty"`
+}
+
+// Standing is where a device stands on a roll. Next, By and Reason are of the decision that ended its conflict.
+type Standing struct {
+	State    runbook.State `json:"state"`
+	Restored string        `json:"restoredVersion,omitempty"`
+	Reported string        `json:"reportedVersion,omitempty"`
+	Next     string        `json:"nextVersion,omitempty"`
+	At       time.Time     `json:"at,omitzero"`
+	By       string        `json:"by,omitempty"`
+	Reason   string        `json:"reason,omitempty"`
 }
 
 // target names a device's row on a restore's roll.

@@ -27,18 +27,19 @@ func (d *device) follow(
 	if lost, err := d.losePlace(ctx, entry, result.Refusal); lost || err != nil {
 		return err
 	}
-	if result.State == runbook.StateConflictPaused && d.status.State == runbook.StateAwaitingReconnect {
+	now := d.standsNow(ctx, result)
+	if now.State == runbook.StateConflictPaused && d.status.State == runbook.StateAwaitingReconnect {
 		if err := d.refuseEarlyResumes(ctx); err != nil {
 			return err
 		}
 	}
-	if err := d.recordLostState(ctx, result); err != nil {
+	if err := d.recordLostState(ctx, now); err != nil {
 		return err
 	}
 	entry.Transition = result.Transition
-	entry.From, entry.To = d.status.State, result.State
+	entry.From, entry.To = d.status.State, now.State
 	entry.Identity = result.Identity
-	d.enter(ctx, result)
+	d.enter(ctx, now)
 	if err := d.note(ctx, entry, result.Refusal); err != nil {
 		return err
 	}
@@ -46,6 +47,30 @@ func (d *device) follow(
 		return d.learnOfSupersession(ctx)
 	}
 	return nil
+}
+
+// changeStandsNow marks the device workflows that tell what a message was answered with before from where the device
+// stands by now.
+const changeStandsNow = "stands-now"
+
+// standsNow is where the device stands. A message that is carried out again, because the worker died before its
+// workflow task was completed, is answered as it was the first time. Another message may have moved the device since.
+func (d *device) standsNow(ctx workflow.Context, result activities.TransitionResult) activities.TransitionResult {
+	if result.Now == nil {
+		return result
+	}
+	now := *result.Now
+	if workflow.GetVersion(ctx, changeStandsNow, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		result.Now = nil
+		return result
+	}
+	if now.State == result.State && now.Restored == result.Restored && now.Reported == result.Reported {
+		return result
+	}
+	return activities.TransitionResult{
+		State: now.State, Restored: now.Restored, Reported: now.Reported, Next: now.Next, At: now.At, By: now.By,
+		Reason: now.Reason, Now: result.Now,
+	}
 }
 
 // changeNameLost marks the device workflows that record in the audit what the database has lost.
@@ -56,10 +81,10 @@ const changeNameWithdrawn = "name-withdrawn"
 
 // recordLostState writes to the audit that the device was paused where the database does not know that, because the
 // database was put back to an earlier moment. The database's state stands: the device waits for its report again, or
-// the report that it has just sent pauses it, or it is withdrawn.
+// the report that it has just sent pauses it, or it is withdrawn. A report that was answered before is none of those.
 func (d *device) recordLostState(ctx workflow.Context, result activities.TransitionResult) error {
-	back := result.State == runbook.StateAwaitingReconnect || result.Transition == runbook.T3 ||
-		result.Transition == runbook.T2
+	reconnected := result.Now == nil && (result.Transition == runbook.T3 || result.Transition == runbook.T2)
+	back := result.State == runbook.StateAwaitingReconnect || reconnected
 	// Withdrawn, a device keeps what it had reported.
 	unreported := result.State == runbook.StateWithdrawn && d.status.Reported != "" && result.Reported == ""
 	if d.status.State != runbook.StateConflictPaused || !back && !unreported || mayNoLongerAct(result.Refusal) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
 
 	"rollcall/activities"
 	"rollcall/runbook"
@@ -97,4 +98,47 @@ func TestAReportThatAnotherHasOvertakenIsNotAccepted(t *testing.T) {
 	require.Equal(t, runbook.CodeNotWaiting, a.Code)
 	require.Equal(t, "4", a.Reported)
 	require.Contains(t, a.Message, "it was Normal with version 4 before the report was read")
+}
+
+// pausedBefore is a night whose worker is killed after it has written T3 and before Temporal has its workflow task. The
+// next worker reads a report first, which finds the device paused, and then the look that has paused it.
+func pausedBefore(t *testing.T, reported string) *night {
+	n := newNight(t, "5")
+	n.device.moved = runbook.StateConflictPaused
+	_, err := n.world.look(t.Context(), activities.LookInput{
+		RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name,
+		RequestID: "signal/default-test-run-id/look/1",
+	})
+	require.NoError(t, err)
+	return n.waiting(n.reports(reported), n.signal(runbook.SignalLook, runbook.LookSignal{}))
+}
+
+// The database has lost nothing. What was answered before is not what holds now.
+func TestWhatIsAnsweredAgainIsNotTakenForALoss(t *testing.T) {
+	t.Parallel()
+	for _, reported := range []string{"7", "8"} {
+		t.Run("it reports "+reported, func(t *testing.T) {
+			t.Parallel()
+			n := pausedBefore(t, reported)
+			n.step(func() {
+				require.Empty(t, lost(n.world.refusals))
+				require.Equal(t, reported, n.state().Reported)
+			})
+			n.step(n.resumeSignal("alice", reported))
+			n.ends(runbook.OutcomeResumed)
+		})
+	}
+}
+
+// A workflow of an earlier release has taken it for one.
+func TestAnEarlierReleaseGoesByWhatIsAnsweredAgain(t *testing.T) {
+	t.Parallel()
+	n := pausedBefore(t, "8")
+	n.env.OnGetVersion("stands-now", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
+	n.step(func() {
+		require.Equal(t, []string{"reconnect 8"}, lost(n.world.refusals))
+		require.Equal(t, "7", n.state().Reported)
+	})
+	n.step(n.resumeSignal("alice", ""))
+	n.ends(runbook.OutcomeResumed)
 }

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"rollcall/activities"
+	"rollcall/inventory"
 	"rollcall/runbook"
 )
 
@@ -131,6 +132,16 @@ func (w *world) result(d *worldDevice) activities.TransitionResult {
 	}
 }
 
+// answered is the answer to a request that was answered before.
+func (w *world) answered(first activities.TransitionResult, d *worldDevice) activities.TransitionResult {
+	now := w.result(d)
+	first.Now = &inventory.Standing{
+		State: now.State, Restored: now.Restored, Reported: now.Reported, Next: now.Next, By: now.By, Reason: now.Reason,
+		At: now.At,
+	}
+	return first
+}
+
 // fence refuses what a restore that is not the current one does, and what is about a device that is on no roll.
 func (w *world) fence(restoreID string, d *worldDevice) *activities.TransitionResult {
 	if d == nil {
@@ -150,10 +161,10 @@ func (w *world) reconnect(_ context.Context, in activities.ReconnectInput) (acti
 		return activities.TransitionResult{}, err
 	}
 	defer leave()
-	if first, ok := w.results[in.RequestID]; ok {
-		return first, nil
-	}
 	d := w.devices[in.Name]
+	if first, ok := w.results[in.RequestID]; ok {
+		return w.answered(first, d), nil
+	}
 	if fenced := w.fence(in.RestoreID, d); fenced != nil {
 		return *fenced, nil
 	}
@@ -178,6 +189,7 @@ func (w *world) reconnect(_ context.Context, in activities.ReconnectInput) (acti
 	}
 	result := w.result(d)
 	result.Applied, result.Transition, result.Updated = true, transition, decision.Updated
+	w.results[in.RequestID] = result
 	return result, nil
 }
 
@@ -194,10 +206,10 @@ func (w *world) resume(_ context.Context, in activities.ResumeInput) (activities
 		return activities.TransitionResult{}, err
 	}
 	defer leave()
-	if first, ok := w.results[in.RequestID]; ok {
-		return first, nil
-	}
 	d := w.devices[in.Name]
+	if first, ok := w.results[in.RequestID]; ok {
+		return w.answered(first, d), nil
+	}
 	if fenced := w.fence(in.RestoreID, d); fenced != nil {
 		return *fenced, nil
 	}
@@ -222,10 +234,10 @@ func (w *world) withdraw(_ context.Context, in activities.WithdrawInput) (activi
 		return activities.TransitionResult{}, err
 	}
 	defer leave()
-	if first, ok := w.results[in.RequestID]; ok {
-		return first, nil
-	}
 	d := w.devices[in.Name]
+	if first, ok := w.results[in.RequestID]; ok {
+		return w.answered(first, d), nil
+	}
 	if fenced := w.fence(in.RestoreID, d); fenced != nil {
 		return *fenced, nil
 	}
@@ -245,6 +257,9 @@ func (w *world) look(_ context.Context, in activities.LookInput) (activities.Tra
 	}
 	defer leave()
 	d := w.devices[in.Name]
+	if first, ok := w.results[in.RequestID]; ok {
+		return w.answered(first, d), nil
+	}
 	if fenced := w.fence(in.RestoreID, d); fenced != nil {
 		return *fenced, nil
 	}
@@ -264,6 +279,7 @@ func (w *world) look(_ context.Context, in activities.LookInput) (activities.Tra
 	d.entry.State = d.moved
 	result := w.result(d)
 	result.Applied, result.Transition, result.By = true, transition, "service:flightctl"
+	w.results[in.RequestID] = result
 	return result, nil
 }
 
