@@ -21,6 +21,9 @@ import (
 type ImportOptions struct {
 	// OrgID is the organisation's UUID; empty is the default organisation.
 	OrgID string
+	// CreateOrg is as Store.CreateOrg takes it: the organisation, which is made together with what is imported where it is
+	// not there. OrgID is not read then.
+	CreateOrg string
 	// SkipExisting leaves a resource as it is that the organisation has already; without it that is an error.
 	SkipExisting bool
 }
@@ -67,8 +70,13 @@ func (s *Store) Import(ctx context.Context, r io.Reader, opts ImportOptions) (Im
 		opts.OrgID = runbook.DefaultOrgID
 	}
 	var result ImportResult
-	err := s.inTxWithin(ctx, pgdial.Unlimited, func(tx *sqlx.Tx) error {
-		if err := organizationExists(ctx, tx, opts.OrgID); err != nil {
+	err := s.inTxWithin(ctx, pgdial.Unlimited, func(tx *sqlx.Tx) (err error) {
+		if opts.CreateOrg != "" {
+			opts.OrgID, err = createOrg(ctx, tx, opts.CreateOrg)
+		} else {
+			err = organizationExists(ctx, tx, opts.OrgID)
+		}
+		if err != nil {
 			return err
 		}
 		w := importWriter{tx: tx, opts: opts, waiting: map[string][]fleetfile.Record{}, size: map[string]int{}}

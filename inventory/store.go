@@ -251,30 +251,39 @@ func unknownOrg(ref string) *runbook.Refusal {
 
 // CreateOrg makes an organisation and returns its id; ref is the id that it shall have, or its display name. One that
 // is there already is returned as it is.
-func (s *Store) CreateOrg(ctx context.Context, ref string) (string, error) {
-	var id string
-	err := s.inTx(ctx, func(tx *sqlx.Tx) (err error) {
-		if _, err := tx.ExecContext(ctx, `select pg_advisory_xact_lock($1)`, organizationLock); err != nil {
-			return fmt.Errorf("wait for another organisation that is made: %w", err)
-		}
-		if id, err = resolveOrg(ctx, tx, ref); err == nil {
-			return nil
-		}
-		if refusal := runbook.AsRefusal(err); refusal == nil || refusal.Code != runbook.CodeNotFound {
-			return err
-		}
-		name := ref
-		if id == "" {
-			id = uuid.NewString()
-		}
-		_, err = tx.ExecContext(ctx, `insert into organizations (id, external_id, display_name, created_at, updated_at)
-			values ($1, '', $2, now(), now())`, id, name)
+func (s *Store) CreateOrg(ctx context.Context, ref string) (id string, err error) {
+	err = s.inTx(ctx, func(tx *sqlx.Tx) error {
+		id, err = createOrg(ctx, tx, ref)
 		return err
 	})
+	return id, err
+}
+
+// createOrg is CreateOrg within a transaction.
+func createOrg(ctx context.Context, tx *sqlx.Tx, ref string) (id string, err error) {
+	if id, err = resolveOrg(ctx, tx, ref); !isNotFound(err) {
+		return id, err
+	}
+	if _, err := tx.ExecContext(ctx, `select pg_advisory_xact_lock($1)`, organizationLock); err != nil {
+		return "", fmt.Errorf("wait for another organisation that is made: %w", err)
+	}
+	if id, err = resolveOrg(ctx, tx, ref); !isNotFound(err) {
+		return id, err
+	}
+	if id == "" {
+		id = uuid.NewString()
+	}
+	_, err = tx.ExecContext(ctx, `insert into organizations (id, external_id, display_name, created_at, updated_at)
+		values ($1, '', $2, now(), now())`, id, ref)
 	if err != nil {
 		return "", fmt.Errorf("create organisation %s: %w", ref, err)
 	}
 	return id, nil
+}
+
+func isNotFound(err error) bool {
+	refusal := runbook.AsRefusal(err)
+	return refusal != nil && refusal.Code == runbook.CodeNotFound
 }
 
 // RefusesValues reports whether an error is PostgreSQL's word that it will never take the values of a statement

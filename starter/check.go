@@ -38,8 +38,9 @@ The exit code is 1 if a roll call would stop at something; warnings leave it 0.`
 		Example: `  starter check
   starter check --old-url https://api.lost.example.com:3443
   starter check -o json`,
-		Args: cobra.NoArgs,
-		RunE: run(func(ctx context.Context, _ []string) error { return o.run(ctx) }),
+		Args:    cobra.NoArgs,
+		PreRunE: func(cmd *cobra.Command, _ []string) error { return g.refuseOrg(cmd) },
+		RunE:    run(func(ctx context.Context, _ []string) error { return o.run(ctx) }),
 	}
 	cmd.Flags().StringVar(&o.oldURL, "old-url", "", "`URL` where the lost control plane answered; warns if it still does")
 	cmd.Flags().StringSliceVar(&o.roles, "flightctl-role", preflight.DefaultFlightctlRoles(),

@@ -47,6 +47,14 @@ func (g *globals) bind(flags *pflag.FlagSet) {
 		"`organisation`: its UUID, external id, display name, or \"default\" (restore: default is all of them)")
 }
 
+// refuseOrg refuses --org for a command that is about all organisations at once.
+func (g *globals) refuseOrg(cmd *cobra.Command) error {
+	if cmd.Flags().Changed("org") {
+		return usagef("--org does not go with %s, which is about all organisations: leave it out", cmd.Name())
+	}
+	return nil
+}
+
 // openStore connects to the database and checks that its schema is the one this program was built for. The caller
 // closes the store.
 func (g *globals) openStore(ctx context.Context) (*inventory.Store, error) {

@@ -73,7 +73,7 @@ func (o *importOptions) run(ctx context.Context) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	file, err := o.open()
+	file, err := o.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -83,11 +83,13 @@ func (o *importOptions) run(ctx context.Context) error {
 		return err
 	}
 	defer store.Close()
-	orgID, err := o.organisation(ctx, store)
-	if err != nil {
+	options := inventory.ImportOptions{SkipExisting: o.skipExisting}
+	if o.createOrg {
+		options.CreateOrg = o.org
+	} else if options.OrgID, err = o.orgID(ctx, store); err != nil {
 		return err
 	}
-	result, err := store.Import(ctx, file, inventory.ImportOptions{OrgID: orgID, SkipExisting: o.skipExisting})
+	result, err := store.Import(ctx, file, options)
 	if err != nil {
 		return fmt.Errorf("import %s: %w", o.file, err)
 	}
@@ -111,7 +113,8 @@ func (o *importOptions) warn(unsignable []inventory.UnsignableRequest) {
 	}
 }
 
-func (o *importOptions) open() (io.ReadCloser, error) {
+// open opens the file to import. A named pipe that no one writes to keeps the call that opens it; ctx ends the wait.
+func (o *importOptions) open(ctx context.Context) (io.ReadCloser, error) {
 	if o.file == "-" {
 		return io.NopCloser(o.io.Stdin), nil
 	}
@@ -119,22 +122,23 @@ func (o *importOptions) open() (io.ReadCloser, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(o.io.Dir, path)
 	}
-	file, err := os.Open(path)
+	var file *os.File
+	opened := make(chan error, 1)
+	go func() {
+		var err error
+		file, err = os.Open(path)
+		opened <- err
+	}()
+	var err error
+	select {
+	case err = <-opened:
+	case <-ctx.Done():
+		err = fmt.Errorf("open %s: %w", path, ctx.Err())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the file to import: %w", err)
 	}
 	return file, nil
-}
-
-func (o *importOptions) organisation(ctx context.Context, store *inventory.Store) (string, error) {
-	if !o.createOrg {
-		return o.orgID(ctx, store)
-	}
-	id, err := store.CreateOrg(ctx, o.org)
-	if err != nil {
-		return "", fmt.Errorf("create organisation %q: %w", o.org, err)
-	}
-	return id, nil
 }
 
 func (o *importOptions) print(r importReport) error {

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"rollcall/runbook"
 )
 
 func TestImportSaysWhatItTook(t *testing.T) {
@@ -37,6 +39,14 @@ func TestImportTakesAllOrNothingAndNamesTheDocument(t *testing.T) {
 	require.Contains(t, o.stderr, "metadata.labels")
 	require.Empty(t, b.ok("get", "devices", "-o", "name"))
 	require.Empty(t, o.stdout)
+
+	o = b.runWith(t.Context(), broken, "import", "-f", "-", "--org", "Acme", "--create-org")
+	require.Equal(t, 1, o.code)
+	_, err := b.store.ResolveOrg(t.Context(), "Acme")
+	require.Equal(t, runbook.CodeNotFound, runbook.AsRefusal(err).Code, "nor is the organisation made")
+	b.acme(device{name: "web-1"}.document())
+	b.acme(device{name: "web-2"}.document()) // which is there by now
+	require.Equal(t, "device/web-1\ndevice/web-2\n", b.ok("get", "devices", "-o", "name", "--org", "Acme"))
 }
 
 func TestImportOfAFileThatIsNotThere(t *testing.T) {

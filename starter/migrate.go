@@ -27,8 +27,9 @@ migration. Who runs this command owns the schema.`,
 		Example: `  starter migrate
   ROLLCALL_DATABASE_URL=postgres://rollcall@db.example.com/flightctl starter migrate
   starter migrate --roles`,
-		Args: cobra.NoArgs,
-		RunE: run(func(ctx context.Context, _ []string) error { return migrate(ctx, g, withRoles) }),
+		Args:    cobra.NoArgs,
+		PreRunE: func(cmd *cobra.Command, _ []string) error { return g.refuseOrg(cmd) },
+		RunE:    run(func(ctx context.Context, _ []string) error { return migrate(ctx, g, withRoles) }),
 	}
 	cmd.Flags().BoolVar(&withRoles, "roles", false, "create the roles of the programs, with the rights that each needs")
 	return cmd

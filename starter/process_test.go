@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -139,6 +141,26 @@ func TestAnImportEndsWhateverItsInputDoes(t *testing.T) {
 			require.Empty(t, stdout.String())
 			require.Empty(t, b.ok("get", "devices", "-o", "name"))
 		})
+	}
+}
+
+// A named pipe that no one writes to cannot be opened.
+func TestAnImportEndsWhileItOpensAPipe(t *testing.T) {
+	t.Parallel()
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+	ctx, cancel := context.WithCancel(t.Context())
+	var stdout, stderr bytes.Buffer
+	streams := testIO(&stdout, &stderr, nil)
+	ended := make(chan int, 1)
+	go func() { ended <- Execute(ctx, streams, []string{"import", "-f", pipe}) }()
+	cancel()
+	select {
+	case code := <-ended:
+		require.Equal(t, printer.ExitFailed, code, stderr)
+		require.Contains(t, stderr.String(), "error: read the file to import: open "+pipe+": context canceled")
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "the import does not end")
 	}
 }
 

@@ -58,6 +58,8 @@ func TestUsageErrorsExitWith2AndSayWhatIsWrong(t *testing.T) {
 		"restore in negative batches": {"restore --batch-size -1", "--batch-size -1"},
 		"restore with a hasty watch":  {"restore --watch-interval 1ms", "--watch-interval"},
 		"restore with an early watch": {"restore --watch-interval -1s", "--watch-interval"},
+		"check an organisation":       {"check --org acme", "--org does not go with check, which is about all"},
+		"migrate an organisation":     {"migrate --org acme", "--org does not go with migrate, which is about all"},
 		"restore by no one":           {"restore --as=", "--as is empty"},
 		"status of fewer than none":   {"status --longest -1", "--longest -1"},
 		"describe nothing":            {"describe", "requires at least 1 arg"},
