@@ -57,8 +57,7 @@ func TestADatabaseThatWasPutBackIsFollowed(t *testing.T) {
 			n.step(func() { require.Equal(t, n.device.entry.State, n.state().State) })
 			n.step(n.reports("4"))
 			n.ends(runbook.OutcomeNormal)
-			require.Len(t, n.world.refusals, 1)
-			require.Equal(t, runbook.CodeLost, n.world.refusals[0].Refusal.Code)
+			require.Equal(t, []string{"reconnect 7"}, lost(n.world.refusals))
 		})
 	}
 }

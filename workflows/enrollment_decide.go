@@ -114,10 +114,6 @@ func updateRunner(ctx workflow.Context) transitionRunner {
 	return runAccepted
 }
 
-// changeDatabaseRefuses marks the enrollment workflows in which the database refuses a second decision. Those of
-// earlier releases refuse it by what they know.
-const changeDatabaseRefuses = "database-refuses"
-
 // maySettle refuses a decision that cannot be read. Whether it counts, the database says: it may have lost what the
 // workflow knows, and it has the first answer to a command that is given again.
 func (e *enrollment) maySettle(
@@ -130,8 +126,7 @@ func (e *enrollment) maySettle(
 		return nil, err
 	}
 	refusal := runbook.AsRefusal(may(e.request(), e.status.Name))
-	if refusal == nil ||
-		workflow.GetVersion(ctx, changeDatabaseRefuses, workflow.DefaultVersion, 1) != workflow.DefaultVersion {
+	if refusal == nil || databaseRefuses(ctx) {
 		return nil, nil
 	}
 	return refusal, nil

@@ -142,3 +142,33 @@ func TestAnEarlierReleaseGoesByWhatIsAnsweredAgain(t *testing.T) {
 	n.step(n.resumeSignal("alice", ""))
 	n.ends(runbook.OutcomeResumed)
 }
+
+// A worker is killed after it has written T4 and before Temporal has its workflow task. The next worker reads a message
+// first that finds the device resumed, and then the resume again: it is the decision that stands.
+func TestAResumeThatIsCarriedOutAgainIsAccepted(t *testing.T) {
+	t.Parallel()
+	for name, earlier := range map[string]bool{"": false, "by an earlier release, not": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNight(t, "5")
+			if earlier {
+				n.env.OnGetVersion("database-refuses", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
+			}
+			var alice, bob answer
+			n.step(n.reports("7"))
+			n.step(func() {
+				_, err := n.world.resume(t.Context(), activities.ResumeInput{
+					RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name, By: "alice", Reason: "checked on site",
+					RequestID: "update/a",
+				})
+				require.NoError(t, err)
+			}, n.signal(runbook.SignalLook, runbook.LookSignal{}), n.resumeUpdate(&bob, "b", "bob", ""),
+				n.resumeUpdate(&alice, "a", "alice", ""))
+			require.Equal(t, "alice", n.ends(runbook.OutcomeResumed).By)
+			require.Equal(t, runbook.CodeAlreadyResumed, bob.decision.Code)
+			require.Equal(t, "alice", bob.decision.By)
+			require.Equal(t, !earlier, alice.decision.Accepted, "%+v", alice.decision)
+			require.Equal(t, "8", n.device.next)
+		})
+	}
+}

@@ -29,30 +29,58 @@ func (d *device) considerResume(
 	if arrivedEarly {
 		conflict = runbook.Conflict{State: runbook.StateAwaitingReconnect}
 	}
-	if _, err := runbook.MayResume(conflict, request.ExpectVersion); err != nil {
-		refusal := runbook.AsRefusal(err)
+	_, err := runbook.MayResume(conflict, request.ExpectVersion)
+	refusal := runbook.AsRefusal(err)
+	late := refusal != nil && d.ended() && databaseRefuses(ctx)
+	if refusal != nil && !late {
 		return d.refusedDecision(refusal), d.refuse(ctx, resumeSent(request), refusal, requestID)
 	}
 	var result activities.TransitionResult
-	err := runTransition(ctx, "resume by "+request.By, acts.Resume, activities.ResumeInput{
+	err = runTransition(ctx, "resume by "+request.By, acts.Resume, activities.ResumeInput{
 		RestoreID: d.status.RestoreID, OrgID: d.status.OrgID, Name: d.status.Name,
 		By: request.By, Reason: request.Reason, ExpectVersion: request.ExpectVersion, RequestID: requestID,
 		Plan: request.Plan, Origin: request.Origin,
 	}, &result)
+	if late {
+		return d.answerLate(ctx, resumeEntry(request), result, err)
+	}
 	if err := d.follow(ctx, resumeEntry(request), result, err); err != nil {
 		return runbook.ResumeDecision{}, err
 	}
 	if refusal := cmp.Or(result.Refusal, runbook.AsRefusal(err)); refusal != nil {
-		decision := d.refusedDecision(refusal)
-		if decision.By == "" {
-			decision.By, decision.Reason = result.By, result.Reason
-		}
-		return decision, nil
+		return d.refusedResume(result, refusal), nil
 	}
 	if result.Transition == runbook.Decided {
 		return decisionOf(d.status.Name, result), nil
 	}
 	return d.resume, nil
+}
+
+// answerLate answers a resume of a device that has left the roll call. It may be the decision that the device has left
+// by: its worker was killed before Temporal had the workflow task, and another message has shown first that the device
+// is resumed.
+func (d *device) answerLate(
+	ctx workflow.Context, entry runbook.TimelineEntry, result activities.TransitionResult, failed error,
+) (runbook.ResumeDecision, error) {
+	refusal := cmp.Or(result.Refusal, runbook.AsRefusal(failed))
+	if failed != nil && refusal == nil {
+		return runbook.ResumeDecision{}, failed
+	}
+	entry.Identity = result.Identity
+	if refusal != nil {
+		return d.refusedResume(result, refusal), d.note(ctx, entry, refusal)
+	}
+	entry.Transition, entry.From, entry.To = result.Transition, runbook.StateConflictPaused, result.State
+	return decisionOf(d.status.Name, result), d.note(ctx, entry, nil)
+}
+
+// refusedResume is the database's refusal as an answer.
+func (d *device) refusedResume(result activities.TransitionResult, refusal *runbook.Refusal) runbook.ResumeDecision {
+	decision := d.refusedDecision(refusal)
+	if decision.By == "" {
+		decision.By, decision.Reason = result.By, result.Reason
+	}
+	return decision
 }
 
 // conflict is what a resume decides about, as the workflow knows it; the activity looks at the database once more.

@@ -75,7 +75,8 @@ func TestTwoResumesInOneTask(t *testing.T) {
 		require.Equal(t, runbook.CodeAlreadyResumed, second.decision.Code)
 		require.Equal(t, "alice", second.decision.By)
 		require.Contains(t, second.decision.Message, "alice")
-		require.Equal(t, 1, n.world.calls["Resume"])
+		require.Equal(t, 2, n.world.calls["Resume"], "the database refuses it, where it may be the first one once more")
+		require.Equal(t, "bob", n.world.refusals[0].By)
 	})
 	t.Run("signals", func(t *testing.T) {
 		t.Parallel()

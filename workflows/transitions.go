@@ -84,3 +84,13 @@ func refusalOf(err error) *runbook.Refusal {
 	}
 	return nil
 }
+
+// changeDatabaseRefuses marks the workflows in which the database refuses a decision that comes after another. Those of
+// earlier releases refuse it by what they know.
+const changeDatabaseRefuses = "database-refuses"
+
+// databaseRefuses reports whether the database says if a late decision counts. It has the first answer to a message
+// that is carried out again.
+func databaseRefuses(ctx workflow.Context) bool {
+	return workflow.GetVersion(ctx, changeDatabaseRefuses, workflow.DefaultVersion, 1) != workflow.DefaultVersion
+}

@@ -219,6 +219,10 @@ func (w *world) resume(_ context.Context, in activities.ResumeInput) (activities
 	if err != nil {
 		result := w.result(d)
 		result.Refusal = runbook.AsRefusal(err)
+		w.refusals = append(w.refusals, activities.RefusalInput{
+			Message: runbook.SignalResume, By: in.By, Reason: in.Reason, Version: in.ExpectVersion, State: d.entry.State,
+			Refusal: *result.Refusal, RequestID: in.RequestID,
+		})
 		return result, nil
 	}
 	d.entry.State, d.resumedBy, d.reason, d.next = runbook.StateNormal, in.By, in.Reason, next.String()
