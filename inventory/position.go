@@ -218,8 +218,8 @@ func (p position) refused(refusal *runbook.Refusal) Transitioned {
 	return t
 }
 
-// answered is the answer to a request that was answered before, with where the device stands by now. Of a restore that
-// may no longer act it stands as it did.
+// answered is the answer to a request that was answered before, with where the device stands by now. Where the restore
+// may no longer act, Now repeats the first answer.
 func (p position) answered(ctx context.Context, tx *sqlx.Tx, first record) (Transitioned, error) {
 	if first.Code != "" {
 		return p.refused(&runbook.Refusal{Code: first.Code, Message: first.Message}), nil

@@ -43,7 +43,8 @@ type Transitioned struct {
 	Now *Standing `json:"now,omitempty"`
 }
 
-// Standing is where a device stands on a roll. Next, By and Reason are of the decision that ended its conflict.
+// Standing is where a device stands on a roll. By and Reason are of what has ended its part in the roll call, and Next
+// is the version that a resume renders.
 type Standing struct {
 	State    runbook.State `json:"state"`
 	Restored string        `json:"restoredVersion,omitempty"`

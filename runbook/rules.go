@@ -84,7 +84,7 @@ func MayResume(c Conflict, expectVersion string) (Version, error) {
 		return 0, Refuse(CodeNotPaused,
 			"the device has not reconnected yet, so there is no conflict to decide; a resume is not kept for later: resume it "+
 				"again once it is ConflictPaused")
-	case c.ResumedBy != "":
+	case c.ResumedBy != "" && c.State != StateWithdrawn: // a withdrawal may end what was not carried out
 		return 0, Refuse(CodeAlreadyResumed, "%s has resumed the device already; nothing was changed", c.ResumedBy)
 	case c.State != StateConflictPaused:
 		return 0, Refuse(CodeNotWaiting, "the device is %s and no longer ConflictPaused; there is nothing to resume", c.State)

@@ -84,6 +84,9 @@ func TestMayResume(t *testing.T) {
 		}, code: runbook.CodeAlreadyResumed},
 		{name: "back by itself", c: runbook.Conflict{State: runbook.StateNormal}, code: runbook.CodeNotWaiting},
 		{name: "withdrawn", c: runbook.Conflict{State: runbook.StateWithdrawn}, code: runbook.CodeNotWaiting},
+		{name: "withdrawn before its decision was carried out", c: runbook.Conflict{
+			State: runbook.StateWithdrawn, ResumedBy: "bob",
+		}, code: runbook.CodeNotWaiting},
 		{name: "nothing left above", c: runbook.Conflict{
 			State: runbook.StateConflictPaused, Reported: runbook.MaxVersion.String(),
 		}, code: runbook.CodeVersionExhausted},

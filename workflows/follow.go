@@ -27,21 +27,34 @@ func (d *device) follow(
 	if lost, err := d.losePlace(ctx, entry, result.Refusal); lost || err != nil {
 		return err
 	}
-	now := d.standsNow(ctx, result)
+	now, again := d.standsNow(ctx, result)
 	if now.State == runbook.StateConflictPaused && d.status.State == runbook.StateAwaitingReconnect {
 		if err := d.refuseEarlyResumes(ctx); err != nil {
 			return err
 		}
 	}
-	if err := d.recordLostState(ctx, now); err != nil {
+	// What is answered again has found the device waiting in the time before, where it is not what has paused the device.
+	reconnected := result.Transition == runbook.T2 || result.Transition == runbook.T3
+	waited := reconnected && (!again || !result.At.Equal(d.status.Since))
+	if err := d.recordLostState(ctx, now, waited); err != nil {
 		return err
 	}
 	entry.Transition = result.Transition
-	entry.From, entry.To = d.status.State, now.State
+	entry.From, entry.To = d.status.State, result.State
 	entry.Identity = result.Identity
+	if waited && now.State == d.status.State {
+		d.status.Since = now.At // it is paused once more
+	}
 	d.enter(ctx, now)
 	if err := d.note(ctx, entry, result.Refusal); err != nil {
 		return err
+	}
+	if now.State != result.State {
+		moved := runbook.TimelineEntry{
+			Message: runbook.SignalLook, Version: now.Reported, By: now.By, Reason: now.Reason, From: result.State,
+			To: now.State,
+		}
+		return d.note(ctx, moved, nil)
 	}
 	if result.Refusal != nil && result.Refusal.Code == runbook.CodeSuperseded {
 		return d.learnOfSupersession(ctx)
@@ -53,24 +66,24 @@ func (d *device) follow(
 // stands by now.
 const changeStandsNow = "stands-now"
 
-// standsNow is where the device stands. A message that is carried out again, because the worker died before its
-// workflow task was completed, is answered as it was the first time. Another message may have moved the device since.
-func (d *device) standsNow(ctx workflow.Context, result activities.TransitionResult) activities.TransitionResult {
-	if result.Now == nil {
-		return result
+// standsNow is where the device stands. A message that was answered before is answered as it was then, and again is
+// set: its worker died before the workflow task was completed, the first answer was lost, or its sender repeats it.
+// Another message may have moved the device since.
+func (d *device) standsNow(
+	ctx workflow.Context, result activities.TransitionResult,
+) (now activities.TransitionResult, again bool) {
+	if result.Now == nil ||
+		workflow.GetVersion(ctx, changeStandsNow, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return result, false
 	}
-	now := *result.Now
-	if workflow.GetVersion(ctx, changeStandsNow, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
-		result.Now = nil
-		return result
-	}
-	if now.State == result.State && now.Restored == result.Restored && now.Reported == result.Reported {
-		return result
+	s := *result.Now
+	same := s.State == result.State && s.Reported == result.Reported
+	if same && (s.State.Open() || s.At.Equal(result.At)) {
+		return result, true
 	}
 	return activities.TransitionResult{
-		State: now.State, Restored: now.Restored, Reported: now.Reported, Next: now.Next, At: now.At, By: now.By,
-		Reason: now.Reason, Now: result.Now,
-	}
+		State: s.State, Restored: s.Restored, Reported: s.Reported, Next: s.Next, At: s.At, By: s.By, Reason: s.Reason,
+	}, true
 }
 
 // changeNameLost marks the device workflows that record in the audit what the database has lost.
@@ -81,10 +94,10 @@ const changeNameWithdrawn = "name-withdrawn"
 
 // recordLostState writes to the audit that the device was paused where the database does not know that, because the
 // database was put back to an earlier moment. The database's state stands: the device waits for its report again, or
-// the report that it has just sent pauses it, or it is withdrawn. A report that was answered before is none of those.
-func (d *device) recordLostState(ctx workflow.Context, result activities.TransitionResult) error {
-	reconnected := result.Now == nil && (result.Transition == runbook.T3 || result.Transition == runbook.T2)
-	back := result.State == runbook.StateAwaitingReconnect || reconnected
+// the report that it has just sent pauses it, or it is withdrawn. waited reports whether the message has found the
+// device waiting for its report.
+func (d *device) recordLostState(ctx workflow.Context, result activities.TransitionResult, waited bool) error {
+	back := result.State == runbook.StateAwaitingReconnect || waited
 	// Withdrawn, a device keeps what it had reported.
 	unreported := result.State == runbook.StateWithdrawn && d.status.Reported != "" && result.Reported == ""
 	if d.status.State != runbook.StateConflictPaused || !back && !unreported || mayNoLongerAct(result.Refusal) {

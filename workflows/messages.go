@@ -80,7 +80,7 @@ func wasRead(ctx workflow.Context, request runbook.ResumeRequest) bool {
 
 // reconnect deals with a report that came as a signal.
 func (d *device) reconnect(ctx workflow.Context, l envelope[runbook.ReconnectSignal]) error {
-	_, err := d.considerReconnect(ctx, l, runTransition)
+	_, _, err := d.considerReconnect(ctx, l, runTransition)
 	return err
 }
 
@@ -90,7 +90,12 @@ func (d *device) reconnect(ctx workflow.Context, l envelope[runbook.ReconnectSig
 func (d *device) answerReconnect(ctx workflow.Context, in runbook.ReconnectRequest) (runbook.DeviceAnswer, error) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	l := envelope[runbook.ReconnectSignal]{message: in.Signal(), requestID: updateRequest(ctx)}
-	refusal, err := d.considerReconnect(ctx, l, runAccepted)
+	result, refusal, err := d.considerReconnect(ctx, l, runAccepted)
+	answer := d.answer(refusal)
+	if result.Now != nil && refusal == nil { // it was accepted before
+		answer.State, answer.Restored, answer.Reported = result.State, result.Restored, result.Reported
+		return answer, err
+	}
 	overtaken := d.status.State != runbook.StateWithdrawn && runbook.OrZero(d.status.Reported) != in.RenderedVersion
 	if refusal == nil && err == nil && overtaken {
 		refusal = runbook.Refuse(runbook.CodeNotWaiting, "it was %s with version %s before the report was read",
@@ -119,12 +124,12 @@ func (d *device) leftAlready(ctx workflow.Context, entry runbook.TimelineEntry) 
 }
 
 // considerReconnect is T2 or T3 for a device that is waited for; for a paused one it notes the newest version (T3
-// again). It returns why the report was refused, or nil.
+// again). It returns what the database has answered, if it was asked, and why the report was refused, or nil.
 func (d *device) considerReconnect(
 	ctx workflow.Context, l envelope[runbook.ReconnectSignal], run transitionRunner,
-) (*runbook.Refusal, error) {
+) (result activities.TransitionResult, refusal *runbook.Refusal, err error) {
 	if err := d.mutex.Lock(ctx); err != nil {
-		return nil, err
+		return result, nil, err
 	}
 	defer d.mutex.Unlock()
 	reported := l.message.RenderedVersion
@@ -133,24 +138,24 @@ func (d *device) considerReconnect(
 		Via: viaOf(l.message.Origin),
 	}
 	version, err := runbook.ParseVersion(reported)
-	refusal := cmp.Or(l.refusal, runbook.AsRefusal(err))
+	refusal = cmp.Or(l.refusal, runbook.AsRefusal(err))
 	switch {
 	case refusal != nil:
-		return refusal, d.refuse(ctx, sent{entry, l.message.Origin}, refusal, l.requestID)
+		return result, refusal, d.refuse(ctx, sent{entry, l.message.Origin}, refusal, l.requestID)
 	case d.ended():
-		return d.leftAlready(ctx, entry)
+		refusal, err = d.leftAlready(ctx, entry)
+		return result, refusal, err
 	case d.status.State == runbook.StateConflictPaused && version.String() == d.status.Reported &&
 		!d.shouldAskAgain(ctx) && !keepsWord(ctx, l.message):
-		return nil, d.note(ctx, entry, nil)
+		return result, nil, d.note(ctx, entry, nil)
 	}
 	d.reportWrittenAt = workflow.Now(ctx)
-	var result activities.TransitionResult
 	err = run(ctx, "reconnect with version "+version.String(), acts.Reconnect, activities.ReconnectInput{
 		RestoreID: d.status.RestoreID, OrgID: d.status.OrgID, Name: d.status.Name,
 		Restored: d.status.Restored, Reported: reported, RequestID: l.requestID,
 		By: l.message.Reporter(), Reason: l.message.Reason, Origin: l.message.Origin,
 	}, &result)
-	return cmp.Or(runbook.AsRefusal(err), result.Refusal), d.follow(ctx, entry, result, err)
+	return result, cmp.Or(runbook.AsRefusal(err), result.Refusal), d.follow(ctx, entry, result, err)
 }
 
 // changeKeepWord marks the device workflows that keep in the audit what a person says, also where it is what the device

@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -105,12 +106,29 @@ func TestAReportThatAnotherHasOvertakenIsNotAccepted(t *testing.T) {
 func pausedBefore(t *testing.T, reported string) *night {
 	n := newNight(t, "5")
 	n.device.moved = runbook.StateConflictPaused
-	_, err := n.world.look(t.Context(), activities.LookInput{
-		RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name,
-		RequestID: "signal/default-test-run-id/look/1",
-	})
-	require.NoError(t, err)
-	return n.waiting(n.reports(reported), n.signal(runbook.SignalLook, runbook.LookSignal{}))
+	return n.waiting(n.lookBefore(1), n.reports(reported), n.signal(runbook.SignalLook, runbook.LookSignal{}))
+}
+
+// lookBefore carries out the workflow's look of that number, as a worker does that is killed then.
+func (n *night) lookBefore(number int) func() {
+	return func() {
+		_, err := n.world.look(n.t.Context(), activities.LookInput{
+			RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name,
+			RequestID: fmt.Sprintf("signal/default-test-run-id/look/%d", number),
+		})
+		require.NoError(n.t, err)
+	}
+}
+
+// reportBefore is the same of a report.
+func (n *night) reportBefore(number int, reported string) func() {
+	return func() {
+		_, err := n.world.reconnect(n.t.Context(), activities.ReconnectInput{
+			RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name, Restored: "5", Reported: reported,
+			RequestID: fmt.Sprintf("signal/default-test-run-id/reconnect/%d", number),
+		})
+		require.NoError(n.t, err)
+	}
 }
 
 // The database has lost nothing. What was answered before is not what holds now.
@@ -128,6 +146,73 @@ func TestWhatIsAnsweredAgainIsNotTakenForALoss(t *testing.T) {
 			n.ends(runbook.OutcomeResumed)
 		})
 	}
+}
+
+// The database was put back before the message was answered for the first time. Each loss is named, and the second one
+// of the same wait as well.
+func TestALossBeforeWhatIsAnsweredAgainIsNamed(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		reports []string
+		outcome runbook.Outcome
+	}{
+		"pauses it":       {[]string{"8", "9"}, runbook.OutcomeResumed},
+		"lets it through": {[]string{"5"}, runbook.OutcomeNormal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNight(t, "5")
+			n.step(n.reports("7"))
+			want := []string{"reconnect 7", "reconnect 8"}
+			for i, reported := range tc.reports {
+				n.step(n.putBack, n.reportBefore(i+2, reported), n.reports(reported))
+				n.step(func() { require.Equal(t, want[:i+1], lost(n.world.refusals)) })
+			}
+			if tc.outcome == runbook.OutcomeResumed {
+				n.step(n.resumeSignal("alice", ""))
+			}
+			n.ends(tc.outcome)
+		})
+	}
+}
+
+// The worker is killed after it has followed a report and carried out a withdrawal. The device has left by the
+// withdrawal, whatever is answered again first.
+func TestWhoHasEndedTheWaitIsKnownWhateverIsAnsweredAgain(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, "5")
+	n.device.moved = runbook.StateConflictPaused
+	n.step(n.lookBefore(1), func() {
+		_, err := n.world.withdraw(t.Context(), activities.WithdrawInput{
+			RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name, By: "bob", Force: true,
+			RequestID: "signal/default-test-run-id/withdraw/1",
+		})
+		require.NoError(t, err)
+	}, n.signal(runbook.SignalLook, runbook.LookSignal{}),
+		n.signal(runbook.SignalWithdraw, runbook.WithdrawSignal{By: "bob", Force: true}))
+	n.ends(runbook.OutcomeWithdrawn)
+	by, _ := n.state().EndedBy()
+	require.Equal(t, "bob", by)
+	require.Equal(t, []string{"look T3", "look", "withdraw NotWaiting"}, n.story())
+}
+
+// A person's report that was accepted is so when it is given again, whatever the device has reported since.
+func TestAReportThatIsGivenAgainIsAccepted(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, "5")
+	var a toldAnswer
+	n.step(func() {
+		_, err := n.world.reconnect(t.Context(), activities.ReconnectInput{
+			RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name, Restored: "5", Reported: "7",
+			RequestID: "update/u1",
+		})
+		require.NoError(t, err)
+	}, n.reports("8")).step(n.reportUpdate(&a, "u1", "7"))
+	n.step(n.resumeSignal("alice", "8"))
+	n.ends(runbook.OutcomeResumed)
+	require.True(t, a.Accepted, "%+v", a)
+	require.Equal(t, "7", a.Reported)
+	require.Equal(t, runbook.StateConflictPaused, a.State)
 }
 
 // A workflow of an earlier release has taken it for one.
@@ -171,4 +256,38 @@ func TestAResumeThatIsCarriedOutAgainIsAccepted(t *testing.T) {
 			require.Equal(t, "8", n.device.next)
 		})
 	}
+}
+
+// A device that has left, was approved again and is paused once more. Whoever gives an earlier resume again hears what
+// it came to, and the device stays paused.
+func TestAnEarlierResumeIsAnsweredAndDoesNotCountAgain(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, "5")
+	var again answer
+	resume := activities.ResumeInput{
+		RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name, By: "alice", RequestID: "update/a",
+	}
+	n.step(n.reportBefore(7, "7"), func() {
+		_, err := n.world.resume(t.Context(), resume)
+		require.NoError(t, err)
+		n.putBack()
+		n.device.resumedBy, n.device.next = "", ""
+	}, n.reports("8")).step(n.resumeUpdate(&again, "a", "alice", ""))
+	n.step(func() { require.Equal(t, runbook.StateConflictPaused, n.state().State) })
+	n.step(n.resumeSignal("bob", "8"))
+	require.Equal(t, "bob", n.ends(runbook.OutcomeResumed).By)
+	require.True(t, again.decision.Accepted, "%+v", again.decision)
+	require.Equal(t, "alice", again.decision.By)
+	require.Equal(t, "8", again.decision.Next)
+}
+
+// A resume that came before there was a conflict waits while a report is written, and is refused by what it knew then.
+func TestAnEarlyResumeDoesNotReachTheDatabaseOnceTheDeviceHasLeft(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, "5")
+	var a answer
+	n.step(n.reports("5"), n.resumeUpdate(&a, "u1", "mallory", ""))
+	n.ends(runbook.OutcomeNormal)
+	require.Equal(t, runbook.CodeNotPaused, a.decision.Code)
+	require.Zero(t, n.world.calls["Resume"])
 }

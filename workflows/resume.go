@@ -31,7 +31,7 @@ func (d *device) considerResume(
 	}
 	_, err := runbook.MayResume(conflict, request.ExpectVersion)
 	refusal := runbook.AsRefusal(err)
-	late := refusal != nil && d.ended() && databaseRefuses(ctx)
+	late := refusal != nil && !arrivedEarly && d.ended() && databaseRefuses(ctx)
 	if refusal != nil && !late {
 		return d.refusedDecision(refusal), d.refuse(ctx, resumeSent(request), refusal, requestID)
 	}
@@ -50,7 +50,7 @@ func (d *device) considerResume(
 	if refusal := cmp.Or(result.Refusal, runbook.AsRefusal(err)); refusal != nil {
 		return d.refusedResume(result, refusal), nil
 	}
-	if result.Transition == runbook.Decided {
+	if result.Transition == runbook.Decided || result.Now != nil { // Now is set where it was answered before
 		return decisionOf(d.status.Name, result), nil
 	}
 	return d.resume, nil

@@ -68,6 +68,7 @@ type worldDevice struct {
 	resumedBy string
 	next      string
 	reason    string
+	since     time.Time // it stands there
 	// batch and wave are who has claimed it; wave 0 is no one, as they count from 1 here.
 	batch, wave int
 	// moved is where another hand has put the device, which no one knows before they look.
@@ -128,9 +129,12 @@ func refused(r *runbook.Refusal) error {
 func (w *world) result(d *worldDevice) activities.TransitionResult {
 	return activities.TransitionResult{
 		State: d.entry.State, Restored: d.entry.Restored, Reported: d.entry.Reported, Next: d.next, By: d.resumedBy,
-		Reason: d.reason, At: w.now(),
+		Reason: d.reason, At: d.since,
 	}
 }
+
+// move puts a device into a state.
+func (w *world) move(d *worldDevice, to runbook.State) { d.entry.State, d.since = to, w.now() }
 
 // answered is the answer to a request that was answered before.
 func (w *world) answered(first activities.TransitionResult, d *worldDevice) activities.TransitionResult {
@@ -169,7 +173,7 @@ func (w *world) reconnect(_ context.Context, in activities.ReconnectInput) (acti
 		return *fenced, nil
 	}
 	if d.gone && d.entry.State.Open() {
-		return w.leaveRoll(d), nil
+		return w.leaveRoll(d, in.RequestID, d.resumedBy), nil
 	}
 	decision, err := runbook.DecideReconnect(d.entry.Restored, in.Reported)
 	if err != nil || !d.entry.State.Open() {
@@ -185,7 +189,7 @@ func (w *world) reconnect(_ context.Context, in activities.ReconnectInput) (acti
 	if d.entry.State == runbook.StateConflictPaused {
 		transition = runbook.Reported
 	} else {
-		d.entry.State = decision.To
+		w.move(d, decision.To)
 	}
 	result := w.result(d)
 	result.Applied, result.Transition, result.Updated = true, transition, decision.Updated
@@ -193,10 +197,12 @@ func (w *world) reconnect(_ context.Context, in activities.ReconnectInput) (acti
 	return result, nil
 }
 
-func (w *world) leaveRoll(d *worldDevice) activities.TransitionResult {
-	d.entry.State = runbook.StateWithdrawn
+func (w *world) leaveRoll(d *worldDevice, requestID, by string) activities.TransitionResult {
+	w.move(d, runbook.StateWithdrawn)
+	d.resumedBy = by // who ended it
 	result := w.result(d)
 	result.Applied, result.Transition = true, runbook.T5
+	w.results[requestID] = result
 	return result
 }
 
@@ -225,7 +231,8 @@ func (w *world) resume(_ context.Context, in activities.ResumeInput) (activities
 		})
 		return result, nil
 	}
-	d.entry.State, d.resumedBy, d.reason, d.next = runbook.StateNormal, in.By, in.Reason, next.String()
+	w.move(d, runbook.StateNormal)
+	d.resumedBy, d.reason, d.next = in.By, in.Reason, next.String()
 	result := w.result(d)
 	result.Applied, result.Transition = true, runbook.T4
 	w.results[in.RequestID] = result
@@ -251,7 +258,7 @@ func (w *world) withdraw(_ context.Context, in activities.WithdrawInput) (activi
 		w.results[in.RequestID] = result
 		return result, nil
 	}
-	return w.leaveRoll(d), nil
+	return w.leaveRoll(d, in.RequestID, in.By), nil
 }
 
 func (w *world) look(_ context.Context, in activities.LookInput) (activities.TransitionResult, error) {
@@ -268,7 +275,7 @@ func (w *world) look(_ context.Context, in activities.LookInput) (activities.Tra
 		return *fenced, nil
 	}
 	if d.gone && d.entry.State.Open() {
-		return w.leaveRoll(d), nil
+		return w.leaveRoll(d, in.RequestID, d.resumedBy), nil
 	}
 	if d.moved == "" || d.moved == d.entry.State {
 		return w.result(d), nil
@@ -280,7 +287,7 @@ func (w *world) look(_ context.Context, in activities.LookInput) (activities.Tra
 	case d.moved == runbook.StateConflictPaused:
 		transition, d.entry.Reported = runbook.T3, "7"
 	}
-	d.entry.State = d.moved
+	w.move(d, d.moved)
 	result := w.result(d)
 	result.Applied, result.Transition, result.By = true, transition, "service:flightctl"
 	w.results[in.RequestID] = result
