@@ -128,16 +128,19 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if p.away.Load() {
 		return nil, errors.New("connection refused")
 	}
-	ours, theirs := net.Pipe()
+	ours, pipe := net.Pipe()
+	theirs := buffer(pipe, nil)
+	var err error
 	select {
-	case p.accepted <- buffer(theirs, nil):
+	case p.accepted <- theirs:
 		p.open.Add(1)
 		return buffer(ours, func() { p.open.Add(-1) }), nil
 	case <-p.closed:
-		return nil, errors.New("connection refused")
+		err = errors.New("connection refused")
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		err = ctx.Err()
 	}
+	return nil, errors.Join(err, theirs.Close(), ours.Close())
 }
 
 func (p *pipes) Accept() (net.Conn, error) {
