@@ -92,7 +92,7 @@ func (s *Store) RestoreStatusIn(ctx context.Context, id, orgID string) (runbook.
 		return s.RestoreStatus(ctx, id)
 	}
 	status, err := restoreStatusIn(ctx, s.db, id, orgID)
-	if r := runbook.AsRefusal(err); r == nil || r.Code != runbook.CodeNotFound || id == "" {
+	if !isNotFound(err) || id == "" {
 		return status, err
 	}
 	other, otherErr := s.RestoreStatus(ctx, id)

@@ -33,7 +33,7 @@ func (d *device) follow(
 			return err
 		}
 	}
-	// What is answered again has found the device waiting in the time before, where it is not what has paused the device.
+	// A report that is answered again shows a loss only if it is not the one that has paused the device.
 	reconnected := result.Transition == runbook.T2 || result.Transition == runbook.T3
 	waited := reconnected && (!again || !result.At.Equal(d.status.Since))
 	if err := d.recordLostState(ctx, now, waited); err != nil {

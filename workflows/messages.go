@@ -91,8 +91,8 @@ func (d *device) answerReconnect(ctx workflow.Context, in runbook.ReconnectReque
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	l := envelope[runbook.ReconnectSignal]{message: in.Signal(), requestID: updateRequest(ctx)}
 	result, refusal, err := d.considerReconnect(ctx, l, runAccepted)
-	answer := d.answer(refusal)
 	if result.Now != nil && refusal == nil { // it was accepted before
+		answer := d.answer(nil)
 		answer.State, answer.Restored, answer.Reported = result.State, result.Restored, result.Reported
 		return answer, err
 	}

@@ -88,13 +88,8 @@ func TestAReportThatAnotherHasOvertakenIsNotAccepted(t *testing.T) {
 	t.Parallel()
 	n := newNight(t, "5")
 	var a toldAnswer
-	n.step(func() {
-		_, err := n.world.reconnect(t.Context(), activities.ReconnectInput{
-			RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name, Restored: "5", Reported: "4",
-			RequestID: "signal/default-test-run-id/reconnect/1",
-		})
-		require.NoError(t, err)
-	}, n.reportUpdate(&a, "u1", "8")).ends(runbook.OutcomeNormal)
+	n.step(n.reportBefore(signalID(runbook.SignalReconnect, 1), "4"), n.reportUpdate(&a, "u1", "8"))
+	n.ends(runbook.OutcomeNormal)
 	require.False(t, a.Accepted, "%+v", a)
 	require.Equal(t, runbook.CodeNotWaiting, a.Code)
 	require.Equal(t, "4", a.Reported)
@@ -106,26 +101,41 @@ func TestAReportThatAnotherHasOvertakenIsNotAccepted(t *testing.T) {
 func pausedBefore(t *testing.T, reported string) *night {
 	n := newNight(t, "5")
 	n.device.moved = runbook.StateConflictPaused
-	return n.waiting(n.lookBefore(1), n.reports(reported), n.signal(runbook.SignalLook, runbook.LookSignal{}))
+	return n.waiting(n.lookBefore(), n.reports(reported), n.signal(runbook.SignalLook, runbook.LookSignal{}))
 }
 
-// lookBefore carries out the workflow's look of that number, as a worker does that is killed then.
-func (n *night) lookBefore(number int) func() {
+// signalID is the request id of a signal: the number-th of its name.
+func signalID(name string, number int) string {
+	return fmt.Sprintf("signal/default-test-run-id/%s/%d", name, number)
+}
+
+// lookBefore carries out the workflow's first look, as a worker does that is killed then.
+func (n *night) lookBefore() func() {
 	return func() {
 		_, err := n.world.look(n.t.Context(), activities.LookInput{
 			RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name,
-			RequestID: fmt.Sprintf("signal/default-test-run-id/look/%d", number),
+			RequestID: signalID(runbook.SignalLook, 1),
 		})
 		require.NoError(n.t, err)
 	}
 }
 
-// reportBefore is the same of a report.
-func (n *night) reportBefore(number int, reported string) func() {
+// reportBefore is the same of a report, and resumeBefore of alice's resume.
+func (n *night) reportBefore(requestID, reported string) func() {
 	return func() {
 		_, err := n.world.reconnect(n.t.Context(), activities.ReconnectInput{
 			RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name, Restored: "5", Reported: reported,
-			RequestID: fmt.Sprintf("signal/default-test-run-id/reconnect/%d", number),
+			RequestID: requestID,
+		})
+		require.NoError(n.t, err)
+	}
+}
+
+func (n *night) resumeBefore(requestID string) func() {
+	return func() {
+		_, err := n.world.resume(n.t.Context(), activities.ResumeInput{
+			RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name, By: "alice", Reason: "checked on site",
+			RequestID: requestID,
 		})
 		require.NoError(n.t, err)
 	}
@@ -148,6 +158,19 @@ func TestWhatIsAnsweredAgainIsNotTakenForALoss(t *testing.T) {
 	}
 }
 
+// A workflow of an earlier release takes what is answered again for a loss.
+func TestAnEarlierReleaseGoesByWhatIsAnsweredAgain(t *testing.T) {
+	t.Parallel()
+	n := pausedBefore(t, "8")
+	n.env.OnGetVersion("stands-now", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
+	n.step(func() {
+		require.Equal(t, []string{"reconnect 8"}, lost(n.world.refusals))
+		require.Equal(t, "7", n.state().Reported)
+	})
+	n.step(n.resumeSignal("alice", ""))
+	n.ends(runbook.OutcomeResumed)
+}
+
 // The database was put back before the message was answered for the first time. Each loss is named, and the second one
 // of the same wait as well.
 func TestALossBeforeWhatIsAnsweredAgainIsNamed(t *testing.T) {
@@ -165,7 +188,7 @@ func TestALossBeforeWhatIsAnsweredAgainIsNamed(t *testing.T) {
 			n.step(n.reports("7"))
 			want := []string{"reconnect 7", "reconnect 8"}
 			for i, reported := range tc.reports {
-				n.step(n.putBack, n.reportBefore(i+2, reported), n.reports(reported))
+				n.step(n.putBack, n.reportBefore(signalID(runbook.SignalReconnect, i+2), reported), n.reports(reported))
 				n.step(func() { require.Equal(t, want[:i+1], lost(n.world.refusals)) })
 			}
 			if tc.outcome == runbook.OutcomeResumed {
@@ -182,10 +205,10 @@ func TestWhoHasEndedTheWaitIsKnownWhateverIsAnsweredAgain(t *testing.T) {
 	t.Parallel()
 	n := newNight(t, "5")
 	n.device.moved = runbook.StateConflictPaused
-	n.step(n.lookBefore(1), func() {
+	n.step(n.lookBefore(), func() {
 		_, err := n.world.withdraw(t.Context(), activities.WithdrawInput{
 			RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name, By: "bob", Force: true,
-			RequestID: "signal/default-test-run-id/withdraw/1",
+			RequestID: signalID(runbook.SignalWithdraw, 1),
 		})
 		require.NoError(t, err)
 	}, n.signal(runbook.SignalLook, runbook.LookSignal{}),
@@ -201,31 +224,12 @@ func TestAReportThatIsGivenAgainIsAccepted(t *testing.T) {
 	t.Parallel()
 	n := newNight(t, "5")
 	var a toldAnswer
-	n.step(func() {
-		_, err := n.world.reconnect(t.Context(), activities.ReconnectInput{
-			RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name, Restored: "5", Reported: "7",
-			RequestID: "update/u1",
-		})
-		require.NoError(t, err)
-	}, n.reports("8")).step(n.reportUpdate(&a, "u1", "7"))
+	n.step(n.reportBefore("update/u1", "7"), n.reports("8")).step(n.reportUpdate(&a, "u1", "7"))
 	n.step(n.resumeSignal("alice", "8"))
 	n.ends(runbook.OutcomeResumed)
 	require.True(t, a.Accepted, "%+v", a)
 	require.Equal(t, "7", a.Reported)
 	require.Equal(t, runbook.StateConflictPaused, a.State)
-}
-
-// A workflow of an earlier release has taken it for one.
-func TestAnEarlierReleaseGoesByWhatIsAnsweredAgain(t *testing.T) {
-	t.Parallel()
-	n := pausedBefore(t, "8")
-	n.env.OnGetVersion("stands-now", workflow.DefaultVersion, workflow.Version(1)).Return(workflow.DefaultVersion)
-	n.step(func() {
-		require.Equal(t, []string{"reconnect 8"}, lost(n.world.refusals))
-		require.Equal(t, "7", n.state().Reported)
-	})
-	n.step(n.resumeSignal("alice", ""))
-	n.ends(runbook.OutcomeResumed)
 }
 
 // A worker is killed after it has written T4 and before Temporal has its workflow task. The next worker reads a message
@@ -241,14 +245,8 @@ func TestAResumeThatIsCarriedOutAgainIsAccepted(t *testing.T) {
 			}
 			var alice, bob answer
 			n.step(n.reports("7"))
-			n.step(func() {
-				_, err := n.world.resume(t.Context(), activities.ResumeInput{
-					RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name, By: "alice", Reason: "checked on site",
-					RequestID: "update/a",
-				})
-				require.NoError(t, err)
-			}, n.signal(runbook.SignalLook, runbook.LookSignal{}), n.resumeUpdate(&bob, "b", "bob", ""),
-				n.resumeUpdate(&alice, "a", "alice", ""))
+			n.step(n.resumeBefore("update/a"), n.signal(runbook.SignalLook, runbook.LookSignal{}),
+				n.resumeUpdate(&bob, "b", "bob", ""), n.resumeUpdate(&alice, "a", "alice", ""))
 			require.Equal(t, "alice", n.ends(runbook.OutcomeResumed).By)
 			require.Equal(t, runbook.CodeAlreadyResumed, bob.decision.Code)
 			require.Equal(t, "alice", bob.decision.By)
@@ -264,12 +262,7 @@ func TestAnEarlierResumeIsAnsweredAndDoesNotCountAgain(t *testing.T) {
 	t.Parallel()
 	n := newNight(t, "5")
 	var again answer
-	resume := activities.ResumeInput{
-		RestoreID: "r1", OrgID: n.device.entry.OrgID, Name: n.device.entry.Name, By: "alice", RequestID: "update/a",
-	}
-	n.step(n.reportBefore(7, "7"), func() {
-		_, err := n.world.resume(t.Context(), resume)
-		require.NoError(t, err)
+	n.step(n.reportBefore("of an earlier run", "7"), n.resumeBefore("update/a"), func() {
 		n.putBack()
 		n.device.resumedBy, n.device.next = "", ""
 	}, n.reports("8")).step(n.resumeUpdate(&again, "a", "alice", ""))
